@@ -1,0 +1,44 @@
+//! The API: HTTP on loopback, JSON, problem details, server-sent events and WebSocket.
+//!
+//! Shell. It turns requests into calls of the node and reads messages from the store itself, on threads that may
+//! block, so that no reader ever waits for the node's owner or makes it wait. One file per noun.
+//!
+//! ```text
+//!   POST ──▶ intake: faults or drafts ──▶ driver::Client ──▶ ids
+//!   GET  ──▶ reader: a blocking thread over the store ──▶ envelope: JSON
+//!   subscribe ──▶ cursor: reads on when the log grows ──▶ events or frames
+//! ```
+//!
+//! Invariants: every error is a problem document that says what to do; every body, page, stream and wait is bounded;
+//! a browser on another site gets nothing (see the guard).
+
+mod cursor;
+mod envelope;
+mod filter;
+mod guard;
+mod health;
+mod intake;
+mod kinds;
+mod messages;
+mod metrics;
+mod nodes;
+mod openapi;
+mod params;
+mod peers;
+mod problem;
+mod publish;
+mod reader;
+mod routes;
+mod serve;
+mod state;
+mod status;
+mod subscribe;
+
+pub use envelope::Envelope;
+pub use openapi::document;
+pub use routes::router;
+pub use serve::serve;
+pub use state::ApiState;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! Reading paths and query strings, with problems that say what was expected.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+use crate::types::{MessageId, NodeId};
+use crate::wire::Destination;
+
+/// A query string.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Params<T>, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(params)| Params(params)).map_err(|e| Problem::request(format!("in the query: {}", e.body_text())))
+    }
+}
+
+/// The one variable part of a path.
+pub struct Part<T>(pub T);
+
+impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Part<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Part<T>, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|e| Problem::request(e.body_text()))?;
+        text.parse().map(Part).map_err(|e: T::Err| Problem::request(e.to_string()))
+    }
+}
+
+/// One value of a query string, if it is there.
+pub fn parsed<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+    text.map(|text| text.parse().map_err(|e| Problem::request(format!("{name}: {e}")))).transpose()
+}
+
+/// The values of a list with commas.
+pub fn listed<T, C>(name: &str, text: Option<&str>) -> Result<C, Problem>
+where
+    T: FromStr<Err: Display>,
+    C: FromIterator<T>,
+{
+    let items = text.unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(|item| item.parse().map_err(|e| Problem::request(format!("{name}: {e}")))).collect()
+}
+
+/// A destination in one word: `everyone`, a node's id, or `service:`, `layer:`, `node_type:`, `topic:` and a name.
+pub fn destination(text: &str) -> Result<Destination, String> {
+    if text == "everyone" {
+        return Ok(Destination::Everyone);
+    }
+    let (sort, name) = text.split_once(':').unwrap_or(("node", text));
+    let name_of = || name.to_string();
+    match sort {
+        "node" => name.parse::<NodeId>().map(Destination::Node).map_err(|e| e.to_string()),
+        "service" => Ok(Destination::Service(name_of())),
+        "layer" => Ok(Destination::Layer(name_of())),
+        "node_type" => Ok(Destination::NodeType(name_of())),
+        "topic" => Ok(Destination::Topic(name_of())),
+        _ => Err(format!(
+            "`{sort}` is no sort of destination: use everyone, a node's id, service:NAME, layer:NAME, node_type:NAME \
+             or topic:NAME"
+        )),
+    }
+}
+
+/// A message's id in a query string.
+pub fn message_id(name: &str, text: Option<&str>) -> Result<Option<MessageId>, Problem> {
+    parsed(name, text)
+}

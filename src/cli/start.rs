@@ -1,0 +1,142 @@
+//! `metanode start`: runs a node until it is told to stop.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, LoadOptions, LogFormat};
+use crate::keys::{Identity, PassphraseSource, Protection, Purpose};
+use crate::start::{Running, start};
+use crate::types::NodeId;
+
+/// Run a node.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  metanode init && metanode start
+  metanode start --bootstrap /ip4/192.0.2.1/tcp/7700/p2p/12D3KooW…
+  metanode start --dir /var/lib/metanode --set net.profile=open --set api.listen=127.0.0.1:9000
+
+Flags override METANODE_… variables, which override the configuration file.
+Exit codes: 0 stopped as asked, 1 could not start or could not go on, 2 wrong usage.")]
+pub struct StartArgs {
+    /// The configuration file [default: <dir>/config.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The node's folder: key, configuration, store
+    #[arg(long, value_name = "DIR", env = "METANODE_DIR")]
+    dir: Option<PathBuf>,
+    /// Join by this node; may be given more than once
+    #[arg(long, value_name = "MULTIADDR")]
+    bootstrap: Vec<String>,
+    /// Set one key of the configuration; may be given more than once
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Read the key's passphrase from this file
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// Take a key that is not encrypted
+    #[arg(long)]
+    insecure_plain_key: bool,
+    /// When the node listens, write where to this file (JSON)
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Print where the node listens as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where a node listens.
+#[derive(Serialize)]
+struct Ready<'a> {
+    id: NodeId,
+    pid: u32,
+    p2p: &'a [String],
+    api: String,
+}
+
+impl StartArgs {
+    /// Runs until a signal or a fault.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let config = self.configuration()?;
+        log(&config);
+        let identity = self.identity(&config)?;
+        let mut stop = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+        let mut running = start(&config, &identity).await?;
+        drop(identity);
+        self.announce(&config, &running)?;
+        tokio::select! {
+            end = running.ended() => return end.map_err(|fault| anyhow::anyhow!(fault)),
+            _ = tokio::signal::ctrl_c() => {}
+            _ = stop.recv() => {}
+        }
+        tracing::info!("stopping");
+        running.stop().await.map_err(|fault| anyhow::anyhow!(fault))
+    }
+
+    fn configuration(&self) -> anyhow::Result<Config> {
+        let mut set = self.set.clone();
+        let mut quoted = |path: &str, value: &Path| set.push(format!("{path}={}", toml::Value::from(value.display().to_string())));
+        if let Some(dir) = &self.dir {
+            quoted("dir", dir);
+        }
+        if let Some(file) = &self.passphrase_file {
+            quoted("key.passphrase_file", file);
+        }
+        if self.insecure_plain_key {
+            set.push("key.allow_plain=true".into());
+        }
+        let mut config = Config::load(LoadOptions::from_process(self.config.clone(), set))?;
+        if !self.bootstrap.is_empty() {
+            config.net.bootstrap.extend(self.bootstrap.iter().cloned());
+            config.check()?;
+        }
+        Ok(config)
+    }
+
+    fn identity(&self, config: &Config) -> anyhow::Result<Identity> {
+        let ask = || {
+            let source = PassphraseSource::from_process(config.key.passphrase_file.clone());
+            source.passphrase(Purpose::Open, "the node's key")
+        };
+        Ok(Identity::load(&config.key_file(), Protection::from_flag(config.key.allow_plain), ask)?)
+    }
+
+    fn announce(&self, config: &Config, running: &Running) -> anyhow::Result<()> {
+        let ready = Ready {
+            id: running.id,
+            pid: std::process::id(),
+            p2p: &running.listening,
+            api: format!("http://{}", running.api),
+        };
+        if let Some(path) = &self.ready_file {
+            let beside = path.with_extension("tmp");
+            std::fs::write(&beside, serde_json::to_vec(&ready)?)
+                .and_then(|()| std::fs::rename(&beside, path))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if self.json {
+            println!("{}", serde_json::to_string(&ready)?);
+            return Ok(());
+        }
+        println!("node     {}", ready.id);
+        println!("network  {}", config.network);
+        for address in ready.p2p {
+            println!("p2p      {address}");
+        }
+        println!("api      {}", ready.api);
+        Ok(())
+    }
+}
+
+fn log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level).unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+}

@@ -1,0 +1,118 @@
+//! What must hold of the values, beyond their types.
+
+use std::net::SocketAddr;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use tracing_subscriber::EnvFilter;
+
+use super::nearest::nearest;
+use super::{Config, NODE_TYPES};
+use crate::types::limits;
+
+/// What is found wrong: the key, and why.
+type Wrong = Vec<(String, String)>;
+
+const MIB: u64 = 1 << 20;
+
+impl Config {
+    /// Everything that is wrong with the values, each with its key.
+    pub(super) fn faults(&self) -> Wrong {
+        let mut wrong = Wrong::new();
+        self.top(&mut wrong);
+        self.addresses(&mut wrong);
+        self.connections(&mut wrong);
+        self.api(&mut wrong);
+        let store = &self.store;
+        within(&mut wrong, "store.cache_bytes", store.cache_bytes, MIB, MIB << 20);
+        within(&mut wrong, "store.flush_every_ms", store.flush_every_ms, 1, 60_000);
+        if let Err(e) = EnvFilter::builder().parse(&self.log.level) {
+            wrong.push(("log.level".into(), format!("{e}; write error, warn, info, debug or trace")));
+        }
+        wrong
+    }
+
+    fn top(&self, wrong: &mut Wrong) {
+        if self.name.len() > limits::NAME_BYTES || self.name.chars().any(char::is_control) {
+            let reason = format!("write at most {} bytes without control characters", limits::NAME_BYTES);
+            wrong.push(("name".into(), reason));
+        }
+        if !NODE_TYPES.contains(&self.node_type.as_str()) {
+            let meant =
+                nearest(&self.node_type, NODE_TYPES).map(|m| format!("did you mean `{m}`? or ")).unwrap_or_default();
+            let reason = format!("`{}` is no node type; {meant}write one of {}", self.node_type, NODE_TYPES.join(", "));
+            wrong.push(("node_type".into(), reason));
+        }
+        if self.dir.as_os_str().is_empty() {
+            wrong.push(("dir".into(), "is empty; write a directory, like ~/.metanode".into()));
+        }
+    }
+
+    fn addresses(&self, wrong: &mut Wrong) {
+        let net = &self.net;
+        for (key, entries) in [("listen", &net.listen), ("external", &net.external), ("bootstrap", &net.bootstrap)] {
+            for (place, entry) in entries.iter().enumerate() {
+                let reason = match entry.parse::<Multiaddr>() {
+                    Err(e) => format!("`{entry}` is no multiaddress ({e}); one looks like {}", example(key)),
+                    Ok(address) if key == "listen" && !can_listen(&address) => {
+                        format!(
+                            "cannot listen on `{entry}`; write an IP address with TCP or QUIC, like {}",
+                            example(key)
+                        )
+                    }
+                    Ok(_) => continue,
+                };
+                wrong.push((format!("net.{key}[{place}]"), reason));
+            }
+        }
+    }
+
+    fn connections(&self, wrong: &mut Wrong) {
+        let l = &self.net.limits;
+        within(wrong, "net.limits.total", l.total.into(), 1, 65_536);
+        let total = l.total.clamp(1, 65_536).into();
+        within(wrong, "net.limits.per_peer", l.per_peer.into(), 1, total);
+        within(wrong, "net.limits.per_address", l.per_address.into(), 1, total);
+        within(wrong, "net.limits.incoming", l.incoming.into(), 0, total);
+        within(wrong, "net.limits.outgoing", l.outgoing.into(), 0, total);
+        within(wrong, "net.target_peers", self.net.target_peers.into(), 1, total);
+    }
+
+    fn api(&self, wrong: &mut Wrong) {
+        let listen = &self.api.listen;
+        let reason = match listen.parse::<SocketAddr>() {
+            Err(_) => format!("`{listen}` is no socket address; write IP:PORT, like 127.0.0.1:7780 or [::1]:7780"),
+            Ok(address) if !address.ip().is_loopback() && !self.api.allow_remote => format!(
+                "other machines can reach {address} and there is no authentication on this API yet: whoever reaches it \
+                 can publish as this node; listen on 127.0.0.1, or set api.allow_remote = true where a firewall or \
+                 proxy guards it"
+            ),
+            Ok(_) => return,
+        };
+        wrong.push(("api.listen".into(), reason));
+    }
+}
+
+fn within(wrong: &mut Wrong, key: &str, value: u64, least: u64, most: u64) {
+    if !(least..=most).contains(&value) {
+        wrong.push((key.into(), format!("{value} is out of range; write {least} to {most}")));
+    }
+}
+
+fn example(key: &str) -> &'static str {
+    match key {
+        "listen" => "/ip4/0.0.0.0/tcp/7700 or /ip4/0.0.0.0/udp/7700/quic-v1",
+        "external" => "/ip4/203.0.113.7/tcp/7700 or /dns4/node.example.org/tcp/7700",
+        _ => "/ip4/203.0.113.7/tcp/7700/p2p/12D3Koo…",
+    }
+}
+
+/// The two transports of a node: TCP, and QUIC over UDP.
+fn can_listen(address: &Multiaddr) -> bool {
+    let parts: Vec<_> = address.iter().collect();
+    matches!(
+        parts[..],
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
+            | [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Udp(_), Protocol::QuicV1]
+    )
+}

@@ -1,0 +1,182 @@
+//! What an operator decides about a node: a TOML file, then the environment, then flags.
+//!
+//! A shell room: it reads one file and is handed the environment. It opens no socket and makes no directory.
+//!
+//! ```text
+//! defaults ─► file ─► METANODE_… ─► --set path=value ─► Config ─► checks ─► one list of faults
+//!              each later source replaces single keys of the earlier ones
+//! ```
+//!
+//! Invariants: an unknown key is a fault, never passed over; all faults are reported together, each with its source
+//! and what to write instead; a [`Config`] from [`Config::load`] has passed every check, so nobody checks it again.
+//! Every key is described in one place, `catalogue.rs`, which also drives the commented file of `metanode init`.
+
+mod catalogue;
+mod check;
+mod commented;
+mod error;
+mod layers;
+mod load;
+mod nearest;
+mod net;
+mod node_type;
+mod retention;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::NetworkName;
+
+pub use error::{ConfigError, Fault, Origin};
+pub use load::LoadOptions;
+pub use net::{ConnectionLimits, NetConfig, Profile};
+pub use node_type::NODE_TYPES;
+pub use retention::{Keep, Retention};
+
+/// A node's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The network this node belongs to. What is signed for one network means nothing in another.
+    #[serde(with = "network_name")]
+    pub network: NetworkName,
+    /// A name for people to see beside the node's id; may be empty. At most 128 bytes.
+    pub name: String,
+    /// One of [`NODE_TYPES`]: which topics the node follows, which services it offers, what it may send.
+    pub node_type: String,
+    /// The directory of everything the node keeps. A leading `~/` stands for the home directory; [`Config::load`]
+    /// resolves it.
+    pub dir: PathBuf,
+    /// The node's identity.
+    pub key: KeyConfig,
+    /// The peer-to-peer network.
+    pub net: NetConfig,
+    /// The API for clients on this machine.
+    pub api: ApiConfig,
+    /// The store on disk.
+    pub store: StoreConfig,
+    /// What is kept for how long.
+    pub retention: Retention,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// Where the node's identity is and how it opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyConfig {
+    /// The key file; none means `key.json` in [`Config::dir`]. See [`Config::key_file`].
+    pub file: Option<PathBuf>,
+    /// A file with the passphrase on its first line; none means `METANODE_PASSPHRASE`, then the terminal.
+    pub passphrase_file: Option<PathBuf>,
+    /// Whether a key that is not encrypted is accepted. For test networks.
+    pub allow_plain: bool,
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Socket address to listen on, `IP:PORT`.
+    pub listen: String,
+    /// Whether `listen` may be an address that other machines can reach.
+    pub allow_remote: bool,
+}
+
+/// The store on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Memory for cached pages, bytes. 1 MiB to 1 TiB.
+    pub cache_bytes: u64,
+    /// What is not flushed at once reaches the disk after at most this long, milliseconds. 1 to 60,000.
+    pub flush_every_ms: u64,
+}
+
+/// The log, on standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// What is logged: a `tracing` filter, as in `info` or `info,metanode::net=debug`.
+    pub level: String,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one object a line.
+    Json,
+}
+
+impl Config {
+    /// The key file.
+    pub fn key_file(&self) -> PathBuf {
+        self.key.file.clone().unwrap_or_else(|| self.dir.join("key.json"))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            network: network_name::local(),
+            name: String::new(),
+            node_type: "Gateway".into(),
+            dir: "~/.metanode".into(),
+            key: KeyConfig::default(),
+            net: NetConfig::default(),
+            api: ApiConfig::default(),
+            store: StoreConfig::default(),
+            retention: Retention::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for ApiConfig {
+    fn default() -> ApiConfig {
+        ApiConfig { listen: "127.0.0.1:7780".into(), allow_remote: false }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig { cache_bytes: 64 << 20, flush_every_ms: 200 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// A network's name as text.
+mod network_name {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::types::NetworkName;
+
+    /// The network of a machine that was not told of another.
+    pub fn local() -> NetworkName {
+        // Five of a-z: a name, by the rule in `NetworkName::from_str`; the tests load it.
+        "local".parse().expect("`local` is a network name")
+    }
+
+    pub fn serialize<S: Serializer>(name: &NetworkName, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(name)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NetworkName, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! The thread that owns the node.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::SystemClock;
+use super::flusher::Flusher;
+use super::ports::{Asked, NetCommand, Ports};
+use crate::feed::ephemeral_entries;
+use crate::node::{Answer, CallRefusal, Event, Input, Node, Output, Setup, Stage, Step};
+use crate::store::{Store, StoreError};
+use crate::types::{Now, limits};
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store does not make sense: {0}; start with an empty --dir and let the node catch up from its peers")]
+    Node(String),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// How a node ended.
+pub type Ended = Result<(), String>;
+
+/// The loop's state.
+pub struct Driver {
+    node: Node,
+    store: Arc<Store>,
+    clock: SystemClock,
+    ports: Ports,
+    flusher: Flusher,
+    flushed: mpsc::UnboundedReceiver<Result<u64, StoreError>>,
+    replies: BTreeMap<u64, oneshot::Sender<Result<Answer, CallRefusal>>>,
+    next_call: u64,
+    /// Outputs that wait for the disk, by the epoch that frees them.
+    waiting: VecDeque<(u64, Vec<Output>)>,
+    epoch: u64,
+    /// Until this epoch is flushed, nothing that waits for a commit leaves.
+    barrier: u64,
+    flushed_epoch: u64,
+    ended: Option<Ended>,
+}
+
+impl Driver {
+    /// Opens the node in the store and starts the thread that owns both. The thread's result says how the node ended.
+    pub fn start(setup: Setup, store: Arc<Store>, ports: Ports) -> Result<JoinHandle<Ended>, DriverError> {
+        let clock = SystemClock::start();
+        let (node, first) = Node::open(setup, store.as_ref(), clock.now()).map_err(DriverError::Node)?;
+        store.healthy()?;
+        let (done, flushed) = mpsc::unbounded_channel();
+        let driver = Driver {
+            node,
+            clock,
+            ports,
+            flusher: Flusher::start(store.clone(), done),
+            store,
+            flushed,
+            replies: BTreeMap::new(),
+            next_call: 1,
+            waiting: VecDeque::new(),
+            epoch: 0,
+            barrier: 0,
+            flushed_epoch: 0,
+            ended: None,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let run = move || runtime.block_on(driver.run(first));
+        Ok(std::thread::Builder::new().name("node".into()).spawn(run)?)
+    }
+
+    async fn run(mut self, first: Step) -> Ended {
+        self.ports.log_end.send_replace(self.node.log_end());
+        self.release(first);
+        let (mut calls, mut bundles, mut control) = (Vec::new(), Vec::new(), Vec::new());
+        while self.ended.is_none() {
+            let wake = tokio::time::Instant::from_std(self.clock.instant(self.node.next_wake()));
+            tokio::select! {
+                biased;
+                done = self.flushed.recv() => self.on_flushed(done),
+                _ = self.ports.control.recv_many(&mut control, limits::STEP_INPUTS) => {}
+                _ = self.ports.calls.recv_many(&mut calls, limits::CALL_QUEUE) => {}
+                _ = self.ports.bundles.recv_many(&mut bundles, limits::STEP_INPUTS) => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            // One step takes whatever else has come meanwhile.
+            while control.len() < limits::STEP_INPUTS
+                && let Ok(input) = self.ports.control.try_recv()
+            {
+                control.push(input);
+            }
+            while calls.len() < limits::CALL_QUEUE
+                && let Ok(asked) = self.ports.calls.try_recv()
+            {
+                calls.push(asked);
+            }
+            while bundles.len() < limits::STEP_INPUTS
+                && let Ok(input) = self.ports.bundles.try_recv()
+            {
+                bundles.push(input);
+            }
+            self.step(control.drain(..), calls.drain(..), bundles.drain(..));
+        }
+        self.ended.unwrap_or(Ok(()))
+    }
+
+    fn step(
+        &mut self,
+        control: impl Iterator<Item = Input>,
+        calls: impl Iterator<Item = Asked>,
+        bundles: impl Iterator<Item = Input>,
+    ) {
+        let (now, mut step): (Now, Step) = (self.clock.now(), Step::default());
+        let calls: Vec<Input> = calls.map(|asked| self.number(asked)).collect();
+        for input in control.chain(calls).chain(bundles) {
+            self.node.handle(input, self.store.as_ref(), now, &mut step);
+        }
+        self.node.finish(self.store.as_ref(), now, &mut step);
+        self.release(step);
+    }
+
+    fn number(&mut self, (call, reply): Asked) -> Input {
+        let id = self.next_call;
+        self.next_call += 1;
+        self.replies.insert(id, reply);
+        Input::Call { id, call }
+    }
+
+    /// Commits a step, then lets its outputs go, each at its stage.
+    fn release(&mut self, step: Step) {
+        let flush = step.needs_flush();
+        let Step { batch, outputs, barrier } = step;
+        // A failed read answers nothing, so what the node concluded from it must not be written either.
+        if let Err(e) = self.store.healthy().and_then(|()| self.store.commit(batch)) {
+            self.ended = Some(Err(e.to_string()));
+            return;
+        }
+        if flush {
+            self.epoch += 1;
+            self.flusher.request(self.epoch);
+        }
+        if barrier {
+            self.barrier = self.epoch;
+        }
+        let held = self.barrier > self.flushed_epoch;
+        let (mut later, mut committed) = (Vec::new(), Vec::new());
+        for (stage, output) in outputs {
+            match stage {
+                Stage::Now => self.emit(output),
+                Stage::Committed if held => later.push(output),
+                Stage::Committed => committed.push(output),
+                Stage::Flushed => later.push(output),
+            }
+        }
+        committed.into_iter().for_each(|output| self.emit(output));
+        if !later.is_empty() {
+            let epoch = if flush { self.epoch } else { self.barrier };
+            self.waiting.push_back((epoch, later));
+        }
+    }
+
+    fn on_flushed(&mut self, done: Option<Result<u64, StoreError>>) {
+        match done {
+            Some(Ok(epoch)) => {
+                self.flushed_epoch = epoch;
+                while let Some((_, outputs)) = self.waiting.pop_front_if(|(waits_for, _)| *waits_for <= epoch) {
+                    outputs.into_iter().for_each(|output| self.emit(output));
+                }
+            }
+            Some(Err(e)) => self.ended = Some(Err(e.to_string())),
+            None => self.ended = Some(Err("the thread that flushes the store has died".into())),
+        }
+    }
+
+    fn emit(&mut self, output: Output) {
+        match output {
+            Output::Verdict { ticket, verdict } => self.ports.send(NetCommand::Verdict { ticket, verdict }),
+            Output::Publish { topic, bytes } => self.ports.send(NetCommand::Publish { topic, bytes }),
+            Output::Request { to, id, request } => self.ports.send(NetCommand::Request { to, id, request }),
+            Output::Respond { id, response } => self.ports.send(NetCommand::Respond { id, response }),
+            Output::Dial { address, peer } => self.ports.send(NetCommand::Dial { address, peer }),
+            Output::Ban { peer, until, reason } => {
+                tracing::info!(%peer, until_ms = until.0, reason, "peer banned");
+                self.ports.send(NetCommand::Ban { peer, until });
+            }
+            Output::Reply { id, answer } => {
+                // A client that went away does not want its answer.
+                let _ = self.replies.remove(&id).map(|reply| reply.send(answer));
+            }
+            Output::Event(event) => self.announce(event),
+            Output::Halt { fault } => self.ended = Some(fault.map_or(Ok(()), Err)),
+        }
+    }
+
+    fn announce(&mut self, event: Event) {
+        match event {
+            Event::Log { end } => {
+                self.ports.log_end.send_replace(end);
+            }
+            Event::Ephemeral(bundle) => {
+                if self.ports.ephemeral.receiver_count() > 0 {
+                    let entries = ephemeral_entries(&bundle, self.clock.now().wall);
+                    let _ = self.ports.ephemeral.send(Arc::new(entries));
+                }
+            }
+            Event::Fork(fork) => {
+                tracing::warn!(feed = %fork.feed(), sequence = fork.sequence(), "an author said two things in one place");
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the shells hold of the driver, and what the driver holds of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::feed::Entry;
+use crate::node::{Answer, Call, CallRefusal, Input, Verdict};
+use crate::types::{NodeId, WallMs, limits};
+use crate::wire::{Category, Request, Response};
+
+/// What the network is told to do.
+#[derive(Debug)]
+pub enum NetCommand {
+    /// Tell gossip what to do with a bundle.
+    Verdict { ticket: u64, verdict: Verdict },
+    /// Hand a bundle to gossip.
+    Publish { topic: Category, bytes: Bytes },
+    /// Ask a peer.
+    Request { to: NodeId, id: u64, request: Request },
+    /// Answer a peer.
+    Respond { id: u64, response: Response },
+    /// Connect.
+    Dial { address: String, peer: Option<NodeId> },
+    /// Refuse a peer until then; the past means no more.
+    Ban { peer: NodeId, until: WallMs },
+}
+
+impl NetCommand {
+    /// Bytes it keeps in memory until it is done.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            NetCommand::Publish { bytes, .. } => bytes.len(),
+            NetCommand::Respond { response: Response::Range { bundles, .. }, .. } => {
+                bundles.iter().map(Bytes::len).sum()
+            }
+            NetCommand::Respond { .. }
+            | NetCommand::Verdict { .. }
+            | NetCommand::Request { .. }
+            | NetCommand::Dial { .. }
+            | NetCommand::Ban { .. } => 0,
+        }
+    }
+}
+
+/// Bytes of commands the network has not taken yet; above this, bundles are let go and peers fetch them by repair.
+pub const NET_QUEUE_BYTES: usize = 64 << 20;
+
+/// A call with the place its answer goes to.
+pub(super) type Asked = (Call, oneshot::Sender<Result<Answer, CallRefusal>>);
+
+/// Why a call has no answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CallError {
+    #[error(transparent)]
+    Refused(#[from] CallRefusal),
+    #[error("the node has stopped")]
+    Gone,
+}
+
+/// How programs on this machine speak to the node.
+#[derive(Clone)]
+pub struct Client {
+    calls: mpsc::Sender<Asked>,
+}
+
+impl Client {
+    /// Asks, and waits for the answer. Waits as well while [`limits::CALL_QUEUE`] calls are before it.
+    pub async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send((call, reply)).await.map_err(|_| CallError::Gone)?;
+        Ok(answer.await.map_err(|_| CallError::Gone)??)
+    }
+}
+
+/// What listeners can watch without asking the node.
+#[derive(Clone)]
+pub struct Watch {
+    /// The log's end.
+    pub log_end: watch::Receiver<u64>,
+    /// Messages that are not kept, as they come; a slow listener is told how many it missed.
+    pub ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
+}
+
+/// How the network hands inputs over.
+#[derive(Clone)]
+pub struct Inlet {
+    /// Verified bundles and answers with bundles; bounded, so that verifiers wait for the node.
+    pub bundles: mpsc::Sender<Input>,
+    /// Everything else; as many as there can be connections and streams.
+    pub control: mpsc::UnboundedSender<Input>,
+    /// What the node wants of the network.
+    pub queued_bytes: Arc<AtomicUsize>,
+}
+
+/// The driver's own ends.
+pub struct Ports {
+    pub(super) calls: mpsc::Receiver<Asked>,
+    pub(super) bundles: mpsc::Receiver<Input>,
+    pub(super) control: mpsc::UnboundedReceiver<Input>,
+    pub(super) net: mpsc::UnboundedSender<NetCommand>,
+    pub(super) queued_bytes: Arc<AtomicUsize>,
+    pub(super) log_end: watch::Sender<u64>,
+    pub(super) ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
+    /// Keeps the queues open while the driver runs, so that an empty one is waited for.
+    _open: (Inlet, Client),
+}
+
+/// All ends of a driver: its own, the network's, and what clients hold.
+pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Watch) {
+    let (calls_in, calls) = mpsc::channel(limits::CALL_QUEUE);
+    let (bundles_in, bundles) = mpsc::channel(limits::INPUT_QUEUE);
+    let (control_in, control) = mpsc::unbounded_channel();
+    let (net, commands) = mpsc::unbounded_channel();
+    let (log_end, log_end_seen) = watch::channel(0);
+    let (ephemeral, _) = broadcast::channel(limits::INPUT_QUEUE);
+    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let inlet = Inlet { bundles: bundles_in, control: control_in, queued_bytes: queued_bytes.clone() };
+    let watch = Watch { log_end: log_end_seen, ephemeral: ephemeral.clone() };
+    let client = Client { calls: calls_in };
+    let open = (inlet.clone(), client.clone());
+    let ports = Ports { calls, bundles, control, net, queued_bytes, log_end, ephemeral, _open: open };
+    (ports, inlet, commands, client, watch)
+}
+
+impl Ports {
+    /// Hands a command to the network. A bundle is let go when too much waits there already: its feed brings it to
+    /// others by repair.
+    pub(super) fn send(&self, command: NetCommand) {
+        let size = command.size_bytes();
+        let waiting = self.queued_bytes.load(Ordering::Relaxed);
+        if matches!(command, NetCommand::Publish { .. }) && waiting + size > NET_QUEUE_BYTES {
+            tracing::debug!(waiting, "the network is behind; a bundle is left to repair");
+            return;
+        }
+        self.queued_bytes.fetch_add(size, Ordering::Relaxed);
+        if self.net.send(command).is_err() {
+            tracing::debug!("the network has stopped");
+        }
+    }
+}

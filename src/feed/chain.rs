@@ -1,0 +1,86 @@
+//! Where one feed stands.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::types::storage::{Key, Table, Txn, View};
+use crate::types::{Hash, Stamp};
+use crate::wire::{FeedId, Head, Header};
+
+/// The state of a feed, as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Chain {
+    /// Below this, bundles were let go by rule and are not asked for again.
+    pub trimmed: u64,
+    /// The lowest sequence held.
+    pub base: u64,
+    /// One past the end of an older run below `joined`, when what lies between was gone everywhere; 0 without one.
+    pub below: u64,
+    /// From here to `next` no bundle is missing.
+    pub joined: u64,
+    /// What the bundle at `joined` names as the one before it.
+    pub joined_previous: Hash,
+    /// The sequence the next bundle will have.
+    pub next: u64,
+    /// The id of the bundle before `next`.
+    pub head: Hash,
+    /// That bundle's clock.
+    pub clock: Stamp,
+    /// From here on the author has said two things; nothing more is taken.
+    pub forked: Option<u64>,
+    /// One past the last sequence stored, when a fork cut the chain shorter.
+    pub stored: u64,
+    /// Bytes held.
+    pub bytes: u64,
+    /// Messages ever taken into the chain.
+    pub messages: u64,
+}
+
+impl Chain {
+    /// A chain whose first bundle here will be `first`.
+    pub fn starting_at(first: &Header) -> Chain {
+        let at = first.sequence;
+        Chain { base: at, joined: at, next: at, stored: at, joined_previous: first.previous, ..Chain::default() }
+    }
+
+    /// The row's key.
+    pub fn key(feed: FeedId) -> Key {
+        Key::new(Table::Chain, &[&feed.to_bytes()])
+    }
+
+    /// Writes the row.
+    pub fn save(&self, feed: FeedId, tx: &mut Txn<'_>) {
+        let row = bincode::serde::encode_to_vec(self, bincode::config::standard());
+        debug_assert!(row.is_ok(), "a vector takes every row");
+        tx.put(Chain::key(feed), row.unwrap_or_default());
+    }
+
+    /// Every row of the store. A row that cannot be read is a fault of ours or of the disk, and is named.
+    pub fn load_all(view: &dyn View) -> Result<Vec<(FeedId, Chain)>, String> {
+        let start = Key::new(Table::Chain, &[]);
+        let (mut rows, mut broken) = (Vec::new(), None);
+        view.scan(&start, &start.after_prefix(), &mut |key, row| match Chain::read(key, row) {
+            Some(pair) => {
+                rows.push(pair);
+                std::ops::ControlFlow::Continue(())
+            }
+            None => {
+                broken = Some(format!("the feed record {} cannot be read", hex::encode(key)));
+                std::ops::ControlFlow::Break(())
+            }
+        });
+        broken.map_or(Ok(rows), Err)
+    }
+
+    fn read(key: &[u8], row: &Bytes) -> Option<(FeedId, Chain)> {
+        let feed = FeedId::from_bytes(key.get(1..)?)?;
+        let (chain, _) = bincode::serde::decode_from_slice(row, bincode::config::standard()).ok()?;
+        Some((feed, chain))
+    }
+
+    /// What this node tells others of the feed; none while nothing can be served.
+    pub fn announcement(&self, feed: FeedId) -> Option<Head> {
+        let sequence = self.next.checked_sub(1)?;
+        Some(Head { feed, floor: self.joined, sequence, hash: self.head })
+    }
+}

@@ -1,0 +1,278 @@
+//! All feeds of a node, and the one question asked of them: where does this bundle go?
+
+use std::collections::BTreeMap;
+
+use super::chain::Chain;
+use super::fork::Fork;
+use super::log::Stored;
+use crate::types::storage::{Txn, View};
+use crate::types::{Domain, Hash, NodeId, limits};
+use crate::wire::{Bundle, FeedId, Head, SignedHeader, Slot, Verified};
+
+/// What became of a bundle.
+#[derive(Debug)]
+pub enum Placed {
+    /// It continues its chain. Those held for it come next: see [`Feeds::release`].
+    Appended(Verified),
+    /// It fills in history, next below what was held.
+    Prepended(Verified),
+    /// It came early and is held in memory; bundles before it are missing.
+    Held,
+    /// Nothing changed.
+    Not(NotPlaced),
+    /// It proves that its author said two things. The chain is cut there.
+    Forked(Box<Fork>),
+}
+
+/// Why a bundle is not taken. None of these is the carrier's fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotPlaced {
+    /// It is here already.
+    Duplicate,
+    /// It was let go by the retention rule, or lies below what can be linked.
+    Old,
+    /// It came too early and there is no room to hold it.
+    NoRoom,
+    /// Its author is known to have forked the feed at or before it.
+    AfterFork,
+    /// There are as many feeds as this node follows.
+    TooManyFeeds,
+}
+
+/// The feeds a node follows.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    chains: BTreeMap<FeedId, Chain>,
+    held: BTreeMap<FeedId, BTreeMap<u64, Verified>>,
+    held_bytes: usize,
+}
+
+impl Feeds {
+    /// The feeds as the store has them.
+    pub fn load(view: &dyn View) -> Result<Feeds, String> {
+        let chains = Chain::load_all(view)?.into_iter().collect();
+        Ok(Feeds { chains, ..Feeds::default() })
+    }
+
+    /// Where a feed stands.
+    pub fn chain(&self, feed: FeedId) -> Option<&Chain> {
+        self.chains.get(&feed)
+    }
+
+    /// All feeds, in order.
+    pub fn chains(&self) -> impl Iterator<Item = (&FeedId, &Chain)> {
+        self.chains.iter()
+    }
+
+    /// All feeds after one, in order.
+    pub fn chains_after(&self, after: Option<FeedId>) -> impl Iterator<Item = (&FeedId, &Chain)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.chains.range((after.map_or(Unbounded, Excluded), Unbounded))
+    }
+
+    /// For retention, which changes what is held.
+    pub(super) fn chain_mut(&mut self, feed: FeedId) -> Option<&mut Chain> {
+        self.chains.get_mut(&feed)
+    }
+
+    /// The lowest sequence held in memory for a feed, waiting for those before it.
+    pub fn lowest_held(&self, feed: FeedId) -> Option<u64> {
+        self.held.get(&feed)?.first_key_value().map(|(sequence, _)| *sequence)
+    }
+
+    /// Bundles held in memory, waiting for those before them.
+    pub fn held_count(&self) -> usize {
+        self.held.values().map(BTreeMap::len).sum()
+    }
+
+    /// A digest over the heads of all feeds: equal at two nodes that hold the same.
+    pub fn heads_root(&self) -> Hash {
+        let mut hasher = Domain::Heads.hasher();
+        for (feed, chain) in self.chains.iter().filter(|(_, c)| c.next > 0 || c.forked.is_some()) {
+            hasher.update(&feed.to_bytes());
+            hasher.update(&chain.next.to_be_bytes());
+            let cut = chain.forked == Some(chain.next);
+            hasher.update(if cut { Hash::ZERO.as_bytes() } else { chain.head.as_bytes() });
+        }
+        Hash(*hasher.finalize().as_bytes())
+    }
+
+    /// What this node tells of the feeds of `author` in one life.
+    pub fn heads_of(&self, author: NodeId, incarnation: crate::types::Incarnation) -> Vec<Head> {
+        self.chains
+            .iter()
+            .filter(|(feed, _)| feed.author == author && feed.incarnation == incarnation)
+            .filter_map(|(feed, chain)| chain.announcement(*feed))
+            .collect()
+    }
+
+    /// Whether a feed that is not followed yet can be.
+    fn has_room_for(&self, feed: FeedId) -> bool {
+        let first = FeedId { topic: crate::wire::Category::System, incarnation: Default::default(), ..feed };
+        let of_author = self.chains.range(first..).take_while(|(id, _)| id.author == feed.author);
+        self.chains.len() < limits::FEEDS && of_author.count() < limits::FEEDS_PER_AUTHOR
+    }
+
+    /// Finds the place of a bundle. `may_start` allows a feed to begin above 0: the bundle was asked for as the first
+    /// one a peer still holds.
+    pub fn offer(&mut self, bundle: Verified, may_start: bool, tx: &mut Txn<'_>) -> Placed {
+        let header = bundle.header();
+        let (feed, sequence) = (header.feed, header.sequence);
+        if !self.chains.contains_key(&feed) {
+            if !self.has_room_for(feed) {
+                return Placed::Not(NotPlaced::TooManyFeeds);
+            }
+            if sequence > 0 && !may_start {
+                return self.hold(0, bundle);
+            }
+            self.chains.insert(feed, Chain::starting_at(header));
+        }
+        let Some(chain) = self.chains.get(&feed) else { return Placed::Not(NotPlaced::TooManyFeeds) };
+        if chain.forked.is_some_and(|at| sequence >= at) {
+            return Placed::Not(NotPlaced::AfterFork);
+        }
+        if sequence > chain.next {
+            // Everything between is gone everywhere: go on from here, and say where the links begin anew.
+            if may_start {
+                self.join_at(feed, &bundle);
+                return self.append(feed, bundle, tx);
+            }
+            return self.hold(chain.next, bundle);
+        }
+        if sequence == chain.next {
+            return self.append(feed, bundle, tx);
+        }
+        if sequence >= chain.joined {
+            return self.compare(&bundle, tx);
+        }
+        let links = sequence + 1 == chain.joined && sequence >= chain.trimmed.max(chain.below);
+        if links { self.prepend(feed, bundle, tx) } else { Placed::Not(NotPlaced::Old) }
+    }
+
+    fn join_at(&mut self, feed: FeedId, bundle: &Verified) {
+        if let Some(chain) = self.chains.get_mut(&feed) {
+            let at = bundle.header().sequence;
+            chain.below = chain.next;
+            (chain.joined, chain.next, chain.joined_previous) = (at, at, bundle.header().previous);
+        }
+    }
+
+    fn append(&mut self, feed: FeedId, bundle: Verified, tx: &mut Txn<'_>) -> Placed {
+        let Some(chain) = self.chains.get_mut(&feed) else { return Placed::Not(NotPlaced::TooManyFeeds) };
+        let header = bundle.header();
+        let linked = chain.next == chain.joined || header.previous == chain.head;
+        if !linked || bundle.first().stamp() <= chain.clock {
+            let before = Slot { feed, sequence: header.sequence.saturating_sub(1) };
+            return self.fork_with(&bundle, before, tx);
+        }
+        (chain.next, chain.head, chain.clock) = (header.sequence + 1, bundle.id(), header.clock);
+        chain.stored = chain.next;
+        chain.messages += u64::from(header.count);
+        Placed::Appended(bundle)
+    }
+
+    fn prepend(&mut self, feed: FeedId, bundle: Verified, tx: &mut Txn<'_>) -> Placed {
+        let Some(chain) = self.chains.get_mut(&feed) else { return Placed::Not(NotPlaced::Old) };
+        if bundle.id() != chain.joined_previous {
+            let above = Slot { feed, sequence: chain.joined };
+            return self.fork_with(&bundle, above, tx);
+        }
+        let header = bundle.header();
+        (chain.joined, chain.joined_previous) = (header.sequence, header.previous);
+        chain.base = chain.base.min(chain.joined);
+        if chain.joined == chain.below {
+            // The hole is filled: the runs are one.
+            (chain.joined, chain.below) = (chain.base, 0);
+        }
+        chain.messages += u64::from(header.count);
+        Placed::Prepended(bundle)
+    }
+
+    /// A bundle in a slot that is taken: the same one again, or a fork.
+    fn compare(&mut self, bundle: &Verified, tx: &mut Txn<'_>) -> Placed {
+        let chain_head = self.chains.get(&bundle.header().feed).map(|c| (c.next, c.head));
+        if chain_head == Some((bundle.header().sequence + 1, bundle.id())) {
+            return Placed::Not(NotPlaced::Duplicate);
+        }
+        self.fork_with(bundle, bundle.slot(), tx)
+    }
+
+    /// Cuts the chain if `bundle` and the one stored in `slot` prove a fork.
+    fn fork_with(&mut self, bundle: &Verified, slot: Slot, tx: &mut Txn<'_>) -> Placed {
+        let stored = Stored::load(slot, tx).and_then(|s| Bundle::decode(s.wire).ok());
+        match stored.and_then(|other| Fork::between(bundle.signed_header(), other.signed_header())) {
+            Some(fork) => {
+                self.cut(&fork, tx);
+                Placed::Forked(Box::new(fork))
+            }
+            None => Placed::Not(NotPlaced::Duplicate),
+        }
+    }
+
+    /// Keeps a proof of a fork and takes nothing at or after it into the chain any more. False when as much or more
+    /// was known.
+    pub fn cut(&mut self, fork: &Fork, tx: &mut Txn<'_>) -> bool {
+        let (feed, at) = (fork.feed(), fork.sequence());
+        let known = self.chains.get(&feed).and_then(|c| c.forked);
+        if known.is_some_and(|k| k <= at) || (!self.chains.contains_key(&feed) && !self.has_room_for(feed)) {
+            return false;
+        }
+        let chain = self.chains.entry(feed).or_default();
+        chain.forked = Some(at);
+        chain.next = chain.next.min(at);
+        chain.joined = chain.joined.min(chain.next);
+        fork.save(tx);
+        chain.save(feed, tx);
+        let dropped = self.held.remove(&feed).unwrap_or_default();
+        self.held_bytes -= dropped.values().map(|b| b.wire().len()).sum::<usize>();
+        true
+    }
+
+    fn hold(&mut self, next: u64, bundle: Verified) -> Placed {
+        let (feed, sequence, size) = (bundle.header().feed, bundle.header().sequence, bundle.wire().len());
+        let held = self.held.entry(feed).or_default();
+        if held.get(&sequence).is_some_and(|other| other.id() == bundle.id()) {
+            return Placed::Not(NotPlaced::Duplicate);
+        }
+        let near = sequence - next <= limits::HELD_PER_FEED as u64 || held.is_empty();
+        let room = held.len() < limits::HELD_PER_FEED && self.held_bytes + size <= limits::HELD_BYTES;
+        if !near || !room {
+            return Placed::Not(NotPlaced::NoRoom);
+        }
+        self.held_bytes += size;
+        if let Some(other) = held.insert(sequence, bundle) {
+            self.held_bytes -= other.wire().len();
+        }
+        Placed::Held
+    }
+
+    /// The bundle held in memory that continues its chain now, if there is one.
+    pub fn release(&mut self, feed: FeedId) -> Option<Verified> {
+        let next = self.chains.get(&feed)?.next;
+        let held = self.held.get_mut(&feed)?;
+        // What is held below the end is in the chain already, or stands against it; either way it is not needed.
+        let kept = held.split_off(&next);
+        let passed = std::mem::replace(held, kept);
+        let bundle = held.remove(&next);
+        if held.is_empty() {
+            self.held.remove(&feed);
+        }
+        let freed = passed.values().chain(&bundle).map(|b| b.wire().len()).sum::<usize>();
+        self.held_bytes -= freed;
+        bundle
+    }
+
+    /// Notes the bytes a bundle takes, and writes the feed's row.
+    pub fn stored(&mut self, feed: FeedId, bytes: u64, tx: &mut Txn<'_>) {
+        if let Some(chain) = self.chains.get_mut(&feed) {
+            chain.bytes += bytes;
+            chain.save(feed, tx);
+        }
+    }
+
+    /// The signed header stored in a slot.
+    pub fn signed_header(slot: Slot, view: &dyn View) -> Option<SignedHeader> {
+        let stored = Stored::load(slot, view)?;
+        Some(Bundle::decode(stored.wire).ok()?.signed_header().clone())
+    }
+}

@@ -1,0 +1,276 @@
+//! Reading what is kept: by position, by id, by conversation. Pure functions of a view.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::log::{Row, Stored, log_key, span_key};
+use crate::types::storage::{Key, Table, View};
+use crate::types::{Incarnation, MessageId, NodeId, Stamp, WallMs, limits};
+use crate::wire::{Bundle, Category, Header, Kind, Message, Priority, Proof, Signature, Verified};
+
+/// One message as it is kept: its bytes, and what the bundle around it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in this node's log.
+    pub position: u64,
+    /// When it arrived here.
+    pub arrived: WallMs,
+    /// Who says it, in which life.
+    pub author: NodeId,
+    pub incarnation: Incarnation,
+    /// Its bundle's number in the feed.
+    pub sequence: u64,
+    /// As its author ranked it.
+    pub priority: Priority,
+    /// The bundle's signature.
+    pub signature: Signature,
+    /// How the bundle's body is packed.
+    pub codec: crate::wire::Codec,
+    /// The signed bytes of the message.
+    pub bytes: Bytes,
+}
+
+impl Entry {
+    /// The message. None if the stored bytes are damaged.
+    pub fn message(&self) -> Option<Message<'_>> {
+        Message::decode(&self.bytes).ok()
+    }
+}
+
+/// Which messages a reader wants; an empty set asks for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of these categories,
+    pub categories: BTreeSet<Category>,
+    /// or of these kinds.
+    pub kinds: BTreeSet<Kind>,
+    /// By these authors.
+    pub authors: BTreeSet<NodeId>,
+    /// With one of these tags.
+    pub tags: BTreeSet<String>,
+    /// Of this conversation: the correlation id, or the id of its first message.
+    pub correlation: Option<MessageId>,
+}
+
+impl Filter {
+    /// Whether a bundle can have a message that is wanted.
+    pub fn may_match(&self, header: &Header) -> bool {
+        self.topic_and_author(header.feed.topic, header.feed.author)
+    }
+
+    fn topic_and_author(&self, topic: Category, author: NodeId) -> bool {
+        let any_kind = self.categories.is_empty() && self.kinds.is_empty();
+        let by_kind = any_kind || self.categories.contains(&topic) || self.kinds.iter().any(|k| k.category() == topic);
+        by_kind && (self.authors.is_empty() || self.authors.contains(&author))
+    }
+
+    /// Whether a message of a bundle that may match is wanted.
+    pub fn matches(&self, topic: Category, message: &Message<'_>) -> bool {
+        let any_kind = self.kinds.is_empty() || self.categories.contains(&topic);
+        (any_kind || message.known_kind().is_some_and(|k| self.kinds.contains(&k)))
+            && (self.tags.is_empty() || message.tags.iter().any(|t| self.tags.contains(*t)))
+            && self.correlation.is_none_or(|c| message.correlation == Some(c) || message.id == c)
+    }
+}
+
+/// Where a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest message kept.
+    Beginning,
+    /// With what comes from now on.
+    End,
+    /// With this position.
+    Position(u64),
+    /// With the last so many.
+    Last(u64),
+    /// With what arrived from this time on.
+    Since(WallMs),
+}
+
+/// One page of a reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// What was found, in order of position.
+    pub entries: Vec<Entry>,
+    /// Where to read on.
+    pub next: u64,
+    /// Messages between where reading was to start and the oldest one kept.
+    pub missed: u64,
+}
+
+/// The position a reading starts at.
+pub fn start_position(start: Start, view: &dyn View) -> u64 {
+    let (first, end) = bounds(view);
+    match start {
+        Start::Beginning => first,
+        Start::End => end,
+        Start::Position(position) => position.min(end),
+        Start::Last(count) => end.saturating_sub(count).max(first),
+        Start::Since(time) => since(time, first, end, view),
+    }
+}
+
+/// The first position kept and the position after the last.
+pub fn bounds(view: &dyn View) -> (u64, u64) {
+    let start = log_key(0);
+    let end = view.last(&start, &Key::new(Table::Log, &[]).after_prefix()).and_then(|(k, v)| Row::read(&k, &v));
+    let Some(end) = end else { return (0, 0) };
+    let first = row_from(0, view).map_or(end.position, |row| row.position);
+    (first, end.position + u64::from(end.count))
+}
+
+fn row_from(position: u64, view: &dyn View) -> Option<Row> {
+    let mut found = None;
+    view.scan(&log_key(position), &Key::new(Table::Log, &[]).after_prefix(), &mut |key, value| {
+        found = Row::read(key, value);
+        ControlFlow::Break(())
+    });
+    found
+}
+
+/// The row whose messages include `position`, or the first after it.
+fn row_at(position: u64, view: &dyn View) -> Option<Row> {
+    let before = view.last(&log_key(0), &log_key(position.saturating_add(1))).and_then(|(k, v)| Row::read(&k, &v));
+    before.filter(|row| position < row.position + u64::from(row.count)).or_else(|| row_from(position, view))
+}
+
+/// The first position that arrived at `time` or later: a binary search, since arrival times grow with positions.
+fn since(time: WallMs, first: u64, end: u64, view: &dyn View) -> u64 {
+    let (mut low, mut high) = (first, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match row_at(middle, view) {
+            Some(row) if row.arrived < time => low = (row.position + u64::from(row.count)).max(middle + 1),
+            Some(row) => high = row.position.min(middle),
+            None => high = middle,
+        }
+    }
+    low.min(end)
+}
+
+/// Reads messages that match, from a position on, at most `limit`. Expired messages and those that break a rule of
+/// their kind are passed over.
+pub fn page(from: u64, limit: usize, filter: &Filter, wall: WallMs, view: &dyn View) -> Page {
+    let Some(first) = row_at(from, view) else { return Page { next: from, ..Page::default() } };
+    let mut page = Page { entries: Vec::new(), next: from, missed: first.position.saturating_sub(from) };
+    view.scan(&log_key(first.position), &Key::new(Table::Log, &[]).after_prefix(), &mut |key, value| {
+        let Some(row) = Row::read(key, value) else { return ControlFlow::Continue(()) };
+        let from = page.next.max(row.position);
+        page.next = row.position + u64::from(row.count);
+        if !filter.topic_and_author(row.slot.feed.topic, row.slot.feed.author) {
+            return ControlFlow::Continue(());
+        }
+        for entry in entries(&row, view).into_iter().filter(|e| e.position >= from) {
+            if !wanted(&entry, row.slot.feed.topic, filter, wall) {
+                continue;
+            }
+            if page.entries.len() == limit {
+                page.next = entry.position;
+                return ControlFlow::Break(());
+            }
+            page.entries.push(entry);
+        }
+        if page.entries.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    page
+}
+
+fn wanted(entry: &Entry, topic: Category, filter: &Filter, wall: WallMs) -> bool {
+    entry.message().is_some_and(|m| filter.matches(topic, &m) && m.expires.is_none_or(|at| at > wall))
+}
+
+/// The messages of one row, without those that were refused.
+fn entries(row: &Row, view: &dyn View) -> Vec<Entry> {
+    let Some(stored) = Stored::load(row.slot, view) else { return Vec::new() };
+    let Ok(bundle) = Bundle::decode(stored.wire.clone()) else { return Vec::new() };
+    let Ok(body) = bundle.unpack() else { return Vec::new() };
+    let kept = bundle.divide(&body).enumerate().filter(|(i, _)| !stored.refused.contains(&(*i as u32)));
+    kept.map(|(index, bytes)| entry(&stored, &bundle, index, bytes)).collect()
+}
+
+fn entry(stored: &Stored, bundle: &Bundle, index: usize, bytes: Bytes) -> Entry {
+    let header = bundle.header();
+    Entry {
+        position: stored.position + index as u64,
+        arrived: stored.arrived,
+        author: header.feed.author,
+        incarnation: header.feed.incarnation,
+        sequence: header.sequence,
+        priority: header.priority,
+        signature: bundle.signed_header().signature,
+        codec: bundle.codec(),
+        bytes,
+    }
+}
+
+/// A bundle's messages as entries for readers who follow live: for ephemeral bundles, which have no position.
+pub fn ephemeral_entries(bundle: &Verified, arrived: WallMs) -> Vec<Entry> {
+    let stored = Stored { position: 0, arrived, refused: Vec::new(), wire: bundle.wire().clone() };
+    let refused = |index: usize| bundle.refused().iter().any(|(i, _)| *i as usize == index);
+    let kept = bundle.bytes().enumerate().filter(|(i, _)| !refused(*i));
+    kept.map(|(index, bytes)| entry(&stored, bundle.bundle(), index, bytes)).collect()
+}
+
+/// A message found by its id, with the proof that makes it stand alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The message.
+    pub entry: Entry,
+    /// Its proof.
+    pub proof: Proof,
+}
+
+/// Finds a message by id: among the bundles whose time covers the id's.
+pub fn find(id: MessageId, view: &dyn View) -> Option<Found> {
+    let stamp = id.stamp();
+    let latest = Stamp::new(stamp.ms() + limits::BUNDLE_SPAN.as_millis() as u64 + 1, 0);
+    let mut found = None;
+    view.scan(&span_key(stamp, 0), &span_key(latest, 0), &mut |_, value| {
+        let Some((slot, first)) = value.split_at_checked(crate::wire::Slot::BYTES) else {
+            return ControlFlow::Continue(());
+        };
+        let opened = first.try_into().map_or(Stamp(0), |first| Stamp(u64::from_be_bytes(first)));
+        if opened <= stamp {
+            found = crate::wire::Slot::from_bytes(slot).and_then(|slot| find_in(slot, id, view));
+        }
+        if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
+}
+
+fn find_in(slot: crate::wire::Slot, id: MessageId, view: &dyn View) -> Option<Found> {
+    let stored = Stored::load(slot, view)?;
+    let bundle = Bundle::decode(stored.wire.clone()).ok()?;
+    let items: Vec<Bytes> = bundle.divide(&bundle.unpack().ok()?).collect();
+    let index = items.iter().position(|item| Message::decode(item).is_ok_and(|m| m.id == id))?;
+    let proof = bundle.prove(&items, index)?;
+    Some(Found { entry: entry(&stored, &bundle, index, items.get(index)?.clone()), proof })
+}
+
+/// The messages of a conversation: the one whose id is the correlation id, and all that carry it, by id; at most
+/// `limit`.
+pub fn conversation(correlation: MessageId, limit: usize, view: &dyn View) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = find(correlation, view).map(|found| found.entry).into_iter().collect();
+    let start = Key::new(Table::Correlation, &[&correlation.0]);
+    view.scan(&start, &start.after_prefix(), &mut |_, value| {
+        let position = value.as_ref().try_into().map(u64::from_be_bytes).unwrap_or(u64::MAX);
+        let row = row_at(position, view).filter(|row| row.position <= position);
+        let found = row.and_then(|row| self::entries(&row, view).into_iter().find(|e| e.position == position));
+        entries.extend(found);
+        if entries.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    entries
+}
+
+/// The conversations of a bundle's messages, for removing what leads to them.
+pub(super) fn correlations(bundle: &Bundle) -> Vec<(MessageId, MessageId)> {
+    let Ok(body) = bundle.unpack() else { return Vec::new() };
+    let messages = bundle.divide(&body).filter_map(|item| {
+        let message = Message::decode(&item).ok()?;
+        Some((message.correlation?, message.id))
+    });
+    messages.collect()
+}

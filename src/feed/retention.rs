@@ -1,0 +1,80 @@
+//! How long messages are kept, by category: by age, by bytes, or for ever.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::feeds::Feeds;
+use super::log::Stored;
+use crate::types::storage::{Txn, View};
+use crate::types::{Stamp, WallMs};
+use crate::wire::{Bundle, Category, FeedId, Slot};
+
+/// The bounds for one category; none means for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Bundles older than this go.
+    pub max_age: Option<Duration>,
+    /// When all feeds of the category hold more than this, bytes, the oldest bundles go.
+    pub max_bytes: Option<u64>,
+}
+
+/// The rule of every category; a category without one is kept for ever.
+pub type Retention = BTreeMap<Category, Rule>;
+
+/// Lets go of what the rules no longer keep, oldest first, at most `budget` bundles. Returns how many went; `budget`
+/// means there may be more.
+pub fn trim(feeds: &mut Feeds, rules: &Retention, wall: WallMs, budget: usize, tx: &mut Txn<'_>) -> usize {
+    let mut gone = 0;
+    for (category, rule) in rules {
+        if rule.max_age.is_none() && rule.max_bytes.is_none() {
+            continue;
+        }
+        let mut ages = oldest(feeds, *category, tx);
+        let mut bytes: u64 = feeds.chains().filter(|(f, _)| f.topic == *category).map(|(_, c)| c.bytes).sum();
+        while gone < budget
+            && let Some(((clock, feed), ())) = ages.pop_first()
+        {
+            let too_old = rule.max_age.is_some_and(|age| clock.wall() < wall.minus(age));
+            let too_many = rule.max_bytes.is_some_and(|most| bytes > most);
+            if !too_old && !too_many {
+                break;
+            }
+            bytes = bytes.saturating_sub(drop_base(feeds, feed, tx));
+            gone += 1;
+            ages.extend(base_clock(feeds, feed, tx).map(|clock| ((clock, feed), ())));
+        }
+    }
+    gone
+}
+
+/// The feeds of a category that hold something, by the clock of their lowest bundle.
+fn oldest(feeds: &Feeds, category: Category, view: &dyn View) -> BTreeMap<(Stamp, FeedId), ()> {
+    let of_category = feeds.chains().filter(|(feed, _)| feed.topic == category).map(|(feed, _)| *feed);
+    of_category.filter_map(|feed| Some(((base_clock(feeds, feed, view)?, feed), ()))).collect()
+}
+
+fn base_clock(feeds: &Feeds, feed: FeedId, view: &dyn View) -> Option<Stamp> {
+    let chain = feeds.chain(feed).filter(|c| c.base < c.stored)?;
+    let stored = Stored::load(Slot { feed, sequence: chain.base }, view);
+    // A hole below a joint has no bundle; it counts as oldest, so that it is passed over at once.
+    Some(stored.and_then(|s| Bundle::decode(s.wire).ok()).map_or(Stamp(0), |b| b.header().clock))
+}
+
+fn drop_base(feeds: &mut Feeds, feed: FeedId, tx: &mut Txn<'_>) -> u64 {
+    let Some(chain) = feeds.chain_mut(feed) else { return 0 };
+    let slot = Slot { feed, sequence: chain.base };
+    let above = Slot { feed, sequence: chain.base + 1 };
+    let freed = Stored::remove(slot, tx);
+    chain.base += 1;
+    if chain.base == chain.below {
+        (chain.base, chain.below) = (chain.joined, 0);
+    }
+    chain.trimmed = chain.trimmed.max(chain.base.min(chain.next));
+    if chain.joined < chain.base && chain.joined < chain.next {
+        chain.joined = chain.base.min(chain.next);
+        chain.joined_previous = Feeds::signed_header(above, tx).map(|s| s.header.previous).unwrap_or_default();
+    }
+    chain.bytes = chain.bytes.saturating_sub(freed);
+    chain.save(feed, tx);
+    freed
+}

@@ -1,0 +1,124 @@
+//! What the swarm is made of.
+
+use std::time::Duration;
+
+use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::identity::Keypair;
+use libp2p::kad::{self, store::MemoryStore};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping, request_response};
+
+use super::error::NetError;
+use super::frames::Frames;
+use super::per_address::PerAddress;
+use super::settings;
+use crate::config::NetConfig;
+use crate::types::{NetworkName, limits};
+use crate::wire::{Category, topic_name};
+
+/// Streams of the sync protocol at once on one connection.
+const STREAMS: usize = 32;
+
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    pub blocked: allow_block_list::Behaviour<BlockedPeers>,
+    limits: connection_limits::Behaviour,
+    per_address: PerAddress,
+    pub gossip: gossipsub::Behaviour,
+    pub kad: kad::Behaviour<MemoryStore>,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub sync: request_response::Behaviour<Frames>,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// What nodes of a network call themselves to each other; another name is another network.
+pub fn protocol_version(network: &NetworkName) -> String {
+    format!("/metanode/{network}/{}", crate::wire::WIRE_VERSION)
+}
+
+/// The gossip topic of a category.
+pub fn topic(network: &NetworkName, category: Category) -> gossipsub::IdentTopic {
+    gossipsub::IdentTopic::new(topic_name(network, category))
+}
+
+fn protocol(name: String) -> Result<StreamProtocol, NetError> {
+    StreamProtocol::try_from_owned(name).map_err(|e| NetError::Settings(e.to_string()))
+}
+
+impl Behaviour {
+    pub fn new(key: &Keypair, network: &NetworkName, config: &NetConfig) -> Result<Behaviour, NetError> {
+        let peer = key.public().to_peer_id();
+        Ok(Behaviour {
+            blocked: allow_block_list::Behaviour::default(),
+            limits: connection_limits::Behaviour::new(connection_limits(config)),
+            per_address: PerAddress::new(config.limits.per_address),
+            gossip: gossip(network, config)?,
+            kad: kademlia(peer, network, config)?,
+            identify: identify::Behaviour::new(
+                identify::Config::new(protocol_version(network), key.public())
+                    .with_agent_version(format!("metanode/{}", env!("CARGO_PKG_VERSION")))
+                    .with_push_listen_addr_updates(true),
+            ),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
+            sync: request_response::Behaviour::with_codec(
+                Frames,
+                [(protocol(format!("/metanode/{network}/sync/1"))?, request_response::ProtocolSupport::Full)],
+                request_response::Config::default()
+                    .with_request_timeout(limits::REQUEST_TIMEOUT)
+                    .with_max_concurrent_streams(STREAMS),
+            ),
+            mdns: multicast(peer, config)?,
+        })
+    }
+}
+
+fn connection_limits(config: &NetConfig) -> ConnectionLimits {
+    let most = &config.limits;
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(most.incoming))
+        .with_max_pending_outgoing(Some(most.outgoing))
+        .with_max_established_incoming(Some(most.incoming))
+        .with_max_established_outgoing(Some(most.outgoing))
+        .with_max_established_per_peer(Some(most.per_peer))
+        .with_max_established(Some(most.total))
+}
+
+fn gossip(network: &NetworkName, config: &NetConfig) -> Result<gossipsub::Behaviour, NetError> {
+    let settings = settings::gossip(config.profile)?;
+    let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, settings)
+        .map_err(|e| NetError::Settings(e.into()))?;
+    let (score, thresholds) = settings::gossip_score();
+    gossip.with_peer_score(score, thresholds).map_err(NetError::Settings)?;
+    for category in Category::ALL {
+        let topic = topic(network, category);
+        gossip.subscribe(&topic).map_err(|e| NetError::Settings(e.to_string()))?;
+        gossip
+            .set_topic_params(topic, settings::topic_score())
+            .map_err(|e| NetError::Settings(e.to_string()))?;
+    }
+    Ok(gossip)
+}
+
+fn kademlia(
+    peer: libp2p::PeerId,
+    network: &NetworkName,
+    config: &NetConfig,
+) -> Result<kad::Behaviour<MemoryStore>, NetError> {
+    let mut settings = kad::Config::new(protocol(format!("/metanode/{network}/kad/1"))?);
+    settings.set_query_timeout(Duration::from_secs(20)).set_periodic_bootstrap_interval(Some(Duration::from_secs(30)));
+    let mut kad = kad::Behaviour::with_config(peer, MemoryStore::new(peer), settings);
+    let mode = if config.kademlia_server { kad::Mode::Server } else { kad::Mode::Client };
+    kad.set_mode(Some(mode));
+    Ok(kad)
+}
+
+fn multicast(peer: libp2p::PeerId, config: &NetConfig) -> Result<Toggle<mdns::tokio::Behaviour>, NetError> {
+    if !config.mdns {
+        return Ok(None.into());
+    }
+    let mdns = mdns::tokio::Behaviour::new(mdns::Config::default(), peer);
+    mdns.map(|mdns| Some(mdns).into()).map_err(|e| NetError::Transport(format!("multicast DNS: {e}")))
+}

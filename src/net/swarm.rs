@@ -1,0 +1,409 @@
+//! The task that owns the swarm.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, mdns, noise, request_response, tcp, yamux};
+use tokio::sync::mpsc;
+
+use super::address::{is_specific, node_id, peer_id, split};
+use super::behaviour::{Behaviour, BehaviourEvent, protocol_version, topic};
+use super::error::NetError;
+use super::verifier::{Job, Verifiers};
+use crate::config::NetConfig;
+use crate::driver::{Inlet, NetCommand};
+use crate::node::{Input, Verdict};
+use crate::types::{NetworkName, NodeId, WallMs};
+use crate::wire::{Refusal, Request};
+
+/// A listener that has no address after this is given up.
+const LISTEN_WITHIN: Duration = Duration::from_secs(5);
+/// A connection nobody uses is closed after this.
+const IDLE: Duration = Duration::from_secs(60);
+/// Bans are looked through this often.
+const BANS_EVERY: Duration = Duration::from_secs(5);
+
+/// Where the node can be reached: multiaddresses with its peer id.
+pub type Listening = Vec<String>;
+
+/// The network of a node, not yet running.
+pub struct Net {
+    swarm: Swarm<Behaviour>,
+    network: NetworkName,
+    inlet: Inlet,
+    commands: mpsc::UnboundedReceiver<NetCommand>,
+    verifiers: Verifiers,
+    refused: mpsc::UnboundedReceiver<u64>,
+    /// Bundles the node has not given its verdict on.
+    tickets: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
+    next_ticket: u64,
+    /// Requests of this node under way, by libp2p's number.
+    asked: BTreeMap<request_response::OutboundRequestId, (NodeId, u64)>,
+    /// Requests of peers the node has not answered.
+    answers: BTreeMap<u64, request_response::ResponseChannel<Bytes>>,
+    next_answer: u64,
+    /// Peers of this network, connected and identified.
+    up: BTreeSet<PeerId>,
+    /// Where a peer was dialled, until it is identified.
+    dialled: BTreeMap<PeerId, String>,
+    /// Dials under way by connection, for addresses without a peer.
+    dials: BTreeMap<libp2p::swarm::ConnectionId, (Option<NodeId>, String)>,
+    bans: BTreeMap<PeerId, WallMs>,
+    /// What happened while the listeners came up.
+    early: Early,
+}
+
+impl Net {
+    /// Sets up the transports and listens. Returns when every listener has its address.
+    pub async fn listen(
+        config: &NetConfig,
+        network: NetworkName,
+        secret: &[u8; 32],
+        inlet: Inlet,
+        commands: mpsc::UnboundedReceiver<NetCommand>,
+    ) -> Result<(Net, Listening), NetError> {
+        let key = libp2p::identity::Keypair::ed25519_from_bytes(*secret)
+            .map_err(|e| NetError::Transport(e.to_string()))?;
+        let behaviour = Behaviour::new(&key, &network, config)?;
+        let mut swarm = build(key, behaviour)?;
+        for address in &config.external {
+            swarm.add_external_address(parse(address)?);
+        }
+        let (listening, early) = listen(&mut swarm, &config.listen).await?;
+        let (refuse, refused) = mpsc::unbounded_channel();
+        let verifiers =
+            Verifiers::start(network.id(), &inlet, refuse).map_err(|e| NetError::Transport(e.to_string()))?;
+        let net = Net {
+            swarm,
+            network,
+            inlet,
+            commands,
+            verifiers,
+            refused,
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            asked: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            next_answer: 0,
+            up: BTreeSet::new(),
+            dialled: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            bans: BTreeMap::new(),
+            early,
+        };
+        Ok((net, listening))
+    }
+
+    /// Runs until the node is gone.
+    pub async fn run(mut self) {
+        let mut bans = tokio::time::interval(BANS_EVERY);
+        for event in std::mem::take(&mut self.early) {
+            self.on_event(event);
+        }
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                Some(ticket) = self.refused.recv() => self.judge(ticket, gossipsub::MessageAcceptance::Reject),
+                _ = bans.tick() => self.lift_bans(),
+            }
+        }
+    }
+
+    fn tell(&self, input: Input) {
+        if self.inlet.control.send(input).is_err() {
+            tracing::debug!("the node has stopped");
+        }
+    }
+
+    fn on_command(&mut self, command: NetCommand) {
+        self.inlet.queued_bytes.fetch_sub(command.size_bytes(), Ordering::Relaxed);
+        match command {
+            NetCommand::Verdict { ticket, verdict } => self.judge(
+                ticket,
+                match verdict {
+                    Verdict::Accept => gossipsub::MessageAcceptance::Accept,
+                    Verdict::Ignore => gossipsub::MessageAcceptance::Ignore,
+                },
+            ),
+            NetCommand::Publish { topic: category, bytes } => {
+                let topic = topic(&self.network, category);
+                // Whoever does not get it this way sees the head and asks.
+                if let Err(e) = self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
+                    tracing::trace!(cause = %e, "a bundle was not gossiped");
+                }
+            }
+            NetCommand::Request { to, id, request } => {
+                let Some(peer) = peer_id(to).filter(|peer| self.up.contains(peer)) else {
+                    return self.tell(Input::Failed { from: to, id });
+                };
+                let number = self.swarm.behaviour_mut().sync.send_request(&peer, request.encode());
+                self.asked.insert(number, (to, id));
+            }
+            NetCommand::Respond { id, response } => {
+                if let Some(channel) = self.answers.remove(&id) {
+                    // The asker may be gone; then nobody wants it.
+                    let _ = self.swarm.behaviour_mut().sync.send_response(channel, response.encode());
+                }
+            }
+            NetCommand::Dial { address, peer } => self.dial(address, peer),
+            NetCommand::Ban { peer, until } => self.ban(peer, until),
+        }
+    }
+
+    fn judge(&mut self, ticket: u64, acceptance: gossipsub::MessageAcceptance) {
+        if let Some((id, from)) = self.tickets.remove(&ticket) {
+            self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
+        }
+    }
+
+    fn dial(&mut self, address: String, peer: Option<NodeId>) {
+        let Ok(target) = address.parse::<Multiaddr>() else {
+            tracing::warn!(address, "cannot dial what is not a multiaddress");
+            return self.tell(Input::DialFailed { peer, address: Some(address) });
+        };
+        let (target, named) = split(&target);
+        let options = match named.or(peer.and_then(peer_id)) {
+            Some(id) => DialOpts::peer_id(id)
+                .addresses(vec![target])
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .build(),
+            None => DialOpts::unknown_peer_id().address(target).build(),
+        };
+        self.dials.insert(options.connection_id(), (peer, address.clone()));
+        let number = options.connection_id();
+        if let Err(e) = self.swarm.dial(options) {
+            self.dials.remove(&number);
+            if !matches!(e, DialError::DialPeerConditionFalse(_)) {
+                tracing::debug!(address, cause = %e, "cannot dial");
+                self.tell(Input::DialFailed { peer, address: Some(address) });
+            }
+        }
+    }
+
+    fn ban(&mut self, peer: NodeId, until: WallMs) {
+        let Some(peer) = peer_id(peer) else { return };
+        if until > wall() {
+            self.bans.insert(peer, until);
+            self.swarm.behaviour_mut().blocked.block_peer(peer);
+        } else if self.bans.remove(&peer).is_some() {
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+    }
+
+    fn lift_bans(&mut self) {
+        let now = wall();
+        let over: Vec<PeerId> = self.bans.iter().filter(|(_, until)| **until <= now).map(|(peer, _)| *peer).collect();
+        for peer in over {
+            self.bans.remove(&peer);
+            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => self.on_sync(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                self.on_identified(peer_id, info);
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(kad::Event::RoutingUpdated { peer, addresses, .. })) => {
+                self.on_addresses(peer, addresses.iter());
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
+                for (peer, address) in found {
+                    self.swarm.behaviour_mut().kad.add_address(&peer, split(&address).0);
+                    self.on_addresses(peer, std::iter::once(&address));
+                }
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.dials.remove(&connection_id);
+                if endpoint.is_dialer() {
+                    let (address, _) = split(endpoint.get_remote_address());
+                    self.dialled.insert(peer_id, address.to_string());
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => self.on_closed(peer_id, cause),
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some((peer, address)) = self.dials.remove(&connection_id) {
+                    tracing::debug!(address, cause = %error, "a dial came to nothing");
+                    self.tell(Input::DialFailed { peer, address: Some(address) });
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(cause = %error, "a listener failed"),
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::debug!(cause = %error, "an incoming connection came to nothing");
+            }
+            // The rest tells of what is under way, or of what the behaviours settle among themselves.
+            _ => {}
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, cause: Option<libp2p::swarm::ConnectionError>) {
+        self.dialled.remove(&peer);
+        if let Some(node) = node_id(&peer).filter(|_| self.up.remove(&peer)) {
+            tracing::info!(peer = %node, cause = cause.map(|c| c.to_string()), "peer disconnected");
+            self.tell(Input::PeerDown { peer: node });
+        }
+    }
+
+    /// A peer has said who it is: only now is it a peer of this network.
+    fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
+        let Some(node) = node_id(&peer) else {
+            tracing::info!(%peer, "a peer whose key is not ed25519 is sent away");
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        };
+        if info.protocol_version != protocol_version(&self.network) {
+            tracing::warn!(peer = %node, theirs = info.protocol_version, ours = protocol_version(&self.network),
+                "a peer of another network is sent away");
+            self.tell(Input::Refused { from: node, refusal: Refusal::WrongNetwork });
+            let address = self.dialled.remove(&peer);
+            self.tell(Input::DialFailed { peer: Some(node), address });
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
+        for address in info.listen_addrs.iter().filter(|a| is_specific(a)) {
+            self.swarm.behaviour_mut().kad.add_address(&peer, split(address).0);
+        }
+        if self.up.insert(peer) {
+            tracing::info!(peer = %node, "peer connected");
+            let dialled = self.dialled.remove(&peer);
+            self.tell(Input::PeerUp { peer: node, dialled });
+        }
+        self.on_addresses(peer, info.listen_addrs.iter());
+    }
+
+    fn on_addresses<'a>(&self, peer: PeerId, addresses: impl Iterator<Item = &'a Multiaddr>) {
+        let Some(node) = node_id(&peer) else { return };
+        let addresses: Vec<String> = addresses.filter(|a| is_specific(a)).map(|a| split(a).0.to_string()).collect();
+        if !addresses.is_empty() {
+            self.tell(Input::Addresses { peer: node, addresses });
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.tickets.insert(ticket, (message_id, propagation_source));
+                let from = node_id(&propagation_source);
+                let taken = from.is_some_and(|from| {
+                    self.verifiers.take(Job::Gossip { from, ticket, bytes: message.data.into() })
+                });
+                if !taken {
+                    self.judge(ticket, gossipsub::MessageAcceptance::Ignore);
+                }
+            }
+            gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
+                tracing::debug!(%peer_id, ?failed_messages, "a peer is slow; it will ask for what it missed");
+            }
+            gossipsub::Event::GossipsubNotSupported { peer_id } => {
+                tracing::debug!(%peer_id, "a peer does not gossip");
+            }
+            gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => {}
+        }
+    }
+
+    fn on_sync(&mut self, event: request_response::Event<Bytes, Bytes>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                request_response::Message::Request { request, channel, .. } => self.on_request(peer, &request, channel),
+                request_response::Message::Response { request_id, response } => {
+                    if let Some((from, id)) = self.asked.remove(&request_id) {
+                        self.verifiers.take(Job::Response { from, id, bytes: response });
+                    }
+                }
+            },
+            request_response::Event::OutboundFailure { request_id, error, .. } => {
+                if let Some((from, id)) = self.asked.remove(&request_id) {
+                    tracing::debug!(peer = %from, cause = %error, "a request came to nothing");
+                    self.tell(Input::Failed { from, id });
+                }
+            }
+            request_response::Event::InboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, cause = %error, "a peer's request came to nothing");
+                self.answers.retain(|_, channel| channel.is_open());
+            }
+            request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn on_request(&mut self, peer: PeerId, bytes: &[u8], channel: request_response::ResponseChannel<Bytes>) {
+        let Some(from) = node_id(&peer) else { return };
+        match Request::decode(bytes) {
+            Ok(request) => {
+                let id = self.next_answer;
+                self.next_answer += 1;
+                self.answers.insert(id, channel);
+                self.tell(Input::Request { from, id, request });
+            }
+            Err(refusal) => self.tell(Input::Refused { from, refusal }),
+        }
+    }
+}
+
+fn parse(address: &str) -> Result<Multiaddr, NetError> {
+    address.parse().map_err(|_| NetError::Address { address: address.into() })
+}
+
+/// The wall clock, for bans that outlive this process.
+fn wall() -> WallMs {
+    WallMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
+}
+
+fn build(key: libp2p::identity::Keypair, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
+    let transport = |e: String| NetError::Transport(e);
+    let builder = SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+        .map_err(|e| transport(e.to_string()))?
+        .with_quic()
+        .with_dns()
+        .map_err(|e| transport(e.to_string()))?
+        .with_behaviour(|_| behaviour)
+        .map_err(|e| transport(e.to_string()))?;
+    Ok(builder.with_swarm_config(|config| config.with_idle_connection_timeout(IDLE)).build())
+}
+
+type Early = Vec<SwarmEvent<BehaviourEvent>>;
+
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[String]) -> Result<(Listening, Early), NetError> {
+    let (mut waiting, mut early) = (HashMap::new(), Early::new());
+    for text in addresses {
+        let failed = |e: String| NetError::Listen { address: text.clone(), cause: e };
+        let listener = swarm.listen_on(parse(text)?).map_err(|e| failed(e.to_string()))?;
+        waiting.insert(listener, text.clone());
+    }
+    let (mut listening, deadline) = (Listening::new(), tokio::time::Instant::now() + LISTEN_WITHIN);
+    while !waiting.is_empty() {
+        match tokio::time::timeout_at(deadline, swarm.select_next_some()).await {
+            Ok(SwarmEvent::NewListenAddr { listener_id, address }) => {
+                waiting.remove(&listener_id);
+                listening.push(format!("{address}/p2p/{}", swarm.local_peer_id()));
+            }
+            Ok(SwarmEvent::ListenerClosed { listener_id, reason, .. }) => {
+                if let Some(address) = waiting.remove(&listener_id) {
+                    let cause = reason.err().map_or_else(|| "closed".to_string(), |e| e.to_string());
+                    return Err(NetError::Listen { address, cause });
+                }
+            }
+            Ok(event) => early.push(event),
+            Err(_) => {
+                let address = waiting.into_values().next().unwrap_or_default();
+                return Err(NetError::Listen { address, cause: "no address came up".into() });
+            }
+        }
+    }
+    Ok((listening, early))
+}

@@ -1,0 +1,70 @@
+//! How a node begins: what it is given, and which life of its author this is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::feed::Retention;
+use crate::types::storage::{Key, Table, Txn, View};
+use crate::types::{Incarnation, NetworkName, NodeId, Now, Stamp};
+use crate::wire::Draft;
+
+/// What a node is given at its start.
+#[derive(Clone)]
+pub struct Setup {
+    /// The network's name.
+    pub network: NetworkName,
+    /// The author's key.
+    pub key: ed25519_dalek::SigningKey,
+    /// Fresh randomness, for the life's number and for jitter.
+    pub entropy: u64,
+    /// Marks the place the store is in, so that a copy of it elsewhere begins a new life. See `docs/storage.md`.
+    pub place: u64,
+    /// Addresses to connect to for ever, with the peer's id where it is known.
+    pub bootstrap: Vec<(String, Option<NodeId>)>,
+    /// Known peers are dialled while fewer than this are connected.
+    pub target_peers: usize,
+    /// How long messages are kept.
+    pub retention: Retention,
+    /// What the node says of itself at every start.
+    pub registration: Option<Draft>,
+}
+
+/// The life of an author: begun, and ended cleanly or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Life {
+    /// Its number.
+    pub incarnation: Incarnation,
+    /// Whether the store was flushed and closed at its end.
+    pub clean: bool,
+    /// Where the store was.
+    pub place: u64,
+    /// No stamp at or above this has been used.
+    pub ceiling: Stamp,
+}
+
+impl Life {
+    fn key() -> Key {
+        Key::new(Table::Meta, &[b"life"])
+    }
+
+    /// The life as the store has it.
+    pub fn load(view: &dyn View) -> Option<Life> {
+        let row = view.get(&Life::key())?;
+        bincode::serde::decode_from_slice(&row, bincode::config::standard()).ok().map(|(life, _)| life)
+    }
+
+    /// Writes the row.
+    pub fn save(&self, tx: &mut Txn<'_>) {
+        let row = bincode::serde::encode_to_vec(self, bincode::config::standard());
+        debug_assert!(row.is_ok(), "a vector takes every row");
+        tx.put(Life::key(), row.unwrap_or_default());
+    }
+
+    /// The life this start begins: the former one goes on only if it ended cleanly and in this place.
+    pub fn begin(former: Option<Life>, setup: &Setup, now: Now) -> Life {
+        let ceiling = former.map_or(Stamp(0), |life| life.ceiling);
+        let resumed = former.filter(|life| life.clean && life.place == setup.place);
+        let fresh = Incarnation((now.wall.0 << 16) | (setup.entropy & 0xFFFF));
+        let incarnation = resumed.map_or(fresh, |life| life.incarnation);
+        Life { incarnation, clean: false, place: setup.place, ceiling }
+    }
+}

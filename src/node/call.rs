@@ -1,0 +1,79 @@
+//! What clients of this node can ask of it, and what they are answered. Reading messages is not here: readers go to
+//! the store themselves and slow nobody.
+
+use super::peers::PeerInfo;
+use super::status::Status;
+use crate::types::{MessageId, NodeId};
+use crate::wire::{Draft, Faults};
+
+/// How sure a publisher wants to be before it is answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ack {
+    /// The messages have ids and places; they are lost if the process dies now.
+    Accepted,
+    /// They are in the store; they are lost if the machine dies within the flush interval.
+    Written,
+    /// They are on the disk.
+    #[default]
+    Durable,
+}
+
+impl std::str::FromStr for Ack {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "accepted" => Ok(Ack::Accepted),
+            "written" => Ok(Ack::Written),
+            "durable" => Ok(Ack::Durable),
+            _ => Err(format!("`{text}` is not an acknowledgement: use accepted, written or durable")),
+        }
+    }
+}
+
+/// What a client asks.
+#[derive(Debug)]
+pub enum Call {
+    /// Say these, all or none.
+    Publish { drafts: Vec<Draft>, ack: Ack },
+    /// How are you?
+    Status,
+    /// Who is known?
+    Peers,
+    /// Connect to an address.
+    Dial { address: String, peer: Option<NodeId> },
+    /// Have nothing to do with a peer for so many seconds.
+    Ban { peer: NodeId, seconds: u64, reason: String },
+    /// Forgive a peer.
+    Unban { peer: NodeId },
+    /// Stop cleanly.
+    Stop,
+}
+
+/// What a client is answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// The messages' ids, in the order of the drafts.
+    Published { ids: Vec<MessageId> },
+    /// The node's state.
+    Status(Box<Status>),
+    /// All peers known.
+    Peers(Vec<PeerInfo>),
+    /// It is done.
+    Done,
+}
+
+/// Why a call is refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CallRefusal {
+    #[error("message {index} is not valid: {faults}")]
+    Invalid { index: usize, faults: Faults },
+    #[error("at most {} messages in one call", crate::types::limits::PUBLISH_BATCH)]
+    TooMany,
+    #[error("peer {0} is not known")]
+    UnknownPeer(NodeId),
+    #[error("the node is stopping")]
+    Stopping,
+}

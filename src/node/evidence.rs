@@ -1,0 +1,89 @@
+//! What the messages of others change here: the router, and what is done about forks.
+
+use super::heartbeat::payload;
+use super::output::{Event, Output};
+use super::owner::{Node, Turn};
+use crate::feed::Fork;
+use crate::types::WallMs;
+use crate::wire::kind::security::{ForkEvidence, IncidentStatus, IncidentType, SecurityIncident, Severity};
+use crate::wire::kind::Blob;
+use crate::wire::{Category, Draft, Message, Payload, Priority, SignedHeader, Verified};
+
+/// What the author of a fork loses in score, if it is a peer: nothing it says can be relied on.
+const FORK_PENALTY: u32 = 50;
+
+impl Node {
+    /// Hands every message of a kept bundle to whoever it concerns: one match on the kind.
+    pub(super) fn route(&mut self, bundle: &Verified, turn: &mut Turn<'_>) {
+        let topic = bundle.header().feed.topic;
+        match topic {
+            Category::System | Category::Security => {}
+            // Nothing in these changes this node by itself; they are for its clients.
+            Category::Consensus
+            | Category::Economic
+            | Category::Data
+            | Category::Governance
+            | Category::Monitoring
+            | Category::External => return,
+        }
+        let refused = |index: usize| bundle.refused().iter().any(|(i, _)| *i as usize == index);
+        for (_, message) in bundle.messages().enumerate().filter(|(index, _)| !refused(*index)) {
+            self.route_message(bundle, &message, turn);
+        }
+    }
+
+    fn route_message(&mut self, bundle: &Verified, message: &Message<'_>, turn: &mut Turn<'_>) {
+        let author = bundle.header().feed.author;
+        match payload(message) {
+            Some(Payload::NodeRegistration(said)) => self.registry.on_registration(author, message, &said, &mut turn.tx),
+            Some(Payload::NodeDeregistration(_)) => self.registry.on_deregistration(author, message, &mut turn.tx),
+            Some(Payload::SecurityIncident(incident)) => self.on_incident(&incident, turn),
+            _ => {}
+        }
+    }
+
+    fn on_incident(&mut self, incident: &SecurityIncident, turn: &mut Turn<'_>) {
+        let Some(evidence) = &incident.fork else { return };
+        // Anyone may say that someone forked; only the two signatures count.
+        if let Ok(fork) = Fork::check(&evidence.first.0, &evidence.second.0, self.network)
+            && self.feeds.cut(&fork, &mut turn.tx)
+        {
+            self.note_fork(fork, turn);
+        }
+    }
+
+    /// This node has seen a fork itself: it tells everyone, once.
+    pub(super) fn on_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
+        let mut draft = Draft::new(&Payload::SecurityIncident(incident(&fork, turn.now.wall).into()));
+        draft.priority = Priority::Critical;
+        self.note_fork(fork, turn);
+        self.say(draft);
+    }
+
+    fn note_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
+        self.counters.forks += 1;
+        let author = fork.feed().author;
+        if self.peers.is_connected(author) {
+            self.peers.penalise(author, FORK_PENALTY, "its author said two things in one place of a feed", turn);
+        }
+        turn.want(Output::Event(Event::Fork(Box::new(fork))));
+    }
+}
+
+/// What everyone is told of a fork.
+fn incident(fork: &Fork, detected_ms: WallMs) -> SecurityIncident {
+    let blob = |signed: &SignedHeader| Blob(signed.encode().to_vec());
+    let (first, second) = fork.headers();
+    SecurityIncident {
+        incident_id: format!("fork-{}-{}", fork.feed().author.short(), fork.sequence()),
+        incident_type: IncidentType::Equivocation,
+        severity: Severity::Critical,
+        status: IncidentStatus::Contained,
+        suspects: vec![fork.feed().author],
+        description: format!("two bundles stand in one place of the feed {}", fork.feed()),
+        detected_ms,
+        resolved_ms: None,
+        evidence: Vec::new(),
+        fork: Some(ForkEvidence { first: blob(first), second: blob(second) }),
+    }
+}

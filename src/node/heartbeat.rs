@@ -1,0 +1,128 @@
+//! "I live, and this is what I hold": every two seconds, to everyone, kept by nobody.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::output::{Event, Output};
+use super::owner::{Node, Turn};
+use super::peers::{Beat, scramble};
+use crate::feed::NotPlaced;
+use crate::types::{Mono, NodeId, Stamp, WallMs, limits};
+use crate::wire::kind::system::{FeedHead, Heartbeat};
+use crate::wire::{Category, ContentType, Draft, FeedId, Head, Kind, Message, Payload, Verified};
+
+/// What is older than this when it comes is a replay.
+const OLDEST: Duration = Duration::from_secs(60);
+/// Authors whose last ephemeral stamp is remembered.
+const AUTHORS: usize = 8 * limits::KNOWN_PEERS;
+
+/// When this node speaks next, and when others last spoke.
+#[derive(Debug)]
+pub(super) struct Beats {
+    due: Mono,
+    jitter: u64,
+    heard: BTreeMap<(NodeId, Category), Stamp>,
+}
+
+impl Beats {
+    pub fn new(entropy: u64, now: Mono) -> Beats {
+        Beats { due: now, jitter: entropy, heard: BTreeMap::new() }
+    }
+
+    pub fn due(&self) -> Mono {
+        self.due
+    }
+
+    /// Moves the next beat on by the interval, give or take a tenth.
+    fn next(&mut self, now: Mono) {
+        self.jitter = scramble(self.jitter);
+        let spread = limits::HEARTBEAT / 5;
+        self.due = now + (limits::HEARTBEAT - spread / 2) + spread.mul_f64((self.jitter % 1024) as f64 / 1024.0);
+    }
+
+    /// Whether something ephemeral is newer than what its author said before on the topic.
+    fn is_news(&mut self, author: NodeId, topic: Category, stamp: Stamp, wall: WallMs) -> bool {
+        let last = self.heard.get(&(author, topic)).copied().unwrap_or_default();
+        if stamp <= last || stamp.wall() < wall.minus(OLDEST) {
+            return false;
+        }
+        if self.heard.len() >= AUTHORS && last == Stamp(0) {
+            let oldest = self.heard.iter().min_by_key(|(_, stamp)| **stamp).map(|(key, _)| *key);
+            oldest.map(|key| self.heard.remove(&key));
+        }
+        self.heard.insert((author, topic), stamp);
+        true
+    }
+}
+
+impl Node {
+    /// Speaks when it is time.
+    pub(super) fn beat(&mut self, turn: &mut Turn<'_>) {
+        if turn.now.mono < self.beats.due || self.stopping {
+            return;
+        }
+        self.beats.next(turn.now.mono);
+        let heads = self.feeds.heads_of(self.id, self.life.incarnation);
+        let heads = heads.into_iter().map(|head| FeedHead {
+            topic: head.feed.topic,
+            incarnation: head.feed.incarnation,
+            sequence: head.sequence,
+            hash: head.hash,
+        });
+        let beat = Heartbeat {
+            uptime_s: (turn.now.mono - self.started).as_secs(),
+            peers: self.peers.connected().count() as u32,
+            messages: self.log.end(),
+            heads_root: self.feeds.heads_root(),
+            clock_ms: turn.now.wall,
+            heads: heads.collect(),
+        };
+        self.say(Draft::new(&Payload::Heartbeat(beat)));
+    }
+
+    pub(super) fn on_ephemeral(
+        &mut self,
+        from: Option<NodeId>,
+        bundle: Verified,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Option<NotPlaced>> {
+        let header = bundle.header();
+        let (author, topic) = (header.feed.author, header.feed.topic);
+        if !self.beats.is_news(author, topic, header.clock, turn.now.wall) {
+            return Err(Some(NotPlaced::Old));
+        }
+        self.counters.ephemeral_bundles += 1;
+        for message in bundle.messages() {
+            if let (Some(from), Some(Payload::Heartbeat(beat))) = (from, payload(&message)) {
+                self.on_heartbeat(author, from, &beat, turn);
+            }
+        }
+        turn.want(Output::Event(Event::Ephemeral(Box::new(bundle))));
+        Ok(())
+    }
+
+    fn on_heartbeat(&mut self, author: NodeId, from: NodeId, beat: &Heartbeat, turn: &mut Turn<'_>) {
+        let clock_offset_ms = beat.clock_ms.0.cast_signed().saturating_sub(turn.now.wall.0.cast_signed());
+        let heard = Beat { at: turn.now.mono, heads_root: beat.heads_root, clock_offset_ms };
+        self.peers.on_beat(author, heard, turn.now);
+        // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
+        let holder = if self.peers.is_connected(author) { author } else { from };
+        for head in beat.heads.iter().take(Category::ALL.len()) {
+            let feed = FeedId { author, incarnation: head.incarnation, topic: head.topic };
+            let floor = self.feeds.chain(feed).map_or(0, |c| c.joined);
+            self.on_head(holder, &Head { feed, floor, sequence: head.sequence, hash: head.hash }, turn);
+        }
+        if self.peers.is_connected(author) && beat.heads_root != self.feeds.heads_root() {
+            self.ask_heads(author, None, turn);
+        }
+    }
+}
+
+/// The typed payload of a message this node can read.
+pub(super) fn payload(message: &Message<'_>) -> Option<Payload> {
+    let kind: Kind = message.known_kind().filter(|_| message.encryption.is_none())?;
+    match message.content_type {
+        ContentType::Bincode => Payload::decode(kind, message.payload).ok(),
+        ContentType::Json => Payload::from_json_str(kind, std::str::from_utf8(message.payload).ok()?).ok(),
+    }
+}

@@ -1,0 +1,34 @@
+//! Everything that can happen to a node.
+
+use super::call::Call;
+use crate::types::NodeId;
+use crate::wire::{Head, Refusal, Request, Verified};
+
+/// Everything that can happen to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// A bundle came by gossip; `ticket` names it in the verdict.
+    Bundle { from: NodeId, ticket: u64, bundle: Box<Verified> },
+    /// Bytes from a peer were not what they should be.
+    Refused { from: NodeId, refusal: Refusal },
+    /// The first connection to a peer stands; `address` is where it was dialled, if it was.
+    PeerUp { peer: NodeId, dialled: Option<String> },
+    /// The last connection to a peer is gone.
+    PeerDown { peer: NodeId },
+    /// Addresses at which a peer may be reached.
+    Addresses { peer: NodeId, addresses: Vec<String> },
+    /// A dial came to nothing.
+    DialFailed { peer: Option<NodeId>, address: Option<String> },
+    /// A peer asks; `id` names the request in the response.
+    Request { from: NodeId, id: u64, request: Request },
+    /// Heads that were asked for under `id`.
+    Heads { from: NodeId, id: u64, heads: Vec<Head>, more: bool },
+    /// Bundles that were asked for under `id`, each of them verified.
+    Range { from: NodeId, id: u64, floor: u64, bundles: Vec<Verified> },
+    /// What was asked for under `id` will not come.
+    Failed { from: NodeId, id: u64 },
+    /// A client of this node asks; `id` names the call in the reply.
+    Call { id: u64, call: Call },
+    /// Time has passed.
+    Tick,
+}

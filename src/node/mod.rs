@@ -1,0 +1,32 @@
+//! The node: one owner of all protocol state, changed in one way.
+//!
+//! Pure. [`Node::handle`] takes an [`Input`], reads through a view, and leaves writes and [`Output`]s in a [`Step`];
+//! [`Node::finish`] ends a step of one or many inputs. Nothing here blocks, sleeps, draws randomness or reads a clock.
+//!
+//! ```text
+//!   Input ──▶ handle ──▶ feed: in order? missing? forked? ──▶ log: a position ──▶ router: one match on the kind
+//!   Call::Publish ──▶ lanes ──▶ finish: stamp, seal ──▶ the same way in
+//! ```
+
+mod boot;
+mod call;
+mod evidence;
+mod heartbeat;
+mod input;
+mod output;
+mod owner;
+mod peers;
+mod publish;
+mod registry;
+mod status;
+mod sync;
+
+pub use boot::{Life, Setup};
+pub use call::{Ack, Answer, Call, CallRefusal};
+pub use input::Input;
+pub use output::{Event, Output, Stage, Step, Verdict};
+pub use owner::Node;
+pub use peers::PeerInfo;
+pub use registry::{Registered, registered};
+pub use status::{CategoryTotals, Counters, Status};
+

@@ -1,0 +1,81 @@
+//! Everything a node can want, and when it may have it.
+
+use bytes::Bytes;
+
+use super::call::{Answer, CallRefusal};
+use crate::feed::Fork;
+use crate::types::storage::Batch;
+use crate::types::{NodeId, WallMs};
+use crate::wire::{Category, Request, Response, Verified};
+
+/// What becomes of a gossiped bundle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Forward it.
+    Accept,
+    /// Neither forward it nor hold it against anyone.
+    Ignore,
+}
+
+/// Something a client of this node may want to know at once.
+#[derive(Debug)]
+pub enum Event {
+    /// The log has grown to this position.
+    Log { end: u64 },
+    /// A bundle that is not kept.
+    Ephemeral(Box<Verified>),
+    /// An author said two things in one place.
+    Fork(Box<Fork>),
+}
+
+/// Everything a node can want.
+#[derive(Debug)]
+pub enum Output {
+    /// Tell gossip what to do with a bundle.
+    Verdict { ticket: u64, verdict: Verdict },
+    /// Hand a bundle to gossip.
+    Publish { topic: Category, bytes: Bytes },
+    /// Ask a peer.
+    Request { to: NodeId, id: u64, request: Request },
+    /// Answer a peer.
+    Respond { id: u64, response: Response },
+    /// Connect to an address, of a certain peer if one is named.
+    Dial { address: String, peer: Option<NodeId> },
+    /// Close all connections to a peer and refuse new ones until then.
+    Ban { peer: NodeId, until: WallMs, reason: String },
+    /// Answer a client.
+    Reply { id: u64, answer: Result<Answer, CallRefusal> },
+    /// Tell whoever listens.
+    Event(Event),
+    /// Stop: the node cannot go on, or was asked to stop.
+    Halt { fault: Option<String> },
+}
+
+/// When an output may leave.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    /// At once.
+    Now,
+    /// When the step's batch is committed.
+    Committed,
+    /// When the batch is flushed to the disk.
+    Flushed,
+}
+
+/// What one step writes and wants.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Committed before anything at [`Stage::Committed`] leaves.
+    pub batch: Batch,
+    /// In order within a stage.
+    pub outputs: Vec<(Stage, Output)>,
+    /// The batch holds something the node must never contradict: what waits for the commit waits for the flush.
+    pub barrier: bool,
+}
+
+impl Step {
+    /// Whether the batch must reach the disk before this step is over.
+    pub fn needs_flush(&self) -> bool {
+        self.barrier || self.outputs.iter().any(|(stage, _)| *stage == Stage::Flushed)
+    }
+}

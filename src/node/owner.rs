@@ -1,0 +1,283 @@
+//! The node itself, and the one way through it.
+
+use super::boot::{Life, Setup};
+use super::call::{Answer, Call, CallRefusal};
+use super::heartbeat::Beats;
+use super::input::Input;
+use super::output::{Event, Output, Stage, Step, Verdict};
+use super::peers::Peers;
+use super::publish::Waiting;
+use super::registry::Registry;
+use super::status::Counters;
+use crate::feed::{Feeds, Log, NotPlaced, Placed, Repair};
+use crate::flow::{Idempotency, Lanes};
+use crate::types::storage::{Txn, View};
+use crate::types::{Clock, ClockRefusal, Mono, NetworkId, NodeId, Now, limits};
+use crate::wire::{Refusal, Verified};
+
+/// All protocol state of a node. See the module's page for the way through.
+pub struct Node {
+    pub(super) setup: Setup,
+    pub(super) id: NodeId,
+    pub(super) network: NetworkId,
+    pub(super) life: Life,
+    pub(super) clock: Clock,
+    pub(super) feeds: Feeds,
+    pub(super) repair: Repair,
+    pub(super) log: Log,
+    pub(super) lanes: Lanes,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) idempotency: Idempotency,
+    pub(super) peers: Peers,
+    pub(super) beats: Beats,
+    pub(super) registry: Registry,
+    pub(super) counters: Counters,
+    pub(super) started: Mono,
+    pub(super) retention_due: Mono,
+    pub(super) stopping: bool,
+}
+
+/// One turn of the node: the step's reads and writes, and where its wants go.
+pub(super) struct Turn<'a> {
+    pub tx: Txn<'a>,
+    pub out: &'a mut Vec<(Stage, Output)>,
+    pub barrier: &'a mut bool,
+    pub now: Now,
+}
+
+impl<'a> Turn<'a> {
+    fn new(view: &'a dyn View, step: &'a mut Step, now: Now) -> Turn<'a> {
+        Turn { tx: Txn::new(view, &mut step.batch), out: &mut step.outputs, barrier: &mut step.barrier, now }
+    }
+
+    /// Wants something once the step is committed.
+    pub fn want(&mut self, output: Output) {
+        self.out.push((Stage::Committed, output));
+    }
+}
+
+impl Node {
+    /// The node as the store has it. The first step, which the caller commits, begins the life.
+    pub fn open(setup: Setup, view: &dyn View, now: Now) -> Result<(Node, Step), String> {
+        let life = Life::begin(Life::load(view), &setup, now);
+        let id = NodeId(setup.key.verifying_key().to_bytes());
+        let mut node = Node {
+            id,
+            network: setup.network.id(),
+            life,
+            clock: Clock::resume(life.ceiling),
+            feeds: Feeds::load(view)?,
+            repair: Repair::default(),
+            log: Log::load(view),
+            lanes: Lanes::default(),
+            waiting: Vec::new(),
+            idempotency: Idempotency::load(view),
+            peers: Peers::load(&setup, id, view, now),
+            beats: Beats::new(setup.entropy, now.mono),
+            registry: Registry::load(view),
+            counters: Counters::default(),
+            started: now.mono,
+            retention_due: now.mono,
+            stopping: false,
+            setup,
+        };
+        let mut step = Step::default();
+        let mut turn = Turn::new(view, &mut step, now);
+        node.reserve_stamps(&mut turn);
+        node.life.save(&mut turn.tx);
+        *turn.barrier = true;
+        if let Some(draft) = node.setup.registration.clone() {
+            node.say(draft);
+        }
+        node.seal_waiting(&mut turn);
+        Ok((node, step))
+    }
+
+    /// Who this node is.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The position the next message will have in its log.
+    pub fn log_end(&self) -> u64 {
+        self.log.end()
+    }
+
+    /// Its feeds, for reading.
+    pub fn feeds(&self) -> &Feeds {
+        &self.feeds
+    }
+
+    /// Takes one input into a step.
+    pub fn handle(&mut self, input: Input, view: &dyn View, now: Now, step: &mut Step) {
+        let turn = &mut Turn::new(view, step, now);
+        match input {
+            Input::Bundle { from, ticket, bundle } => self.on_bundle(from, ticket, *bundle, turn),
+            Input::Refused { from, refusal } => self.on_refused(from, &refusal, turn),
+            Input::PeerUp { peer, dialled } => self.on_peer_up(peer, dialled, turn),
+            Input::PeerDown { peer } => self.on_peer_down(peer, turn),
+            Input::Addresses { peer, addresses } => self.peers.on_addresses(peer, addresses, turn),
+            Input::DialFailed { peer, address } => self.peers.on_dial_failed(peer, address.as_deref(), turn.now.mono),
+            Input::Request { from, id, request } => self.on_request(from, id, request, turn),
+            Input::Heads { from, id, heads, more } => self.on_heads(from, id, &heads, more, turn),
+            Input::Range { from, id, floor, bundles } => self.on_range(from, id, floor, bundles, turn),
+            Input::Failed { from, id } => self.on_failed(from, id, now.mono),
+            Input::Call { id, call } => self.on_call(id, call, turn),
+            Input::Tick => {}
+        }
+    }
+
+    /// Ends a step: what is due is done, what waits to be said is sealed, what is missing is asked for.
+    pub fn finish(&mut self, view: &dyn View, now: Now, step: &mut Step) {
+        let turn = &mut Turn::new(view, step, now);
+        let end = self.log.end();
+        self.reserve_stamps(turn);
+        self.beat(turn);
+        self.seal_waiting(turn);
+        self.retain(turn);
+        self.ask(turn);
+        self.peers.dial(turn);
+        let grown = turn.out.iter().any(|(_, output)| matches!(output, Output::Event(Event::Log { .. })));
+        debug_assert!(self.log.end() == end || grown, "whoever grows the log says so");
+    }
+
+    /// When the node wants to be called even if nothing happens.
+    pub fn next_wake(&self) -> Mono {
+        let timers = [Some(self.beats.due()), Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake()];
+        timers.into_iter().flatten().min().unwrap_or_default()
+    }
+
+    fn on_call(&mut self, id: u64, call: Call, turn: &mut Turn<'_>) {
+        let answer = match call {
+            Call::Publish { drafts, ack } => return self.on_publish(id, drafts, ack, turn),
+            Call::Status => Ok(Answer::Status(Box::new(self.status(turn)))),
+            Call::Peers => Ok(Answer::Peers(self.peers.list(turn.now))),
+            Call::Dial { address, peer } => {
+                turn.want(Output::Dial { address, peer });
+                Ok(Answer::Done)
+            }
+            Call::Ban { peer, seconds, reason } => {
+                self.peers.ban(peer, std::time::Duration::from_secs(seconds), &reason, turn);
+                Ok(Answer::Done)
+            }
+            Call::Unban { peer } => {
+                let known = self.peers.unban(peer, turn);
+                if known { Ok(Answer::Done) } else { Err(CallRefusal::UnknownPeer(peer)) }
+            }
+            Call::Stop => return self.on_stop(id, turn),
+        };
+        turn.out.push((Stage::Now, Output::Reply { id, answer }));
+    }
+
+    fn on_stop(&mut self, id: u64, turn: &mut Turn<'_>) {
+        self.stopping = true;
+        self.seal_waiting(turn);
+        self.life.clean = true;
+        self.life.save(&mut turn.tx);
+        *turn.barrier = true;
+        turn.out.push((Stage::Flushed, Output::Reply { id, answer: Ok(Answer::Done) }));
+        turn.out.push((Stage::Flushed, Output::Halt { fault: None }));
+    }
+
+    /// Persists the clock's ceiling before stamps below it are used.
+    fn reserve_stamps(&mut self, turn: &mut Turn<'_>) {
+        if let Some(ceiling) = self.clock.ceiling(turn.now.wall) {
+            self.life.ceiling = ceiling;
+            self.life.save(&mut turn.tx);
+            *turn.barrier = true;
+        }
+    }
+
+    fn on_bundle(&mut self, from: NodeId, ticket: u64, bundle: Verified, turn: &mut Turn<'_>) {
+        self.counters.gossip_bundles += 1;
+        let verdict = match self.admit(Some(from), bundle, false, turn) {
+            Ok(()) => Verdict::Accept,
+            Err(_) => Verdict::Ignore,
+        };
+        turn.want(Output::Verdict { ticket, verdict });
+    }
+
+    /// The way of every bundle, its own author's included: time, place in the feed, the log, the router.
+    pub(super) fn admit(
+        &mut self,
+        from: Option<NodeId>,
+        bundle: Verified,
+        may_start: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Option<NotPlaced>> {
+        if let Some(from) = from
+            && let Err(ClockRefusal::FarFuture { ahead }) = self.clock.see(bundle.header().clock, turn.now.wall)
+        {
+            self.on_refused(from, &Refusal::FarFuture { ahead }, turn);
+            return Err(None);
+        }
+        if bundle.header().ephemeral {
+            return self.on_ephemeral(from, bundle, turn);
+        }
+        let (feed, sequence) = (bundle.header().feed, bundle.header().sequence);
+        match self.feeds.offer(bundle, may_start, &mut turn.tx) {
+            Placed::Appended(bundle) => {
+                self.keep(bundle, turn);
+                while let Some(held) = self.feeds.release(feed) {
+                    match self.feeds.offer(held, false, &mut turn.tx) {
+                        Placed::Appended(bundle) => self.keep(bundle, turn),
+                        Placed::Forked(fork) => self.on_fork(*fork, turn),
+                        Placed::Prepended(_) | Placed::Held | Placed::Not(_) => break,
+                    }
+                }
+                Ok(())
+            }
+            Placed::Prepended(bundle) => {
+                self.keep(bundle, turn);
+                Ok(())
+            }
+            Placed::Held => {
+                if let Some(from) = from {
+                    self.repair.claim(from, feed, 0, sequence, &self.feeds, turn.now.mono);
+                }
+                Ok(())
+            }
+            Placed::Forked(fork) => {
+                self.on_fork(*fork, turn);
+                Ok(())
+            }
+            Placed::Not(reason) => {
+                self.counters.not_placed(reason);
+                if let (Some(from), NotPlaced::NoRoom) = (from, reason) {
+                    self.repair.claim(from, feed, 0, sequence, &self.feeds, turn.now.mono);
+                }
+                Err(Some(reason))
+            }
+        }
+    }
+
+    /// Keeps a bundle that has its place: log, feed, router.
+    fn keep(&mut self, bundle: Verified, turn: &mut Turn<'_>) {
+        let (_, bytes) = self.log.append(&bundle, turn.now.wall, &mut turn.tx);
+        self.feeds.stored(bundle.header().feed, bytes, &mut turn.tx);
+        self.counters.kept(&bundle);
+        self.route(&bundle, turn);
+        // One event a step is enough: the end it names grows in place.
+        let end = self.log.end();
+        let event = turn.out.iter_mut().find_map(|(_, output)| match output {
+            Output::Event(Event::Log { end }) => Some(end),
+            _ => None,
+        });
+        match event {
+            Some(earlier) => *earlier = end,
+            None => turn.want(Output::Event(Event::Log { end })),
+        }
+    }
+
+    fn retain(&mut self, turn: &mut Turn<'_>) {
+        if turn.now.mono < self.retention_due {
+            return;
+        }
+        const BUDGET: usize = 256;
+        let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
+        self.counters.retired_bundles += gone as u64;
+        self.idempotency.forget(turn.now.wall, &mut turn.tx);
+        let more = gone == BUDGET;
+        self.retention_due = turn.now.mono + if more { std::time::Duration::ZERO } else { limits::RETENTION_EVERY };
+    }
+}

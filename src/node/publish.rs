@@ -1,0 +1,148 @@
+//! What this node says: drafts become messages when a step ends.
+
+use ed25519_dalek::SigningKey;
+
+use super::call::{Ack, Answer, CallRefusal};
+use super::output::{Output, Stage};
+use super::owner::{Node, Turn};
+use crate::flow::Parcel;
+use crate::types::{Domain, Hash, MessageId, Stamp, limits};
+use crate::wire::{Draft, Faults, FeedId, Header, Pending, Verified};
+
+/// A publish call whose drafts are in the lanes.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    call: u64,
+    ack: Ack,
+    ids: Vec<MessageId>,
+}
+
+/// The call number of what the node says of its own accord.
+const OWN: u64 = 0;
+
+impl Node {
+    pub(super) fn on_publish(&mut self, call: u64, drafts: Vec<Draft>, ack: Ack, turn: &mut Turn<'_>) {
+        if let Err(refusal) = self.check_publish(&drafts, turn) {
+            turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(refusal) }));
+            return;
+        }
+        self.counters.published_messages += drafts.len() as u64;
+        self.waiting.push(Waiting { call, ack, ids: vec![MessageId([0; 16]); drafts.len()] });
+        for (index, draft) in drafts.into_iter().enumerate() {
+            self.lanes.push(Parcel { draft, call, index });
+        }
+    }
+
+    fn check_publish(&self, drafts: &[Draft], turn: &Turn<'_>) -> Result<(), CallRefusal> {
+        if self.stopping {
+            return Err(CallRefusal::Stopping);
+        }
+        if drafts.len() > limits::PUBLISH_BATCH {
+            return Err(CallRefusal::TooMany);
+        }
+        for (index, draft) in drafts.iter().enumerate() {
+            let mut faults = Faults::default();
+            draft.check(turn.now.wall, &mut faults);
+            if !faults.is_empty() {
+                return Err(CallRefusal::Invalid { index, faults });
+            }
+        }
+        Ok(())
+    }
+
+    /// Says something of the node's own accord.
+    pub(super) fn say(&mut self, draft: Draft) {
+        self.lanes.push(Parcel { draft, call: OWN, index: 0 });
+    }
+
+    /// Seals all that waits, most urgent first, and answers the calls it came with.
+    pub(super) fn seal_waiting(&mut self, turn: &mut Turn<'_>) {
+        while let Some(load) = self.lanes.take() {
+            self.seal(load, turn);
+        }
+        for Waiting { call, ack, ids } in self.waiting.drain(..) {
+            let stage = match ack {
+                Ack::Accepted => Stage::Now,
+                Ack::Written => Stage::Committed,
+                Ack::Durable => Stage::Flushed,
+            };
+            turn.out.push((stage, Output::Reply { id: call, answer: Ok(Answer::Published { ids }) }));
+        }
+    }
+
+    fn seal(&mut self, load: Vec<Parcel>, turn: &mut Turn<'_>) {
+        let Some(first) = load.first() else { return };
+        let (topic, priority) = (first.draft.kind().category(), first.draft.priority);
+        let ephemeral = first.draft.kind().is_ephemeral();
+        let feed = FeedId { author: self.id, incarnation: self.life.incarnation, topic };
+        let mut pending = Pending::default();
+        for parcel in load {
+            // Each load is cut to a size far below the limit; one message that is large by its headers goes alone.
+            if pending.body_bytes() > limits::BUNDLE_BYTES - limits::MESSAGE_BYTES - 4 {
+                self.close(std::mem::take(&mut pending), self.header(feed, priority, ephemeral), turn);
+            }
+            let id = self.stamp(&parcel, &mut pending, turn);
+            if let Some(waiting) = self.waiting.iter_mut().find(|w| w.call == parcel.call)
+                && let Some(place) = waiting.ids.get_mut(parcel.index)
+            {
+                *place = id;
+            }
+        }
+        self.close(pending, self.header(feed, priority, ephemeral), turn);
+    }
+
+    /// Gives a draft its id and puts it in the bundle, unless its key says that it was said before.
+    fn stamp(&mut self, parcel: &Parcel, pending: &mut Pending, turn: &mut Turn<'_>) -> MessageId {
+        let draft = &parcel.draft;
+        if let Some(id) = draft.idempotency.and_then(|key| self.idempotency.id(&key)) {
+            return id;
+        }
+        let id = MessageId::new(self.clock.tick(turn.now.wall), self.id_suffix());
+        if let Some(key) = draft.idempotency {
+            self.idempotency.note(key, id, turn.now.wall, &mut turn.tx);
+        }
+        pending.push(&draft.message(id));
+        id
+    }
+
+    /// What sets this life's ids apart from those of everyone else who has the same stamp.
+    fn id_suffix(&self) -> u64 {
+        let digest = Domain::Bundle.hash(&[self.id.as_bytes(), &self.life.incarnation.0.to_be_bytes()]);
+        digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn header(&self, feed: FeedId, priority: crate::wire::Priority, ephemeral: bool) -> Header {
+        let chain = self.feeds.chain(feed).filter(|_| !ephemeral);
+        Header {
+            ephemeral,
+            priority,
+            network: self.network,
+            feed,
+            sequence: chain.map_or(0, |c| c.next),
+            previous: chain.map_or(Hash::ZERO, |c| c.head),
+            clock: Stamp(0),
+            count: 0,
+            body_bytes: 0,
+            root: Hash::ZERO,
+        }
+    }
+
+    fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
+        let key: &SigningKey = &self.setup.key;
+        let Some(bundle) = pending.seal(header, key) else { return };
+        let (topic, bytes) = (bundle.header().feed.topic, bundle.wire().clone());
+        if self.admit_own(bundle, turn) {
+            turn.want(Output::Publish { topic, bytes });
+        }
+    }
+
+    fn admit_own(&mut self, bundle: Verified, turn: &mut Turn<'_>) -> bool {
+        let placed = self.admit(None, bundle, false, turn);
+        if placed.is_err() {
+            // This very life was proved to have forked: going on would only make it worse.
+            let fault = format!("this node's own feed takes nothing any more: {placed:?}");
+            turn.out.push((Stage::Now, Output::Halt { fault: Some(fault) }));
+        }
+        placed.is_ok()
+    }
+}

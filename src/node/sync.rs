@@ -1,0 +1,157 @@
+//! Catching up: heads are compared, what is missing is asked for, what others miss is served.
+
+use bytes::Bytes;
+
+use super::output::Output;
+use super::owner::{Node, Turn};
+use crate::feed::{Feeds, Stored};
+use crate::types::{Mono, NodeId, limits};
+use crate::wire::{FeedId, Head, Refusal, Request, Response, Slot, Unserved, Verified};
+
+impl Node {
+    pub(super) fn on_peer_up(&mut self, peer: NodeId, dialled: Option<String>, turn: &mut Turn<'_>) {
+        if self.peers.on_up(peer, dialled.as_deref(), turn) {
+            self.ask_heads(peer, None, turn);
+        }
+    }
+
+    pub(super) fn on_peer_down(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        self.peers.on_down(peer, turn);
+        self.repair.drop_peer(peer);
+    }
+
+    /// What a peer did wrong costs it points, and in the end the connection.
+    pub(super) fn on_refused(&mut self, from: NodeId, refusal: &Refusal, turn: &mut Turn<'_>) {
+        *self.counters.refused.entry(refusal.code()).or_default() += 1;
+        self.peers.penalise(from, refusal.penalty(), &refusal.to_string(), turn);
+    }
+
+    /// Asks for heads unless the peer was asked a moment ago.
+    pub(super) fn ask_heads(&mut self, peer: NodeId, after: Option<FeedId>, turn: &mut Turn<'_>) {
+        if after.is_some() || self.peers.may_ask_heads(peer, turn.now.mono) {
+            let id = self.repair.fresh_id();
+            turn.want(Output::Request { to: peer, id, request: Request::Heads { after } });
+        }
+    }
+
+    /// Asks for what is missing.
+    pub(super) fn ask(&mut self, turn: &mut Turn<'_>) {
+        let late = self.repair.expired(turn.now.mono);
+        self.counters.repairs_failed += late.len() as u64;
+        for asked in self.repair.requests(&self.feeds, turn.now.mono) {
+            self.counters.repairs_asked += 1;
+            turn.want(Output::Request { to: asked.to, id: asked.id, request: asked.request });
+        }
+    }
+
+    pub(super) fn on_request(&mut self, from: NodeId, id: u64, request: Request, turn: &mut Turn<'_>) {
+        let response = if self.peers.take_token(from, turn.now) {
+            self.serve(&request, turn)
+        } else {
+            self.counters.requests_put_off += 1;
+            Response::Unserved(Unserved::Busy)
+        };
+        turn.want(Output::Respond { id, response });
+    }
+
+    fn serve(&self, request: &Request, turn: &Turn<'_>) -> Response {
+        match *request {
+            Request::Heads { after } => {
+                let all = self.feeds.chains_after(after).filter_map(|(feed, chain)| chain.announcement(*feed));
+                let mut heads: Vec<Head> = all.take(limits::HEADS + 1).collect();
+                let more = heads.len() > limits::HEADS;
+                heads.truncate(limits::HEADS);
+                Response::Heads { heads, more }
+            }
+            Request::Range { feed, from, to, newest_first } => self.serve_range(feed, from, to, newest_first, turn),
+        }
+    }
+
+    fn serve_range(&self, feed: FeedId, from: u64, to: u64, newest_first: bool, turn: &Turn<'_>) -> Response {
+        let Some(chain) = self.feeds.chain(feed) else { return Response::Unserved(Unserved::UnknownFeed) };
+        let to = to.min(chain.next.saturating_sub(1));
+        let held = |sequence: u64| Stored::load(Slot { feed, sequence }, &turn.tx).map(|stored| stored.wire);
+        let floor = if from < chain.joined && held(from).is_none() { chain.joined } else { from };
+        let mut bundles: Vec<Bytes> = Vec::new();
+        let mut bytes = 0;
+        let mut take = |sequence: u64| {
+            let fits = bundles.len() < limits::RANGE_BUNDLES && (bundles.is_empty() || bytes < limits::RANGE_BYTES);
+            let Some(bundle) = held(sequence).filter(|_| fits) else { return false };
+            bytes += bundle.len();
+            bundles.push(bundle);
+            true
+        };
+        if floor <= to && chain.next > 0 {
+            let whole = if newest_first { (floor..=to).rev().all(&mut take) } else { (floor..=to).all(&mut take) };
+            tracing::trace!(%feed, floor, to, whole, "served a range");
+        }
+        Response::Range { floor, bundles }
+    }
+
+    pub(super) fn on_heads(&mut self, from: NodeId, id: u64, heads: &[Head], more: bool, turn: &mut Turn<'_>) {
+        let _ = id;
+        for head in heads {
+            self.on_head(from, head, turn);
+        }
+        if more && let Some(last) = heads.last() {
+            self.ask_heads(from, Some(last.feed), turn);
+        }
+    }
+
+    /// A peer holds a feed up to here: what is missing is claimed; where it holds something else, it is asked for that.
+    pub(super) fn on_head(&mut self, from: NodeId, head: &Head, turn: &mut Turn<'_>) {
+        let now = turn.now.mono;
+        if let Some(chain) = self.feeds.chain(head.feed)
+            && (chain.joined..chain.next).contains(&head.sequence)
+        {
+            let slot = Slot { feed: head.feed, sequence: head.sequence };
+            let ours = if head.sequence + 1 == chain.next {
+                Some(chain.head)
+            } else {
+                Feeds::signed_header(slot, &turn.tx).map(|signed| signed.header.id())
+            };
+            if ours.is_some_and(|ours| ours != head.hash)
+                && let Some(asked) = self.repair.probe(from, head.feed, head.sequence, now)
+            {
+                turn.want(Output::Request { to: asked.to, id: asked.id, request: asked.request });
+            }
+        }
+        self.repair.claim(from, head.feed, head.floor, head.sequence, &self.feeds, now);
+    }
+
+    pub(super) fn on_range(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        floor: u64,
+        bundles: Vec<Verified>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(flight) = self.repair.flight(id, from) else {
+            return self.on_refused(from, &Refusal::Unasked { reason: "no such request is under way" }, turn);
+        };
+        let strays = |b: &Verified| b.header().feed != flight.feed || !flight.covers(b.header().sequence, floor);
+        if bundles.iter().any(strays) {
+            self.repair.finish(id, false);
+            return self.on_refused(from, &Refusal::Unasked { reason: "bundles outside the range" }, turn);
+        }
+        let mut useful = false;
+        for bundle in bundles {
+            let starts = flight.may_start && floor > flight.from && bundle.header().sequence == floor;
+            self.counters.repaired_bundles += 1;
+            useful |= self.admit(Some(from), bundle, starts, turn).is_ok();
+        }
+        self.repair.finish(id, useful);
+        if floor > flight.from && !flight.may_start {
+            // The peer no longer holds the beginning: it is asked again only if nobody else does either.
+            self.repair.claim(from, flight.feed, floor, flight.to.max(floor), &self.feeds, turn.now.mono);
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, from: NodeId, id: u64, _now: Mono) {
+        if self.repair.flight(id, from).is_some() {
+            self.counters.repairs_failed += 1;
+            self.repair.finish(id, false);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What happened in a run, as a digest and, when asked for, as text.
+
+use std::fmt;
+
+use crate::types::{Domain, Hash};
+
+/// Everything that happened, in order.
+pub struct Trace {
+    hasher: blake3::Hasher,
+    lines: Option<Vec<String>>,
+}
+
+impl Trace {
+    /// A trace; `readable` keeps the text too.
+    pub fn new(readable: bool) -> Trace {
+        Trace { hasher: Domain::Trace.hasher(), lines: readable.then(Vec::new) }
+    }
+
+    /// At `at` microseconds `event` happened to `peer`; `key` says with what, `text` says it to people.
+    pub fn note(&mut self, at: u64, peer: usize, event: &str, key: &[u8], text: fmt::Arguments<'_>) {
+        self.hasher.update(&at.to_be_bytes());
+        self.hasher.update(&(peer as u64).to_be_bytes());
+        self.hasher.update(&(event.len() as u64).to_be_bytes());
+        self.hasher.update(event.as_bytes());
+        self.hasher.update(&(key.len() as u64).to_be_bytes());
+        self.hasher.update(key);
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{:>11.6}  {peer}  {event:<10} {text}", at as f64 / 1e6));
+        }
+    }
+
+    /// The digest of all that was noted.
+    pub fn hash(&self) -> Hash {
+        Hash(*self.hasher.finalize().as_bytes())
+    }
+
+    /// The text, where it was kept.
+    pub fn into_lines(self) -> Vec<String> {
+        self.lines.unwrap_or_default()
+    }
+}

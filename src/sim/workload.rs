@@ -1,0 +1,108 @@
+//! What clients of the simulated nodes say.
+
+use std::collections::BTreeMap;
+
+use super::rng::Rng;
+use crate::node::Ack;
+use crate::types::{Domain, MessageId, NodeId, WallMs};
+use crate::wire::kind::data::SettingsDelta;
+use crate::wire::kind::external::Custom;
+use crate::wire::kind::monitoring::{LogLevel, LogRecord, MetricSample, Metrics};
+use crate::wire::kind::security::{SecurityAlert, Severity};
+use crate::wire::kind::system::{NodeStatus, StatusUpdate};
+use crate::wire::kind::{Blob, Json};
+use crate::wire::{Draft, Payload, Priority};
+
+/// One publish call: what, and how sure the client wants to be.
+pub fn call(rng: &mut Rng, bursts: u64, known: &[MessageId], wall: WallMs) -> (Vec<Draft>, Ack) {
+    let count = if rng.chance(bursts) { rng.within(20, 200) } else { rng.within(1, 4) };
+    let drafts = (0..count).map(|_| draft(rng, known, wall)).collect();
+    let ack = rng.pick(&[Ack::Accepted, Ack::Written, Ack::Durable, Ack::Durable]).unwrap_or_default();
+    (drafts, ack)
+}
+
+/// What a node says of itself when a life begins.
+pub fn registration(_id: NodeId, wall: WallMs) -> Draft {
+    Draft::new(&Payload::StatusUpdate(status(wall).into()))
+}
+
+fn draft(rng: &mut Rng, known: &[MessageId], wall: WallMs) -> Draft {
+    let mut draft = Draft::new(&payload(rng, wall));
+    if rng.chance(300) {
+        draft.priority = rng.pick(&Priority::ALL).unwrap_or_default();
+    }
+    if rng.chance(200) {
+        draft.correlation = rng.pick(known);
+    }
+    if rng.chance(50) {
+        draft.expires = Some(WallMs(wall.0 + rng.within(100, 20_000)));
+    }
+    if rng.chance(80) {
+        draft.idempotency = Some(Domain::Idempotency.hash(&[&[rng.below(20) as u8]]));
+    }
+    draft
+}
+
+fn payload(rng: &mut Rng, wall: WallMs) -> Payload {
+    match rng.below(8) {
+        0 => Payload::LogRecord(log(rng, wall).into()),
+        1 => Payload::Metrics(metrics(rng, wall).into()),
+        2 => Payload::SecurityAlert(alert(wall).into()),
+        3 => Payload::StatusUpdate(status(wall).into()),
+        4 => Payload::SettingsDelta(delta(rng, wall).into()),
+        _ => Payload::Custom(custom(rng).into()),
+    }
+}
+
+fn custom(rng: &mut Rng) -> Custom {
+    let size = rng.within(0, 900) as usize;
+    let body = if rng.chance(500) { rng.bytes(size) } else { vec![b'a'; 4 * size] };
+    Custom {
+        type_name: "sim.order".into(),
+        schema_version: 1,
+        content_type: "application/octet-stream".into(),
+        body: Blob(body),
+    }
+}
+
+fn log(rng: &mut Rng, wall: WallMs) -> LogRecord {
+    LogRecord {
+        service: "sim".into(),
+        level: LogLevel::Info,
+        target: "sim".into(),
+        text: format!("number {}", rng.draw()),
+        time_ms: wall,
+        trace_id: None,
+        fields: BTreeMap::new(),
+    }
+}
+
+fn metrics(rng: &mut Rng, wall: WallMs) -> Metrics {
+    let sample = MetricSample { name: "load".into(), value: rng.below(100) as f64, ..MetricSample::default() };
+    Metrics { service: "sim".into(), start_ms: wall, end_ms: wall, samples: vec![sample] }
+}
+
+fn alert(wall: WallMs) -> SecurityAlert {
+    SecurityAlert {
+        rule: "sim".into(),
+        severity: Severity::Info,
+        subject: None,
+        description: "something was seen".into(),
+        evidence: Vec::new(),
+        detected_ms: wall,
+    }
+}
+
+fn status(wall: WallMs) -> StatusUpdate {
+    StatusUpdate { status: NodeStatus::Active, previous: None, load_percent: 1.0, reason: None, since_ms: wall }
+}
+
+fn delta(rng: &mut Rng, wall: WallMs) -> SettingsDelta {
+    SettingsDelta {
+        path: format!("sim.setting{}", rng.below(10)),
+        old: None,
+        new: Some(Json::from(&serde_json::Value::from(rng.draw()))),
+        time_ms: wall,
+        client: "sim".into(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Brings a node up and takes it down: the one place that knows every shell.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::api::{self, ApiState};
+use crate::config::{Config, Keep};
+use crate::driver::{self, Client, Driver, DriverError, Ended};
+use crate::feed::{Retention, Rule};
+use crate::keys::Identity;
+use crate::net::{self, Net, NetError};
+use crate::node::{Ack, Call, Setup};
+use crate::store::{Store, StoreError, StoreOptions};
+use crate::types::{NodeId, WallMs};
+use crate::wire::kind::system::{Endpoint, Layer, LeaveReason, NodeDeregistration, NodeRegistration, NodeStatus};
+use crate::wire::kind::system::{NodeType, Protocol};
+use crate::wire::{Category, Draft, Payload};
+
+/// A clean stop takes at most this long.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("the API cannot listen on {address}: {source}; change api.listen, or stop what uses the port")]
+    Api { address: String, source: std::io::Error },
+    #[error("no randomness from the system: {0}")]
+    Entropy(String),
+}
+
+/// A node that runs.
+pub struct Running {
+    /// Who it is.
+    pub id: NodeId,
+    /// Where peers reach it.
+    pub listening: Vec<String>,
+    /// Where programs on this machine reach it.
+    pub api: SocketAddr,
+    client: Client,
+    ended: oneshot::Receiver<Ended>,
+    closing: watch::Sender<bool>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+/// Starts everything: store, network, node, API. What fails leaves nothing running.
+pub async fn start(config: &Config, identity: &Identity) -> Result<Running, StartError> {
+    let api = TcpListener::bind(&config.api.listen).await;
+    let api = api.map_err(|source| StartError::Api { address: config.api.listen.clone(), source })?;
+    let api_address = api.local_addr().map_err(|source| StartError::Api { address: config.api.listen.clone(), source })?;
+    let store = open_store(config).await?;
+    let (ports, inlet, commands, client, watched) = driver::ports();
+    let (net, listening) =
+        Net::listen(&config.net, config.network.clone(), &identity.seed(), inlet, commands).await?;
+    let setup = setup(config, identity, store.place(), &listening, api_address)?;
+    let id = identity.node_id();
+    let owner = Driver::start(setup, store.clone(), ports)?;
+    tokio::spawn(net.run());
+    let (closing, closed) = watch::channel(false);
+    let state = ApiState::new(client.clone(), watched, store, config.network.clone(), id);
+    let served = tokio::spawn(api::serve(api, state, until(closed)));
+    let (tell, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        let end = owner.join().unwrap_or_else(|_| Err("the node's thread panicked; see the log".into()));
+        let _ = tell.send(end);
+    });
+    Ok(Running { id, listening, api: api_address, client, ended, closing, served })
+}
+
+async fn until(mut closed: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the same news.
+    let _ = closed.wait_for(|closed| *closed).await;
+}
+
+impl Running {
+    /// Waits until the node ends by itself, which it does only when it cannot go on.
+    pub async fn ended(&mut self) -> Ended {
+        (&mut self.ended).await.unwrap_or_else(|_| Err("the node's thread is gone".into()))
+    }
+
+    /// Says goodbye, stops cleanly, and waits for it, within a bound.
+    pub async fn stop(mut self) -> Ended {
+        let goodbye = NodeDeregistration {
+            id: self.id,
+            reason: LeaveReason::Maintenance,
+            successor: None,
+            effective_ms: driver::SystemClock::start().now().wall,
+        };
+        let stop = async {
+            let drafts = vec![Draft::new(&Payload::NodeDeregistration(goodbye.into()))];
+            // A node that cannot say goodbye any more can still be stopped.
+            let _ = self.client.call(Call::Publish { drafts, ack: Ack::Written }).await;
+            let _ = self.client.call(Call::Stop).await;
+        };
+        let stopped = tokio::time::timeout(STOP_WITHIN, stop).await;
+        self.closing.send_replace(true);
+        if stopped.is_err() {
+            return Err(format!("the node did not stop within {STOP_WITHIN:?}"));
+        }
+        let end = tokio::time::timeout(STOP_WITHIN, self.ended()).await;
+        let _ = tokio::time::timeout(STOP_WITHIN, &mut self.served).await;
+        end.unwrap_or_else(|_| Err("the node's thread did not end".into()))
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Arc<Store>, StartError> {
+    let options = StoreOptions {
+        path: config.dir.join("store"),
+        cache_bytes: config.store.cache_bytes,
+        flush_every_ms: config.store.flush_every_ms,
+    };
+    let opened = tokio::task::spawn_blocking(move || Store::open(&options)).await;
+    let store = opened.map_err(|e| StoreError::Open { path: config.dir.join("store"), cause: e.to_string() })??;
+    Ok(Arc::new(store))
+}
+
+fn setup(
+    config: &Config,
+    identity: &Identity,
+    place: u64,
+    listening: &[String],
+    api: SocketAddr,
+) -> Result<Setup, StartError> {
+    let mut entropy = [0; 8];
+    getrandom::fill(&mut entropy).map_err(|e| StartError::Entropy(e.to_string()))?;
+    let bootstrap: Result<Vec<_>, _> = config.net.bootstrap.iter().map(|a| net::split_bootstrap(a)).collect();
+    Ok(Setup {
+        network: config.network.clone(),
+        key: identity.signing_key().clone(),
+        entropy: u64::from_le_bytes(entropy),
+        place,
+        bootstrap: bootstrap?,
+        target_peers: config.net.target_peers as usize,
+        retention: retention(config),
+        registration: Some(registration(config, identity.node_id(), listening, api)),
+    })
+}
+
+fn retention(config: &Config) -> Retention {
+    let rule = |keep: &Keep| Rule { max_age: keep.max_age_s.map(Duration::from_secs), max_bytes: keep.max_bytes };
+    let of = |category: Category| config.retention.of(category.slug()).map(rule).unwrap_or_default();
+    Category::ALL.into_iter().map(|category| (category, of(category))).collect()
+}
+
+/// What the node says of itself to the others.
+fn registration(config: &Config, id: NodeId, listening: &[String], api: SocketAddr) -> Draft {
+    let node_type: NodeType = config.node_type.parse().unwrap_or(NodeType::Gateway);
+    let reachable = if config.net.external.is_empty() { listening } else { &config.net.external };
+    let p2p = reachable.iter().map(|address| Endpoint { protocol: Protocol::P2p, address: address.clone() });
+    let http = (!api.ip().is_loopback()).then(|| Endpoint { protocol: Protocol::Http, address: format!("http://{api}") });
+    let names: &[&str] = if config.name.is_empty() { &[] } else { &[config.name.as_str()] };
+    let mut draft = Draft::new(&Payload::NodeRegistration(
+        NodeRegistration {
+            id,
+            node_type,
+            layer: layer(node_type),
+            endpoints: p2p.chain(http).collect(),
+            capabilities: vec!["feeds".into(), "repair".into()],
+            status: NodeStatus::Active,
+            version: env!("CARGO_PKG_VERSION").into(),
+            last_seen_ms: None::<WallMs>,
+            trust_score: None,
+        }
+        .into(),
+    ));
+    draft.tags = names.iter().map(|name| format!("name:{name}")).collect();
+    draft
+}
+
+/// The layer a node of a type belongs to.
+fn layer(node_type: NodeType) -> Layer {
+    match node_type {
+        NodeType::Gateway | NodeType::BankApiRegistry | NodeType::GovernmentApiRegistry => Layer::HttpCage,
+        NodeType::ShadowRegistry | NodeType::Proof => Layer::ZkLockMobilePort,
+        NodeType::Storage => Layer::DockLockPlatform,
+        NodeType::Oracle | NodeType::Notary => Layer::EncCluster,
+        NodeType::Mempool | NodeType::Consensus | NodeType::Mining | NodeType::Validator | NodeType::Audit => {
+            Layer::BpiCore
+        }
+        NodeType::BpciServer | NodeType::EnterpriseGateway | NodeType::ComplianceNode => Layer::BpciEnterprise,
+    }
+}

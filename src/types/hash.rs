@@ -1,0 +1,115 @@
+//! 256-bit BLAKE3 digests and the labels that keep their uses apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A BLAKE3 digest, 32 bytes. Text form: 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hash(pub [u8; 32]);
+
+/// What a digest is *of*. Two domains never give the same digest for the same bytes
+/// (BLAKE3 key derivation mode, section 2.3 of the BLAKE3 paper).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// The identity of a network, from its name.
+    Network,
+    /// The identity of a bundle, from its signed header.
+    Bundle,
+    /// The statement under an ed25519 signature.
+    Seal,
+    /// A digest over the heads of all feeds a node holds.
+    Heads,
+    /// An idempotency key given by a client.
+    Idempotency,
+    /// The trace of a simulated run.
+    Trace,
+}
+
+impl Domain {
+    /// The context string of BLAKE3's key derivation, fixed for ever.
+    pub const fn context(self) -> &'static str {
+        match self {
+            Domain::Network => "metanode v1 network",
+            Domain::Bundle => "metanode v1 bundle",
+            Domain::Seal => "metanode v1 seal",
+            Domain::Heads => "metanode v1 heads",
+            Domain::Idempotency => "metanode v1 idempotency",
+            Domain::Trace => "metanode v1 trace",
+        }
+    }
+
+    /// A hasher for values too large, or too scattered, to hand over at once.
+    pub fn hasher(self) -> blake3::Hasher {
+        blake3::Hasher::new_derive_key(self.context())
+    }
+
+    /// The digest of `parts`, one after the other.
+    pub fn hash(self, parts: &[&[u8]]) -> Hash {
+        let mut hasher = self.hasher();
+        for part in parts {
+            hasher.update(part);
+        }
+        Hash(*hasher.finalize().as_bytes())
+    }
+}
+
+impl Hash {
+    /// All zeros: "no hash", as in the first bundle of a feed.
+    pub const ZERO: Hash = Hash([0; 32]);
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…", hex::encode(&self.0[..6]))
+    }
+}
+
+impl FromStr for Hash {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Hash(bytes))
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            text.parse().map_err(|e| de::Error::custom(format!("a hash is 64 hexadecimal digits: {e}")))
+        } else {
+            <[u8; 32]>::deserialize(deserializer).map(Hash)
+        }
+    }
+}
+
+impl schemars::JsonSchema for Hash {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Hash".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "BLAKE3 digest, hexadecimal"})
+    }
+}

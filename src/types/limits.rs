@@ -1,0 +1,93 @@
+//! Every bound of the program that another node or a client can run into, with its unit.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Encoded message, bytes.
+pub const MESSAGE_BYTES: usize = 256 * KIB;
+/// Encoded bundle, bytes, and its body before and after compression.
+pub const BUNDLE_BYTES: usize = MIB;
+/// Messages in one bundle.
+pub const BUNDLE_MESSAGES: usize = 4096;
+/// A bundle is sealed at this size even under load: what one gossip frame carries well, bytes.
+pub const BUNDLE_TARGET_BYTES: usize = 60 * KIB;
+/// Header entries of one message.
+pub const HEADERS: usize = 32;
+/// Tags of one message.
+pub const TAGS: usize = 32;
+/// A tag, a header's name, a service, layer or type name, bytes.
+pub const NAME_BYTES: usize = 128;
+/// A header's value, bytes.
+pub const HEADER_VALUE_BYTES: usize = 4 * KIB;
+
+/// A stamp further ahead of the wall clock than this is refused until its time has come.
+pub const MAX_FUTURE: Duration = Duration::from_secs(15);
+/// A remote stamp pushes a node's clock at most this far ahead of its wall clock.
+pub const MAX_CLOCK_PUSH: Duration = Duration::from_secs(2);
+/// How far ahead of use the clock's ceiling is persisted.
+pub const CLOCK_RESERVE: Duration = Duration::from_secs(20);
+/// Ids of one bundle are stamped within this long before the bundle's own stamp.
+pub const BUNDLE_SPAN: Duration = Duration::from_secs(60);
+
+/// A frame of the sync protocol, bytes.
+pub const FRAME_BYTES: usize = 4 * MIB;
+/// Bundles in one answer to a range request, bytes; one bundle is always answered.
+pub const RANGE_BYTES: usize = 2 * MIB;
+/// Bundles in one answer to a range request.
+pub const RANGE_BUNDLES: usize = 1024;
+/// Feed heads in one frame.
+pub const HEADS: usize = 4096;
+/// Range requests under way at once, to all peers.
+pub const RANGES_IN_FLIGHT: usize = 16;
+/// Range requests under way at once, to one peer.
+pub const RANGES_PER_PEER: usize = 4;
+/// After this long a request counts as failed and another peer is asked.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests a peer may make before it must wait.
+pub const REQUEST_BURST: u32 = 256;
+/// Requests a peer may make in a second, over time.
+pub const REQUESTS_PER_SECOND: u32 = 128;
+
+/// Out-of-order bundles held in memory for one feed, count.
+pub const HELD_PER_FEED: usize = 64;
+/// Out-of-order bundles held in memory, bytes.
+pub const HELD_BYTES: usize = 32 * MIB;
+/// Feeds a node follows. Beyond it, feeds of new authors are refused.
+pub const FEEDS: usize = 65_536;
+/// Feeds of one author a node follows: topics times incarnations.
+pub const FEEDS_PER_AUTHOR: usize = 2_048;
+
+/// Messages in one publish call.
+pub const PUBLISH_BATCH: usize = 4096;
+/// Publish calls queued for the node before clients are pushed back.
+pub const CALL_QUEUE: usize = 256;
+/// Bundles waiting for the node after verification.
+pub const INPUT_QUEUE: usize = 512;
+/// Frames waiting for a verifier. Beyond it gossip is let go and repaired later.
+pub const VERIFY_QUEUE: usize = 512;
+/// Inputs taken into one step.
+pub const STEP_INPUTS: usize = 512;
+/// Body of an API request, bytes.
+pub const API_BODY_BYTES: usize = 8 * MIB;
+/// Messages a query answers at most.
+pub const QUERY_MESSAGES: usize = 10_000;
+/// A live subscriber further behind than this skips to the newest and is told so, messages.
+pub const SUBSCRIBER_LAG: u64 = 100_000;
+/// Subscribers at once.
+pub const SUBSCRIBERS: usize = 1024;
+
+/// Peers remembered with their addresses.
+pub const KNOWN_PEERS: usize = 1024;
+/// Addresses remembered for one peer.
+pub const PEER_ADDRESSES: usize = 8;
+/// Idempotency keys remembered.
+pub const IDEMPOTENCY_KEYS: usize = 65_536;
+/// An idempotency key is remembered for this long.
+pub const IDEMPOTENCY_AGE: Duration = Duration::from_secs(600);
+
+/// A node says that it lives this often.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Retention is enforced this often.
+pub const RETENTION_EVERY: Duration = Duration::from_secs(5);

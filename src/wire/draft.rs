@@ -1,0 +1,100 @@
+//! What a client asks its node to say. The node gives it an id and a place; the draft holds the rest.
+
+use std::collections::BTreeMap;
+
+use super::fault::{FaultCode, Faults};
+use super::kind::{Kind, Payload};
+use super::message::{ContentType, Destination, Message, Priority};
+use crate::types::{Hash, MessageId, WallMs, limits};
+
+/// A message without an id, its payload typed and checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Draft {
+    kind: Kind,
+    payload: Vec<u8>,
+    /// How urgent.
+    pub priority: Priority,
+    /// For whom.
+    pub destination: Destination,
+    /// The conversation it belongs to.
+    pub correlation: Option<MessageId>,
+    /// The message it follows from.
+    pub parent: Option<MessageId>,
+    /// After this it means nothing.
+    pub expires: Option<WallMs>,
+    /// Words to filter by.
+    pub tags: Vec<String>,
+    /// The application's own entries.
+    pub headers: BTreeMap<String, String>,
+    /// A second draft with the same key is the same message.
+    pub idempotency: Option<Hash>,
+}
+
+impl Draft {
+    /// A draft that says `payload` to everyone at Normal priority.
+    pub fn new(payload: &Payload) -> Draft {
+        Draft {
+            kind: payload.kind(),
+            payload: payload.encode(),
+            priority: Priority::Normal,
+            destination: Destination::Everyone,
+            correlation: None,
+            parent: None,
+            expires: None,
+            tags: Vec::new(),
+            headers: BTreeMap::new(),
+            idempotency: None,
+        }
+    }
+
+    /// The kind of its payload.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The payload's size, bytes.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Everything that is wrong with what surrounds the payload.
+    pub fn check(&self, wall: WallMs, faults: &mut Faults) {
+        let mut limit = |holds: bool, path: &str, detail: String| {
+            if !holds {
+                faults.add(FaultCode::TooLarge, path, detail);
+            }
+        };
+        let name = limits::NAME_BYTES;
+        limit(self.tags.len() <= limits::TAGS, "/tags", format!("at most {} tags", limits::TAGS));
+        limit(self.tags.iter().all(|t| t.len() <= name), "/tags", format!("a tag has at most {name} bytes"));
+        limit(self.headers.len() <= limits::HEADERS, "/headers", format!("at most {} headers", limits::HEADERS));
+        limit(self.headers.keys().all(|k| k.len() <= name), "/headers", format!("a name has at most {name} bytes"));
+        let value = limits::HEADER_VALUE_BYTES;
+        limit(self.headers.values().all(|v| v.len() <= value), "/headers", format!("a value has at most {value} bytes"));
+        let fits = self.destination.name().is_none_or(|n| (1..=name).contains(&n.len()));
+        limit(fits, "/destination", format!("a name has 1 to {name} bytes"));
+        let most = limits::MESSAGE_BYTES / 2;
+        limit(self.payload.len() <= most, "/payload", format!("a payload has at most {most} bytes"));
+        if self.expires.is_some_and(|at| at <= wall) {
+            faults.add(FaultCode::Expired, "/expires_at", "expires_at is past");
+        }
+    }
+
+    /// The message this draft becomes under `id`.
+    pub fn message(&self, id: MessageId) -> Message<'_> {
+        Message {
+            id,
+            kind: self.kind.tag(),
+            schema_version: self.kind.schema_version(),
+            content_type: ContentType::Bincode,
+            destination: self.destination.clone(),
+            correlation: self.correlation,
+            parent: self.parent,
+            expires: self.expires,
+            tags: self.tags.iter().map(String::as_str).collect(),
+            headers: self.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+            encryption: None,
+            payload: &self.payload,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The sync protocol: one request, one response, over a libp2p stream of its own. Bincode, bounded.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::feed_id::FeedId;
+use super::message::bincode_config;
+use super::refusal::Refusal;
+use crate::types::{Hash, limits};
+
+/// Where a feed stands at some node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Head {
+    /// The feed.
+    pub feed: FeedId,
+    /// The first sequence the node still holds.
+    pub floor: u64,
+    /// The last sequence.
+    pub sequence: u64,
+    /// The id of the last bundle.
+    pub hash: Hash,
+}
+
+/// What a node asks of another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// The heads of all feeds after this one, in order.
+    Heads { after: Option<FeedId> },
+    /// Bundles `from..=to` of a feed.
+    Range {
+        feed: FeedId,
+        from: u64,
+        to: u64,
+        /// From `to` downwards, for filling in history.
+        newest_first: bool,
+    },
+}
+
+/// Why a request was not served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Unserved {
+    /// The asker asks too much; wait.
+    Busy,
+    /// The feed is not known here.
+    UnknownFeed,
+    /// The asker was refused altogether.
+    Banned,
+}
+
+/// What a node answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Response {
+    /// Heads in order of feed; `more` when there are some after the last.
+    Heads { heads: Vec<Head>, more: bool },
+    /// Bundles in the order asked for, as many as fit, and the first sequence still held.
+    Range { floor: u64, bundles: Vec<Bytes> },
+    /// Nothing.
+    Unserved(Unserved),
+}
+
+impl Request {
+    /// The bytes on the stream.
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    /// Reads a request, all of `bytes` and no more.
+    pub fn decode(bytes: &[u8]) -> Result<Request, Refusal> {
+        let request = decode(bytes)?;
+        match &request {
+            Request::Range { from, to, .. } if from > to => Err(Refusal::Frame { reason: "an empty range".into() }),
+            Request::Range { .. } | Request::Heads { .. } => Ok(request),
+        }
+    }
+}
+
+impl Response {
+    /// The bytes on the stream.
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+
+    /// Reads a response, all of `bytes` and no more.
+    pub fn decode(bytes: &[u8]) -> Result<Response, Refusal> {
+        let response = decode(bytes)?;
+        match &response {
+            Response::Heads { heads, .. } if heads.len() > limits::HEADS => {
+                Err(Refusal::Frame { reason: format!("{} heads", heads.len()) })
+            }
+            Response::Range { bundles, .. } if bundles.len() > limits::RANGE_BUNDLES => {
+                Err(Refusal::Frame { reason: format!("{} bundles", bundles.len()) })
+            }
+            Response::Heads { .. } | Response::Range { .. } | Response::Unserved(_) => Ok(response),
+        }
+    }
+}
+
+fn encode<T: Serialize>(frame: &T) -> Bytes {
+    let bytes = bincode::serde::encode_to_vec(frame, bincode_config());
+    debug_assert!(bytes.is_ok(), "a vector takes every frame");
+    bytes.unwrap_or_default().into()
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Refusal> {
+    if bytes.len() > limits::FRAME_BYTES {
+        return Err(Refusal::TooLarge { size_bytes: bytes.len() });
+    }
+    let (frame, used) = bincode::serde::decode_from_slice(bytes, bincode_config())
+        .map_err(|e| Refusal::Frame { reason: e.to_string() })?;
+    if used != bytes.len() {
+        return Err(Refusal::Frame { reason: format!("{} bytes after the frame", bytes.len() - used) });
+    }
+    Ok(frame)
+}

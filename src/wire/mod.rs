@@ -1,0 +1,42 @@
+//! Every byte that leaves the process: messages and their kinds, seals, bundles, proofs, frames.
+//!
+//! Pure. The one room that encodes and decodes; `docs/wire.md` describes what it does well enough to write another.
+//!
+//! ```text
+//!  Draft ──author's clock──▶ Message ──many──▶ Bundle ──one signature──▶ bytes
+//!  bytes ──Bundle::decode──▶ Bundle ──verify──▶ Verified ──cut──▶ Proof (one message, provable alone)
+//! ```
+//!
+//! A bundle is decoded by one function and believed by one function; [`Verified`] cannot be had otherwise.
+
+mod bundle;
+mod codec;
+mod draft;
+mod fault;
+mod feed_id;
+mod frame;
+pub mod kind;
+mod merkle;
+mod message;
+mod proof;
+mod refusal;
+mod seal;
+mod verified;
+
+pub use bundle::{Bundle, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
+pub use codec::Codec;
+pub use draft::Draft;
+pub use fault::{Fault, FaultClass, FaultCode, Faults};
+pub use feed_id::{FeedId, Slot, topic_name};
+pub use frame::{Head, Request, Response, Unserved};
+pub use kind::{Category, Kind, Payload};
+pub use merkle::{Path, checksum, root_of};
+pub use message::{ContentType, Destination, Encryption, Message, Priority};
+pub use proof::Proof;
+pub use refusal::Refusal;
+pub use seal::{Label, Signature, Statement};
+pub use verified::{Correlated, Pending, Verified};
+
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Why bytes from elsewhere are not taken.
+
+use std::time::Duration;
+
+/// What was wrong with a bundle, a frame or a proof. Every case is the sender's or the author's doing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("truncated: {have} bytes where {need} are needed")]
+    Truncated { have: usize, need: usize },
+    #[error("too large: {size_bytes} bytes")]
+    TooLarge { size_bytes: usize },
+    #[error("a message of {size_bytes} bytes; at most {} are allowed", crate::types::limits::MESSAGE_BYTES)]
+    MessageTooLarge { size_bytes: usize },
+    #[error("wire version {version}; this node speaks {}", super::WIRE_VERSION)]
+    Version { version: u8 },
+    #[error("made for another network")]
+    WrongNetwork,
+    #[error("unknown topic {tag}")]
+    Topic { tag: u8 },
+    #[error("unknown priority {tag}")]
+    Priority { tag: u8 },
+    #[error("unknown flags {flags:#04x}")]
+    Flags { flags: u8 },
+    #[error("unknown codec {tag}")]
+    Codec { tag: u8 },
+    #[error("{count} messages in a bundle; 1 to {} are allowed", crate::types::limits::BUNDLE_MESSAGES)]
+    Count { count: u32 },
+    #[error("the body does not unpack to the size its header gives")]
+    Packing,
+    #[error("the body does not divide into the messages its header counts")]
+    Division,
+    #[error("the signature is not the author's")]
+    BadSignature,
+    #[error("the root over the messages is not the one that was signed")]
+    BadRoot,
+    #[error("the path does not lead from the message to the signed root")]
+    BadProof,
+    #[error("message ids do not grow, or are not of the bundle's time")]
+    Ids,
+    #[error("a message of another topic")]
+    WrongTopic,
+    #[error("a malformed message: {reason}")]
+    Message { reason: String },
+    #[error("a kind that is never kept in a feed, or one that must be, in the wrong place")]
+    Ephemeral,
+    #[error("{ahead:?} ahead of this node's clock")]
+    FarFuture { ahead: Duration },
+    #[error("not a frame of the sync protocol: {reason}")]
+    Frame { reason: String },
+    #[error("an answer that was not asked for: {reason}")]
+    Unasked { reason: &'static str },
+}
+
+impl Refusal {
+    /// What the carrier loses in score: what any honest relay would have caught costs most, what may be an old
+    /// version or a wrong clock costs little.
+    pub const fn penalty(&self) -> u32 {
+        match self {
+            Refusal::Version { .. } | Refusal::FarFuture { .. } | Refusal::WrongNetwork => 5,
+            Refusal::Topic { .. } | Refusal::Priority { .. } | Refusal::Flags { .. } | Refusal::Codec { .. } => 10,
+            Refusal::Truncated { .. }
+            | Refusal::TooLarge { .. }
+            | Refusal::MessageTooLarge { .. }
+            | Refusal::Count { .. }
+            | Refusal::Packing
+            | Refusal::Division
+            | Refusal::BadSignature
+            | Refusal::BadRoot
+            | Refusal::BadProof
+            | Refusal::Ids
+            | Refusal::WrongTopic
+            | Refusal::Message { .. }
+            | Refusal::Ephemeral
+            | Refusal::Frame { .. }
+            | Refusal::Unasked { .. } => 25,
+        }
+    }
+
+    /// A short stable word for metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Refusal::Truncated { .. } => "truncated",
+            Refusal::TooLarge { .. } | Refusal::MessageTooLarge { .. } => "too_large",
+            Refusal::Version { .. } => "version",
+            Refusal::WrongNetwork => "wrong_network",
+            Refusal::Topic { .. } => "topic",
+            Refusal::Priority { .. } => "priority",
+            Refusal::Flags { .. } => "flags",
+            Refusal::Codec { .. } => "codec",
+            Refusal::Count { .. } => "count",
+            Refusal::Packing => "packing",
+            Refusal::Division => "division",
+            Refusal::BadSignature => "bad_signature",
+            Refusal::BadRoot => "bad_root",
+            Refusal::BadProof => "bad_proof",
+            Refusal::Ids => "ids",
+            Refusal::WrongTopic => "wrong_topic",
+            Refusal::Message { .. } => "message",
+            Refusal::Ephemeral => "ephemeral",
+            Refusal::FarFuture { .. } => "far_future",
+            Refusal::Frame { .. } => "frame",
+            Refusal::Unasked { .. } => "unasked",
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The one primitive under every signature: ed25519 over a statement about n items.
+
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+
+use crate::types::{Domain, Hash, NetworkId, NodeId};
+
+/// What kind of statement a signature makes, so that one can never be passed off as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Label {
+    /// A bundle of messages in a feed.
+    Bundle = 1,
+}
+
+/// An ed25519 signature (RFC 8032), 64 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signature(pub [u8; 64]);
+
+/// What is signed: that `author`, in `network`, at `position`, says the `count` items whose Merkle root is `root`.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement<'a> {
+    /// What kind of statement.
+    pub label: Label,
+    /// In which network.
+    pub network: NetworkId,
+    /// By whom.
+    pub author: NodeId,
+    /// How many items.
+    pub count: u32,
+    /// The root over the items.
+    pub root: Hash,
+    /// Where the statement stands; its layout belongs to the label.
+    pub position: &'a [u8],
+}
+
+impl Statement<'_> {
+    /// The 32 bytes handed to ed25519: the seal domain's digest of label ‖ network ‖ author ‖ count ‖ root ‖ position.
+    pub fn digest(&self) -> Hash {
+        Domain::Seal.hash(&[
+            &[self.label as u8],
+            self.network.0.as_bytes(),
+            self.author.as_bytes(),
+            &self.count.to_le_bytes(),
+            self.root.as_bytes(),
+            self.position,
+        ])
+    }
+
+    /// Signs the statement.
+    pub fn sign(&self, key: &SigningKey) -> Signature {
+        Signature(key.sign(self.digest().as_bytes()).to_bytes())
+    }
+
+    /// Whether `signature` is the author's. Strict verification: no small-order keys or points, canonical encodings
+    /// only, so that no two nodes can differ on an answer.
+    pub fn holds(&self, signature: &Signature) -> bool {
+        let Ok(key) = VerifyingKey::from_bytes(self.author.as_bytes()) else { return false };
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        key.verify_strict(self.digest().as_bytes(), &signature).is_ok()
+    }
+}

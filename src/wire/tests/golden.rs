@@ -1,0 +1,95 @@
+//! Bytes that must never change. A difference here is a new wire version, not a new vector.
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+/// Inputs are in the test; what comes of them is in the file.
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Vectors {
+    network_name: String,
+    network_id: String,
+    secret_key: String,
+    node_id: String,
+    message_id: String,
+    message: String,
+    leaf: String,
+    root_of_three: String,
+    header: String,
+    statement_digest: String,
+    signature: String,
+    bundle_id: String,
+    bundle_plain: String,
+    bundle_lz4: String,
+    request_heads: String,
+    request_range: String,
+    response_heads: String,
+    response_range: String,
+}
+
+fn full_message() -> Message<'static> {
+    Message {
+        id: id(5),
+        kind: Kind::ExchangeData.tag(),
+        schema_version: 1,
+        content_type: ContentType::Json,
+        destination: Destination::Service("prices".into()),
+        correlation: Some(id(1)),
+        parent: Some(id(2)),
+        expires: Some(crate::types::WallMs(START_MS + 60_000)),
+        tags: vec!["xrp", "eth"],
+        headers: [("desk", "7")].into(),
+        encryption: Some(Encryption { key_id: Hash([4; 32]), ephemeral: [5; 32] }),
+        payload: b"{}",
+    }
+}
+
+fn current() -> Vectors {
+    let full = full_message();
+    let plain = {
+        let mut pending = Pending::default();
+        pending.push(&message(1, b"one"));
+        pending.push(&message(2, b"two"));
+        pending.push(&message(3, b"three"));
+        pending.seal(header(Category::Data), &key()).unwrap()
+    };
+    let packed = sealed(&[vec![b'a'; 1000], vec![b'b'; 1000]]);
+    let signed = plain.signed_header();
+    let feed = plain.header().feed;
+    let head = Head { feed, floor: 3, sequence: 300, hash: plain.id() };
+    Vectors {
+        network_name: network().to_string(),
+        network_id: network().id().0.to_string(),
+        secret_key: hex::encode(key().to_bytes()),
+        node_id: author().to_string(),
+        message_id: full.id.to_string(),
+        message: hex::encode(full.encode()),
+        leaf: merkle::leaf(&full.encode()).to_string(),
+        root_of_three: plain.header().root.to_string(),
+        header: hex::encode(signed.header.encode()),
+        statement_digest: signed.header.statement(&signed.header.encode()).digest().to_string(),
+        signature: hex::encode(signed.signature.0),
+        bundle_id: plain.id().to_string(),
+        bundle_plain: hex::encode(plain.wire()),
+        bundle_lz4: hex::encode(packed.wire()),
+        request_heads: hex::encode(Request::Heads { after: Some(feed) }.encode()),
+        request_range: hex::encode(Request::Range { feed, from: 3, to: 300, newest_first: true }.encode()),
+        response_heads: hex::encode(Response::Heads { heads: vec![head], more: true }.encode()),
+        response_range: hex::encode(Response::Range { floor: 3, bundles: vec![Bytes::from_static(b"bundle")] }.encode()),
+    }
+}
+
+#[test]
+fn the_bytes_on_the_wire_are_the_golden_ones() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/wire.json");
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(path, serde_json::to_string_pretty(&current()).unwrap() + "\n").unwrap();
+    }
+    let golden: Vectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(current(), golden);
+    let read = hex::decode(&golden.message).unwrap();
+    assert_eq!(Message::decode(&read).unwrap(), full_message());
+    for bundle in [&golden.bundle_plain, &golden.bundle_lz4] {
+        check(&hex::decode(bundle).unwrap()).unwrap();
+    }
+}
