@@ -1,11 +1,12 @@
 //! metanode: a peer-to-peer node.
-pub mod types;
-pub mod wire;
+pub mod config;
+pub mod driver;
 pub mod feed;
 pub mod flow;
-pub mod node;
 pub mod keys;
-pub mod config;
-pub mod store;
-pub mod driver;
 pub mod net;
+pub mod node;
+pub mod store;
+pub mod types;
+pub mod wire;
+pub mod api;

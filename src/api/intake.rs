@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::types::{Domain, Hash, MessageId, WallMs, limits};
+use crate::wire::kind::monitoring::Metrics;
 use crate::wire::{Destination, Draft, FaultCode, Faults, Kind, Payload, Priority};
 
 /// What the query string gives to every bare payload.
@@ -86,17 +87,19 @@ pub fn envelope(value: &Value, wall: WallMs) -> Result<Draft, Faults> {
     let surroundings = fields.surroundings();
     let payload = fields.kind().and_then(|kind| fields.payload(kind));
     let mut faults = fields.faults;
-    // Without a payload, what surrounds it is checked around a stand-in, so that all of its faults are told as well.
-    let stand_in = || Payload::decode(Kind::Metrics, &[0; 64]).ok();
-    let draft = payload.as_ref().map(Draft::new).or_else(|| stand_in().as_ref().map(Draft::new));
-    let draft = draft.map(|draft| surroundings.around(draft));
-    if let Some(draft) = &draft {
-        draft.check(wall, &mut faults);
+    if payload.is_none() && faults.is_empty() {
+        faults.add(FaultCode::Malformed, "/payload", "cannot be read");
     }
-    match draft {
-        Some(draft) => faults.or(draft),
-        None => Err(faults),
-    }
+    // Around something else, where the payload cannot be read, so that all faults of the envelope are told as well.
+    let draft = surroundings.around(Draft::new(payload.as_ref().unwrap_or(&stand_in())));
+    draft.check(wall, &mut faults);
+    faults.or(draft)
+}
+
+/// A small payload that is never published.
+fn stand_in() -> Payload {
+    let (service, samples) = (String::new(), Vec::new());
+    Payload::Metrics(Metrics { service, start_ms: WallMs(0), end_ms: WallMs(0), samples })
 }
 
 /// An idempotency key as it is kept: its digest.

@@ -17,4 +17,3 @@ mod ports;
 pub use clock::SystemClock;
 pub use owner::{Driver, DriverError, Ended};
 pub use ports::{CallError, Client, Inlet, NetCommand, Ports, Watch, ports};
-

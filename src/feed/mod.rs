@@ -30,3 +30,5 @@ pub use query::{
 pub use repair::{Asked, Flight, Repair};
 pub use retention::{Retention, Rule, trim};
 
+#[cfg(test)]
+mod tests;

@@ -8,4 +8,3 @@ mod lanes;
 
 pub use idempotency::Idempotency;
 pub use lanes::{Lanes, Parcel};
-

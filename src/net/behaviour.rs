@@ -95,9 +95,7 @@ fn gossip(network: &NetworkName, config: &NetConfig) -> Result<gossipsub::Behavi
     for category in Category::ALL {
         let topic = topic(network, category);
         gossip.subscribe(&topic).map_err(|e| NetError::Settings(e.to_string()))?;
-        gossip
-            .set_topic_params(topic, settings::topic_score())
-            .map_err(|e| NetError::Settings(e.to_string()))?;
+        gossip.set_topic_params(topic, settings::topic_score()).map_err(|e| NetError::Settings(e.to_string()))?;
     }
     Ok(gossip)
 }

@@ -35,11 +35,7 @@ impl request_response::Codec for Frames {
     type Request = Bytes;
     type Response = Bytes;
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> io::Result<Bytes> {
+    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Bytes> {
         read(io, REQUEST_BYTES).await
     }
 

@@ -21,3 +21,5 @@ pub use address::split_bootstrap;
 pub use error::NetError;
 pub use swarm::{Listening, Net};
 
+#[cfg(test)]
+mod tests;

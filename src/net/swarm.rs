@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, mdns, noise, request_response, tcp, yamux};
+use libp2p::{
+    Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, mdns, noise, request_response, tcp, yamux,
+};
 use tokio::sync::mpsc;
 
 use super::address::{is_specific, node_id, peer_id, split};
@@ -67,8 +69,8 @@ impl Net {
         inlet: Inlet,
         commands: mpsc::UnboundedReceiver<NetCommand>,
     ) -> Result<(Net, Listening), NetError> {
-        let key = libp2p::identity::Keypair::ed25519_from_bytes(*secret)
-            .map_err(|e| NetError::Transport(e.to_string()))?;
+        let key =
+            libp2p::identity::Keypair::ed25519_from_bytes(*secret).map_err(|e| NetError::Transport(e.to_string()))?;
         let behaviour = Behaviour::new(&key, &network, config)?;
         let mut swarm = build(key, behaviour)?;
         for address in &config.external {
@@ -298,9 +300,8 @@ impl Net {
                 self.next_ticket += 1;
                 self.tickets.insert(ticket, (message_id, propagation_source));
                 let from = node_id(&propagation_source);
-                let taken = from.is_some_and(|from| {
-                    self.verifiers.take(Job::Gossip { from, ticket, bytes: message.data.into() })
-                });
+                let taken = from
+                    .is_some_and(|from| self.verifiers.take(Job::Gossip { from, ticket, bytes: message.data.into() }));
                 if !taken {
                     self.judge(ticket, gossipsub::MessageAcceptance::Ignore);
                 }
@@ -362,7 +363,7 @@ fn wall() -> WallMs {
     WallMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
 }
 
-fn build(key: libp2p::identity::Keypair, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
+pub(super) fn build(key: libp2p::identity::Keypair, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
     let transport = |e: String| NetError::Transport(e);
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()

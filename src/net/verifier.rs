@@ -128,9 +128,7 @@ impl Worker {
                 tracing::debug!(peer = %from, ?reason, "a request was not served");
                 self.inlet.control.send(Input::Failed { from, id }).is_ok()
             }
-            Err(refusal) => {
-                self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok()
-            }
+            Err(refusal) => self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok(),
         }
     }
 }

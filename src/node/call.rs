@@ -7,8 +7,19 @@ use crate::types::{MessageId, NodeId};
 use crate::wire::{Draft, Faults};
 
 /// How sure a publisher wants to be before it is answered.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
-#[derive(schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Ack {
     /// The messages have ids and places; they are lost if the process dies now.

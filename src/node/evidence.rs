@@ -5,8 +5,8 @@ use super::output::{Event, Output};
 use super::owner::{Node, Turn};
 use crate::feed::Fork;
 use crate::types::WallMs;
-use crate::wire::kind::security::{ForkEvidence, IncidentStatus, IncidentType, SecurityIncident, Severity};
 use crate::wire::kind::Blob;
+use crate::wire::kind::security::{ForkEvidence, IncidentStatus, IncidentType, SecurityIncident, Severity};
 use crate::wire::{Category, Draft, Message, Payload, Priority, SignedHeader, Verified};
 
 /// What the author of a fork loses in score, if it is a peer: nothing it says can be relied on.
@@ -35,7 +35,9 @@ impl Node {
     fn route_message(&mut self, bundle: &Verified, message: &Message<'_>, turn: &mut Turn<'_>) {
         let author = bundle.header().feed.author;
         match payload(message) {
-            Some(Payload::NodeRegistration(said)) => self.registry.on_registration(author, message, &said, &mut turn.tx),
+            Some(Payload::NodeRegistration(said)) => {
+                self.registry.on_registration(author, message, &said, &mut turn.tx)
+            }
             Some(Payload::NodeDeregistration(_)) => self.registry.on_deregistration(author, message, &mut turn.tx),
             Some(Payload::SecurityIncident(incident)) => self.on_incident(&incident, turn),
             _ => {}

@@ -29,4 +29,3 @@ pub use owner::Node;
 pub use peers::PeerInfo;
 pub use registry::{Registered, registered};
 pub use status::{CategoryTotals, Counters, Status};
-

@@ -119,14 +119,7 @@ impl Node {
         self.repair.claim(from, head.feed, head.floor, head.sequence, &self.feeds, now);
     }
 
-    pub(super) fn on_range(
-        &mut self,
-        from: NodeId,
-        id: u64,
-        floor: u64,
-        bundles: Vec<Verified>,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn on_range(&mut self, from: NodeId, id: u64, floor: u64, bundles: Vec<Verified>, turn: &mut Turn<'_>) {
         let Some(flight) = self.repair.flight(id, from) else {
             return self.on_refused(from, &Refusal::Unasked { reason: "no such request is under way" }, turn);
         };

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::rng::Rng;
 use crate::node::Ack;
-use crate::types::{Domain, MessageId, NodeId, WallMs};
+use crate::types::{Domain, MessageId, WallMs};
 use crate::wire::kind::data::SettingsDelta;
 use crate::wire::kind::external::Custom;
-use crate::wire::kind::monitoring::{LogLevel, LogRecord, MetricSample, Metrics};
+use crate::wire::kind::monitoring::{LogLevel, LogRecord, MetricSample, MetricType, Metrics};
 use crate::wire::kind::security::{SecurityAlert, Severity};
 use crate::wire::kind::system::{NodeStatus, StatusUpdate};
 use crate::wire::kind::{Blob, Json};
@@ -22,8 +22,13 @@ pub fn call(rng: &mut Rng, bursts: u64, known: &[MessageId], wall: WallMs) -> (V
 }
 
 /// What a node says of itself when a life begins.
-pub fn registration(_id: NodeId, wall: WallMs) -> Draft {
+pub fn registration(wall: WallMs) -> Draft {
     Draft::new(&Payload::StatusUpdate(status(wall).into()))
+}
+
+/// The plainest draft of all.
+pub fn order(rng: &mut Rng) -> Draft {
+    Draft::new(&Payload::Custom(custom(rng).into()))
 }
 
 fn draft(rng: &mut Rng, known: &[MessageId], wall: WallMs) -> Draft {
@@ -78,8 +83,14 @@ fn log(rng: &mut Rng, wall: WallMs) -> LogRecord {
 }
 
 fn metrics(rng: &mut Rng, wall: WallMs) -> Metrics {
-    let sample = MetricSample { name: "load".into(), value: rng.below(100) as f64, ..MetricSample::default() };
-    Metrics { service: "sim".into(), start_ms: wall, end_ms: wall, samples: vec![sample] }
+    let sample = MetricSample {
+        name: "load".into(),
+        metric_type: MetricType::Gauge,
+        value: rng.below(100) as f64,
+        labels: BTreeMap::new(),
+    };
+    let end_ms = WallMs(wall.0 + 1);
+    Metrics { service: "sim".into(), start_ms: wall, end_ms, samples: vec![sample] }
 }
 
 fn alert(wall: WallMs) -> SecurityAlert {

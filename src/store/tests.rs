@@ -23,7 +23,11 @@ fn pairs(view: &dyn View, from: &Key, to: &Key, back: bool, most: usize) -> Vec<
         found.push((k.to_vec(), v.clone()));
         if found.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    if back { view.scan_back(from, to, &mut visit) } else { view.scan(from, to, &mut visit) }
+    if back {
+        view.scan_back(from, to, &mut visit)
+    } else {
+        view.scan(from, to, &mut visit)
+    }
     found
 }
 

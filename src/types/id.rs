@@ -117,8 +117,9 @@ pub struct NetworkId(pub Hash);
 
 /// Which life of an author a feed belongs to. Fresh after anything but a clean restart, so that a lost tail or a
 /// restored backup begins a new chain instead of forking the old one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-#[derive(schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 

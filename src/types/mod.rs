@@ -14,3 +14,5 @@ pub use id::{IdError, Incarnation, MessageId, NetworkId, NetworkName, NodeId};
 pub use memory::MemoryStore;
 pub use time::{Clock, ClockRefusal, Mono, Now, Stamp, WallMs};
 
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::limits;
 
 /// Milliseconds since 1970-01-01 UTC, by some machine's wall clock. May jump.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-#[derive(schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct WallMs(pub u64);
 
@@ -59,8 +60,7 @@ impl Sub for Mono {
 
 /// A hybrid logical clock reading (Kulkarni et al., "Logical Physical Clocks", 2014): 48 bits of milliseconds since
 /// 1970, 16 bits of counter. Ordered as the number is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[derive(schemars::JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Stamp(pub u64);
 

@@ -70,7 +70,11 @@ impl Draft {
         limit(self.headers.len() <= limits::HEADERS, "/headers", format!("at most {} headers", limits::HEADERS));
         limit(self.headers.keys().all(|k| k.len() <= name), "/headers", format!("a name has at most {name} bytes"));
         let value = limits::HEADER_VALUE_BYTES;
-        limit(self.headers.values().all(|v| v.len() <= value), "/headers", format!("a value has at most {value} bytes"));
+        limit(
+            self.headers.values().all(|v| v.len() <= value),
+            "/headers",
+            format!("a value has at most {value} bytes"),
+        );
         let fits = self.destination.name().is_none_or(|n| (1..=name).contains(&n.len()));
         limit(fits, "/destination", format!("a name has 1 to {name} bytes"));
         let most = limits::MESSAGE_BYTES / 2;

@@ -11,8 +11,9 @@ use super::refusal::Refusal;
 use crate::types::{Hash, MessageId, NodeId, WallMs, limits};
 
 /// How urgent the author holds a message to be. Ordered from most to least urgent.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
-#[derive(schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[repr(u8)]
 pub enum Priority {
     Critical = 0,
@@ -181,9 +182,8 @@ impl<'a> Message<'a> {
         if bytes.len() > limits::MESSAGE_BYTES {
             return Err(Refusal::MessageTooLarge { size_bytes: bytes.len() });
         }
-        let (message, used): (Message<'a>, usize) =
-            bincode::serde::borrow_decode_from_slice(bytes, bincode_config())
-                .map_err(|e| Refusal::Message { reason: e.to_string() })?;
+        let (message, used): (Message<'a>, usize) = bincode::serde::borrow_decode_from_slice(bytes, bincode_config())
+            .map_err(|e| Refusal::Message { reason: e.to_string() })?;
         if used != bytes.len() {
             return Err(Refusal::Message { reason: format!("{} bytes after the message", bytes.len() - used) });
         }

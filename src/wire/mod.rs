@@ -37,6 +37,5 @@ pub use refusal::Refusal;
 pub use seal::{Label, Signature, Statement};
 pub use verified::{Correlated, Pending, Verified};
 
-
 #[cfg(test)]
 mod tests;

@@ -141,10 +141,9 @@ fn a_claim_of_a_gigabyte_costs_nothing() {
 #[test]
 fn a_body_that_unpacks_to_more_than_it_says_is_refused() {
     let body = vec![0u8; 900_000];
-    for (codec, packed) in [
-        (Codec::Lz4, lz4_flex::block::compress(&body)),
-        (Codec::Zstd, zstd::bulk::compress(&body, 3).unwrap()),
-    ] {
+    for (codec, packed) in
+        [(Codec::Lz4, lz4_flex::block::compress(&body)), (Codec::Zstd, zstd::bulk::compress(&body, 3).unwrap())]
+    {
         assert_eq!(codec.unpack(&packed, 1000).unwrap_err(), Refusal::Packing);
         assert_eq!(codec.unpack(&packed, body.len()).unwrap(), body);
         assert_eq!(codec.unpack(&packed, limits::BUNDLE_BYTES).unwrap_err(), Refusal::Packing);

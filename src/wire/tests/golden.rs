@@ -75,7 +75,9 @@ fn current() -> Vectors {
         request_heads: hex::encode(Request::Heads { after: Some(feed) }.encode()),
         request_range: hex::encode(Request::Range { feed, from: 3, to: 300, newest_first: true }.encode()),
         response_heads: hex::encode(Response::Heads { heads: vec![head], more: true }.encode()),
-        response_range: hex::encode(Response::Range { floor: 3, bundles: vec![Bytes::from_static(b"bundle")] }.encode()),
+        response_range: hex::encode(
+            Response::Range { floor: 3, bundles: vec![Bytes::from_static(b"bundle")] }.encode(),
+        ),
     }
 }
 

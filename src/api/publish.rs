@@ -1,0 +1,308 @@
+//! Publishing: one message, many, or bare payloads of one kind.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use futures::{StreamExt, stream};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::guard::too_large;
+use super::intake::{self, Bare};
+use super::params::{Params, destination, listed, parsed};
+use super::problem::{Cause, LineFault, Problem};
+use super::state::{ApiState, unexpected};
+use crate::driver::CallError;
+use crate::node::{Ack, Answer, Call, CallRefusal};
+use crate::types::{MessageId, WallMs, limits};
+use crate::wire::{Draft, FaultCode, Faults, Kind};
+
+/// Messages whose faults are told in one answer.
+const FAULTY_MESSAGES: usize = 100;
+/// Calls of one request that the node has at once.
+const CALLS_AT_ONCE: usize = 8;
+/// A body over this is read on a thread that may block, bytes.
+const READ_HERE_BYTES: usize = 32 * 1024;
+
+/// How to publish; with `kind`, the body is bare payloads and the rest of the envelope is here.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PublishParams {
+    /// Answer when the messages are `accepted`, `written` or `durable` (on the disk); by default `durable`.
+    ack: Option<String>,
+    /// The body is bare payloads of this kind: `Data/ExchangeData`.
+    kind: Option<String>,
+    /// With `kind`: `Critical`, `High`, `Normal`, `Low` or `Bulk`.
+    priority: Option<String>,
+    /// With `kind`: `everyone`, a node's id, `service:NAME`, `layer:NAME`, `node_type:NAME` or `topic:NAME`.
+    to: Option<String>,
+    /// With `kind`: the conversation they belong to.
+    corr: Option<String>,
+    /// With `kind`: the message they follow from.
+    parent: Option<String>,
+    /// With `kind`: after this they mean nothing, milliseconds since 1970.
+    expires_at: Option<u64>,
+    /// With `kind`: tags, with commas.
+    tag: Option<String>,
+    /// With `kind`: headers, as a JSON object of texts.
+    headers: Option<String>,
+}
+
+/// What was published.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Published {
+    /// The messages' ids, in the order of the body.
+    pub ids: Vec<MessageId>,
+    /// What is certain of them.
+    pub ack: Ack,
+    /// How many.
+    pub count: usize,
+}
+
+/// How the messages of a body are written.
+enum Form {
+    Envelopes,
+    Bare(Box<Bare>),
+}
+
+/// How a body is divided into messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Json,
+    Lines,
+}
+
+/// Publishes messages.
+///
+/// All are checked before the first is published; every fault of every message is told. Up to 4,096 messages are
+/// published together or not at all; more are cut into parts, each of which is.
+#[utoipa::path(
+    post,
+    path = "/v1/messages",
+    tag = "messages",
+    params(PublishParams, ("Idempotency-Key" = Option<String>, Header, description = "For a single message: a second one with this key is the first")),
+    request_body(
+        description = "One message, an array of them, or one on each line; with `kind`, bare payloads",
+        content(
+            (ref("#/components/schemas/Message") = "application/json"),
+            (ref("#/components/schemas/Message") = "application/x-ndjson"),
+        ),
+    ),
+    responses(
+        (status = 201, description = "Published", body = ref("#/components/schemas/Published"), content_type = "application/json"),
+        (status = 422, description = "Not valid; nothing was published", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+    ),
+)]
+pub async fn publish(
+    State(state): State<ApiState>,
+    Params(params): Params<PublishParams>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Published>), Problem> {
+    let ack = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
+    let (form, layout) = (params.form()?, layout(&headers)?);
+    let body = body.map_err(|e| if e.status() == 413 { too_large() } else { Problem::request(e.body_text()) })?;
+    let mut batch = drafts_of(body, form, layout, state.wall()).await?;
+    if let Some(key) = headers.get("idempotency-key") {
+        batch.key(key.to_str().map_err(|_| Problem::request("the header Idempotency-Key is not text"))?)?;
+    }
+    let ids = say(&state, batch, ack).await?;
+    Ok((StatusCode::CREATED, Json(Published { count: ids.len(), ids, ack })))
+}
+
+impl PublishParams {
+    fn form(&self) -> Result<Form, Problem> {
+        let Some(kind) = parsed::<Kind>("kind", self.kind.as_deref())? else {
+            return if self.is_bare() {
+                Err(Problem::request("priority, to, corr, parent, expires_at, tag and headers go with `kind`; without it, write them in each envelope"))
+            } else {
+                Ok(Form::Envelopes)
+            };
+        };
+        let to = self.to.as_deref().map(destination).transpose();
+        let headers = self.headers.as_deref().map(serde_json::from_str).transpose();
+        Ok(Form::Bare(Box::new(Bare {
+            kind,
+            priority: parsed("priority", self.priority.as_deref())?.unwrap_or_default(),
+            destination: to.map_err(|e| Problem::request(format!("to: {e}")))?.unwrap_or_default(),
+            correlation: parsed("corr", self.corr.as_deref())?,
+            parent: parsed("parent", self.parent.as_deref())?,
+            expires: self.expires_at.map(WallMs),
+            tags: listed("tag", self.tag.as_deref())?,
+            headers: headers
+                .map_err(|e| Problem::request(format!("headers: {e}; write a JSON object of names and texts")))?
+                .unwrap_or_default(),
+        })))
+    }
+
+    fn is_bare(&self) -> bool {
+        let texts = [&self.priority, &self.to, &self.corr, &self.parent, &self.tag, &self.headers];
+        self.expires_at.is_some() || texts.iter().any(|text| text.is_some())
+    }
+}
+
+fn layout(headers: &HeaderMap) -> Result<Layout, Problem> {
+    let Some(given) = headers.get(CONTENT_TYPE) else { return Ok(Layout::Json) };
+    let media = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
+        "application/json" => Ok(Layout::Json),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Layout::Lines),
+        _ => Err(Problem::new(
+            Cause::MediaType,
+            format!("`{media}`: send `content-type: application/json`, or application/x-ndjson for one message a line"),
+        )),
+    }
+}
+
+/// Drafts, and the line or place in the array that each came from.
+#[derive(Default)]
+struct Batch {
+    drafts: Vec<Draft>,
+    lines: Vec<usize>,
+    single: bool,
+    faults: Vec<LineFault>,
+    faulty: usize,
+}
+
+impl Batch {
+    /// Takes one message in. False when enough are faulty.
+    fn take(&mut self, line: usize, read: Result<Draft, Faults>) -> bool {
+        match read {
+            Ok(draft) => {
+                self.drafts.push(draft);
+                self.lines.push(line);
+            }
+            Err(faults) => {
+                let line = (!self.single).then_some(line);
+                self.faulty += 1;
+                self.faults.extend(faults.as_slice().iter().map(|f| LineFault { line, fault: f.clone() }));
+            }
+        }
+        self.faulty < FAULTY_MESSAGES
+    }
+
+    fn done(self) -> Result<Batch, Problem> {
+        if self.faulty > 0 {
+            return Err(invalid(self.faulty, &self.faults, 0));
+        }
+        let empty = || Problem::request("the body has no message; send one JSON object, an array, or one on each line");
+        if self.drafts.is_empty() { Err(empty()) } else { Ok(self) }
+    }
+
+    /// Gives the one message its idempotency key.
+    fn key(&mut self, key: &str) -> Result<(), Problem> {
+        let hash = intake::idempotency(key).map_err(|e| Problem::request(format!("Idempotency-Key: {e}")))?;
+        let [draft] = self.drafts.as_mut_slice() else {
+            return Err(Problem::request("Idempotency-Key is for one message; of many, give each its idempotency_key"));
+        };
+        if draft.idempotency.is_some_and(|other| other != hash) {
+            return Err(Problem::request("Idempotency-Key and the message's idempotency_key differ; give one of them"));
+        }
+        draft.idempotency = Some(hash);
+        Ok(())
+    }
+}
+
+async fn drafts_of(body: Bytes, form: Form, layout: Layout, wall: WallMs) -> Result<Batch, Problem> {
+    if body.len() <= READ_HERE_BYTES {
+        return read(&body, &form, layout, wall);
+    }
+    let work = tokio::task::spawn_blocking(move || read(&body, &form, layout, wall));
+    work.await.map_err(|e| Problem::new(Cause::Internal, format!("the body cannot be read: {e}")))?
+}
+
+fn read(body: &[u8], form: &Form, layout: Layout, wall: WallMs) -> Result<Batch, Problem> {
+    match layout {
+        Layout::Lines => read_lines(body, form, wall),
+        Layout::Json => read_json(body, form, wall),
+    }
+}
+
+fn read_lines(body: &[u8], form: &Form, wall: WallMs) -> Result<Batch, Problem> {
+    let mut batch = Batch::default();
+    for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if !line.is_empty() && !batch.take(index + 1, read_text(line, form, wall)) {
+            break;
+        }
+    }
+    batch.done()
+}
+
+fn read_json(body: &[u8], form: &Form, wall: WallMs) -> Result<Batch, Problem> {
+    let body = body.trim_ascii();
+    let mut batch = Batch { single: !body.starts_with(b"["), ..Batch::default() };
+    if body.is_empty() {
+        return batch.done();
+    }
+    if batch.single {
+        batch.take(1, read_text(body, form, wall));
+        return batch.done();
+    }
+    let items: Vec<Value> = match serde_json::from_slice(body) {
+        Ok(items) => items,
+        Err(error) => return Err(Problem::request(format!("the body is not JSON: {error}"))),
+    };
+    for (index, item) in items.iter().enumerate() {
+        let read = match form {
+            Form::Envelopes => intake::envelope(item, wall),
+            Form::Bare(bare) => bare.value(item, wall),
+        };
+        if !batch.take(index + 1, read) {
+            break;
+        }
+    }
+    batch.done()
+}
+
+fn read_text(text: &[u8], form: &Form, wall: WallMs) -> Result<Draft, Faults> {
+    let text = std::str::from_utf8(text).map_err(|e| intake::malformed(format!("not UTF-8: {e}")))?;
+    match form {
+        Form::Envelopes => intake::envelope_text(text, wall),
+        Form::Bare(bare) => bare.text(text, wall),
+    }
+}
+
+/// Hands the drafts to the node, in order, in calls of as many as one may have.
+async fn say(state: &ApiState, batch: Batch, ack: Ack) -> Result<Vec<MessageId>, Problem> {
+    let Batch { mut drafts, lines, single, .. } = batch;
+    let mut parts = Vec::with_capacity(drafts.len().div_ceil(limits::PUBLISH_BATCH));
+    while !drafts.is_empty() {
+        let rest = drafts.split_off(drafts.len().min(limits::PUBLISH_BATCH));
+        parts.push(std::mem::replace(&mut drafts, rest));
+    }
+    let calls = parts.into_iter().map(|drafts| state.client.call(Call::Publish { drafts, ack }));
+    let mut answers = stream::iter(calls).buffered(CALLS_AT_ONCE);
+    let mut ids = Vec::with_capacity(lines.len());
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(Answer::Published { ids: some }) => ids.extend(some),
+            Ok(other) => return Err(unexpected(&other)),
+            Err(CallError::Refused(CallRefusal::Invalid { index, faults })) => {
+                let line = lines.get(ids.len() + index).copied().filter(|_| !single);
+                let faults: Vec<LineFault> =
+                    faults.as_slice().iter().map(|f| LineFault { line, fault: f.clone() }).collect();
+                return Err(invalid(1, &faults, ids.len()));
+            }
+            Err(error) => return Err(Problem::from(error).with("published", json!(ids.len()))),
+        }
+    }
+    Ok(ids)
+}
+
+/// The problem of messages with faults; `published` of those before them were published all the same.
+fn invalid(faulty: usize, faults: &[LineFault], published: usize) -> Problem {
+    let more = if faulty >= FAULTY_MESSAGES { " or more" } else { "" };
+    let what = if faulty == 1 { "1 message is".into() } else { format!("{faulty}{more} messages are") };
+    let known = faults.iter().all(|f| f.fault.code != FaultCode::UnknownKind);
+    let advice = if known { "`metanode kinds KIND` shows what a kind needs" } else { "`metanode kinds` lists all kinds" };
+    let done = if published == 0 { "nothing was published".into() } else { format!("the first {published} were published") };
+    Problem::new(Cause::Invalid, format!("{what} not valid and {done}; mend the faults and send again; {advice}"))
+        .with("faults", json!(faults))
+        .with("published", json!(published))
+}

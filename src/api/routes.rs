@@ -1,0 +1,62 @@
+//! Every route. What is not here does not exist; what is here is in the API's description.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::guard::guard;
+use super::metrics::measure;
+use super::problem::{Cause, Problem};
+use super::state::ApiState;
+use super::{health, kinds, messages, metrics, nodes, openapi, peers, publish, status, subscribe};
+use crate::types::limits;
+
+/// The API's routes.
+pub fn router(state: ApiState) -> Router {
+    let (router, _) = described().split_for_parts();
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES))
+        .layer(from_fn_with_state(state.clone(), guard))
+        .layer(from_fn_with_state(state.clone(), measure))
+        .with_state(state)
+}
+
+/// The routes with their descriptions.
+pub(super) fn described() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(messages::list, publish::publish))
+        .routes(routes!(messages::show))
+        .routes(routes!(messages::discuss))
+        .routes(routes!(subscribe::events))
+        .routes(routes!(subscribe::frames))
+        .routes(routes!(status::show))
+        .routes(routes!(peers::list))
+        .routes(routes!(peers::show))
+        .routes(routes!(peers::ban))
+        .routes(routes!(peers::unban))
+        .routes(routes!(peers::dial))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::topology))
+        .routes(routes!(kinds::list))
+        .routes(routes!(kinds::show))
+        .routes(routes!(kinds::show_of_category))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(openapi::show))
+}
+
+async fn no_route(uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(Cause::NotFound, format!("there is no `{path}`; /openapi.json describes what there is"))
+}
+
+async fn no_method(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(Cause::Method, format!("`{path}` does not take {method}; /openapi.json says what it takes"))
+}

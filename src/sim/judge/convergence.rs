@@ -1,0 +1,115 @@
+//! When all is well again, all hold the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use super::Verdict;
+use crate::feed::{Chain, Feeds, Retention};
+use crate::types::storage::{Key, Table, View};
+use crate::types::{Hash, NodeId};
+use crate::wire::{Bundle, FeedId, Slot};
+
+/// What one node holds.
+#[derive(Clone, Debug, Default)]
+pub struct Holdings {
+    /// Its number.
+    pub host: usize,
+    /// The root over its heads.
+    pub root: Hash,
+    /// Where its feeds stand.
+    pub chains: BTreeMap<FeedId, Chain>,
+    /// Its bundles, those a fork cut off included.
+    pub bundles: BTreeMap<Slot, Hash>,
+}
+
+impl Holdings {
+    /// What a node holds.
+    pub fn of(host: usize, feeds: &Feeds, view: &dyn View) -> Holdings {
+        let mut bundles = BTreeMap::new();
+        let start = Key::new(Table::Bundle, &[]);
+        view.scan(&start, &start.after_prefix(), &mut |key, row| {
+            let stored = crate::feed::Stored::decode(row).and_then(|s| Bundle::decode(s.wire).ok());
+            if let (Some(slot), Some(bundle)) = (key.get(1..).and_then(Slot::from_bytes), stored) {
+                bundles.insert(slot, bundle.header().id());
+            }
+            ControlFlow::Continue(())
+        });
+        let chains = feeds.chains().map(|(feed, chain)| (*feed, chain.clone())).collect();
+        Holdings { host, root: feeds.heads_root(), chains, bundles }
+    }
+
+    /// The bundles of a feed that are in its chain, from `floor` on.
+    fn in_chain(&self, feed: FeedId, floor: u64) -> BTreeMap<u64, Hash> {
+        let next = self.chains.get(&feed).map_or(0, |chain| chain.next);
+        let (low, high) = (Slot { feed, sequence: floor }, Slot { feed, sequence: next.max(floor) });
+        self.bundles.range(low..high).map(|(slot, id)| (slot.sequence, *id)).collect()
+    }
+}
+
+/// Whether all nodes hold the same: equal roots, the same bundles of every feed, the same forks. With a rule of
+/// retention, a feed is compared from where the one that has let go of most of it still holds it.
+pub fn convergence(all: &[Holdings], rules: &Retention, villains: &BTreeSet<NodeId>) -> Verdict {
+    let Some((first, others)) = all.split_first() else { return Ok(()) };
+    for other in others {
+        if first.root != other.root {
+            return Err(differing_heads(first, other));
+        }
+    }
+    let feeds: BTreeSet<FeedId> = all.iter().flat_map(|h| h.chains.keys().copied()).collect();
+    for feed in feeds {
+        let floor = floor_of(feed, all, rules);
+        let ours = first.in_chain(feed, floor);
+        for other in others {
+            let theirs = other.in_chain(feed, floor);
+            if ours != theirs {
+                return Err(differing_bundles(feed, (first.host, &ours), (other.host, &theirs)));
+            }
+        }
+        if villains.contains(&feed.author) {
+            forks(feed, all)?;
+        }
+    }
+    Ok(())
+}
+
+fn floor_of(feed: FeedId, all: &[Holdings], rules: &Retention) -> u64 {
+    if !rules.contains_key(&feed.topic) {
+        return 0;
+    }
+    let base = |h: &Holdings| h.chains.get(&feed).map_or(u64::MAX, |chain| chain.base.max(chain.trimmed));
+    all.iter().map(base).max().unwrap_or(0)
+}
+
+/// A fork that two nodes hold halves of must be known to all, at one place.
+fn forks(feed: FeedId, all: &[Holdings]) -> Verdict {
+    let known: BTreeSet<Option<u64>> = all.iter().map(|h| h.chains.get(&feed).and_then(|c| c.forked)).collect();
+    if known.len() > 1 {
+        return Err(format!("{feed}: nodes differ on where its author forked: {known:?}"));
+    }
+    let mut held: BTreeMap<Slot, Hash> = BTreeMap::new();
+    let (low, high) = (Slot { feed, sequence: 0 }, Slot { feed, sequence: u64::MAX });
+    for (slot, id) in all.iter().flat_map(|h| h.bundles.range(low..high)) {
+        let before = *held.entry(*slot).or_insert(*id);
+        if before != *id && known.contains(&None) {
+            return Err(format!("{slot:?}: two bundles are held and nobody calls it a fork"));
+        }
+    }
+    Ok(())
+}
+
+fn differing_heads(one: &Holdings, two: &Holdings) -> String {
+    let feeds: BTreeSet<&FeedId> = one.chains.keys().chain(two.chains.keys()).collect();
+    let stand = |h: &Holdings, feed: &FeedId| h.chains.get(feed).map(|c| (c.next, c.head, c.forked));
+    let differing = feeds.into_iter().filter(|feed| stand(one, feed) != stand(two, feed)).take(3);
+    let lines: Vec<String> = differing
+        .map(|feed| format!("{feed} {:?} and {:?}", one.chains.get(feed), two.chains.get(feed)))
+        .collect();
+    format!("heads of nodes {} and {} differ: {}", one.host, two.host, lines.join("; "))
+}
+
+fn differing_bundles(feed: FeedId, one: (usize, &BTreeMap<u64, Hash>), two: (usize, &BTreeMap<u64, Hash>)) -> String {
+    let places: BTreeSet<&u64> = one.1.keys().chain(two.1.keys()).collect();
+    let differing = places.into_iter().filter(|place| one.1.get(place) != two.1.get(place));
+    let places: Vec<String> = differing.take(8).map(u64::to_string).collect();
+    format!("{feed}: nodes {} and {} hold different bundles at {}", one.0, two.0, places.join(", "))
+}

@@ -1,0 +1,74 @@
+//! Judges: small checkers that watch a run. Each looks at one promise and says what broke it.
+
+mod bounds;
+mod convergence;
+mod durable;
+mod once;
+mod peace;
+mod prefix;
+mod unique;
+
+pub use bounds::{Load, bounds};
+pub use convergence::{Holdings, convergence};
+pub use durable::Durable;
+pub use once::Subscriber;
+pub use peace::{Idle, ban, halt};
+pub use prefix::Prefixes;
+pub use unique::Unique;
+
+/// What a judge says: nothing, or what it saw.
+pub type Verdict = Result<(), String>;
+
+/// The judges by name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Judge {
+    /// Every feed at every node is a prefix of what its author wrote.
+    Prefix,
+    /// Nothing is delivered twice to a subscriber, or out of order.
+    Once,
+    /// What was acknowledged as durable is there.
+    Durable,
+    /// Queues stay within their bounds.
+    Bounds,
+    /// Ids and stamps are used once, over all lives.
+    Unique,
+    /// When all is well again, all hold the same.
+    Convergence,
+    /// No honest node bans an honest node.
+    Ban,
+    /// No node gives up.
+    Halt,
+    /// No node runs in circles.
+    Idle,
+    /// Nothing panics.
+    Panic,
+}
+
+impl Judge {
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Judge::Prefix => "prefix",
+            Judge::Once => "once",
+            Judge::Durable => "durable",
+            Judge::Bounds => "bounds",
+            Judge::Unique => "unique",
+            Judge::Convergence => "convergence",
+            Judge::Ban => "ban",
+            Judge::Halt => "halt",
+            Judge::Idle => "idle",
+            Judge::Panic => "panic",
+        }
+    }
+}
+
+/// A promise that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// Who saw it.
+    pub judge: Judge,
+    /// When, simulated microseconds.
+    pub at_us: u64,
+    /// What.
+    pub detail: String,
+}

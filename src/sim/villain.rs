@@ -1,0 +1,263 @@
+//! Peers that are not honest: an author that says two things in one place, and a liar.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+
+use super::rng::Rng;
+use super::workload;
+use crate::types::{Hash, Incarnation, MessageId, NetworkId, NodeId, Stamp, WallMs, limits};
+use crate::wire::{Bundle, Category, Draft, FeedId, Head, Header, Pending, Priority, Request, Response, Unserved};
+use crate::wire::Verified;
+
+/// Bundles a liar remembers.
+const STASH: usize = 256;
+
+/// What a villain does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Two bundles in one slot; `extends` goes on with both branches.
+    Equivocator { extends: bool },
+    /// Garbage, false claims, floods.
+    Liar,
+}
+
+/// Something a villain does of its own accord.
+pub enum Deed {
+    /// Hands bytes to one peer as gossip.
+    Gossip { to: usize, topic: Category, bytes: Bytes },
+    /// Asks one peer.
+    Ask { to: usize, bytes: Bytes },
+}
+
+/// A peer with a key and without scruples.
+pub struct Villain {
+    /// Who it is.
+    pub id: NodeId,
+    key: SigningKey,
+    role: Role,
+    network: NetworkId,
+    feed: FeedId,
+    /// What it says to peers with even and with odd numbers.
+    branches: [Vec<Verified>; 2],
+    /// Where the branches part.
+    forks_at: usize,
+    last: Stamp,
+    stash: Vec<Bytes>,
+    heads: BTreeMap<FeedId, (u64, Hash)>,
+}
+
+impl Villain {
+    /// A villain that begins its life at `wall`.
+    pub fn new(key: SigningKey, role: Role, network: NetworkId, wall: WallMs, rng: &mut Rng) -> Villain {
+        let id = NodeId(key.verifying_key().to_bytes());
+        let incarnation = Incarnation((wall.0 << 16) | rng.within(0, 0xFFFF));
+        let feed = FeedId { author: id, incarnation, topic: Category::External };
+        let forks_at = rng.below(4);
+        let (branches, stash, heads) = (Default::default(), Vec::new(), BTreeMap::new());
+        Villain { id, key, role, network, feed, branches, forks_at, last: Stamp(0), stash, heads }
+    }
+
+    /// A bundle came by gossip.
+    pub fn on_gossip(&mut self, bundle: &Verified, rng: &mut Rng) {
+        let header = bundle.header();
+        if header.ephemeral || self.role != Role::Liar {
+            return;
+        }
+        self.heads.insert(header.feed, (header.sequence, bundle.id()));
+        if self.stash.len() < STASH {
+            self.stash.push(bundle.wire().clone());
+        } else if let Some(place) = self.stash.get_mut(rng.below(STASH)) {
+            *place = bundle.wire().clone();
+        }
+    }
+
+    /// The bytes it answers a request with; none keeps the asker waiting.
+    pub fn answer(&mut self, from: usize, request: &Request, rng: &mut Rng) -> Option<Bytes> {
+        match (self.role, request) {
+            (Role::Equivocator { .. }, Request::Heads { .. }) => Some(self.branch_heads(from).encode()),
+            (Role::Equivocator { .. }, Request::Range { feed, from: low, to, .. }) => {
+                Some(self.branch_range(from, *feed, *low, *to).encode())
+            }
+            (Role::Liar, Request::Heads { .. }) => self.false_heads(rng),
+            (Role::Liar, Request::Range { feed, from: low, to, .. }) => self.false_range(*feed, *low, *to, rng),
+        }
+    }
+
+    /// What it does now, to peers `0..peers`.
+    pub fn act(&mut self, peers: usize, wall: WallMs, rng: &mut Rng) -> Vec<Deed> {
+        match self.role {
+            Role::Equivocator { extends } => self.say_two_things(extends, peers, wall, rng),
+            Role::Liar => self.pester(peers, wall, rng),
+        }
+    }
+
+    fn branch_heads(&self, from: usize) -> Response {
+        let last = self.branches.get(from % 2).and_then(|branch| branch.last());
+        let head = |bundle: &Verified| Head {
+            feed: self.feed,
+            floor: 0,
+            sequence: bundle.header().sequence,
+            hash: bundle.id(),
+        };
+        Response::Heads { heads: last.map(head).into_iter().collect(), more: false }
+    }
+
+    fn branch_range(&self, from: usize, feed: FeedId, low: u64, to: u64) -> Response {
+        if feed != self.feed {
+            return Response::Unserved(Unserved::UnknownFeed);
+        }
+        let branch = self.branches.get(from % 2).into_iter().flatten();
+        let wanted = branch.filter(|b| (low..=to).contains(&b.header().sequence));
+        let bundles = wanted.take(limits::RANGE_BUNDLES).map(|b| b.wire().clone()).collect();
+        Response::Range { floor: low, bundles }
+    }
+
+    fn say_two_things(&mut self, extends: bool, peers: usize, wall: WallMs, rng: &mut Rng) -> Vec<Deed> {
+        let length = self.branches[0].len();
+        if length > self.forks_at && !extends {
+            return Vec::new();
+        }
+        if length < self.forks_at {
+            let shared = self.next_bundle(0, wall, rng);
+            self.branches[0].extend(shared.clone());
+            self.branches[1].extend(shared);
+        } else {
+            for side in 0..2 {
+                let bundle = self.next_bundle(side, wall, rng);
+                self.branches[side].extend(bundle);
+            }
+        }
+        let newest = |to: usize| Some((to, self.branches[to % 2].last()?.wire().clone()));
+        let topic = self.feed.topic;
+        (0..peers).filter_map(newest).map(|(to, bytes)| Deed::Gossip { to, topic, bytes }).collect()
+    }
+
+    fn next_bundle(&mut self, side: usize, wall: WallMs, rng: &mut Rng) -> Option<Verified> {
+        let before = self.branches[side].last();
+        let (sequence, previous) = before.map_or((0, Hash::ZERO), |b| (b.header().sequence + 1, b.id()));
+        self.seal(self.feed, sequence, previous, wall, rng)
+    }
+
+    fn seal(&mut self, feed: FeedId, sequence: u64, previous: Hash, wall: WallMs, rng: &mut Rng) -> Option<Verified> {
+        let mut pending = Pending::default();
+        let (drafts, _) = workload::call(rng, 0, &[], wall);
+        for draft in drafts.iter().filter(|d: &&Draft| d.kind().category() == feed.topic) {
+            self.last = Stamp(self.last.0 + 1).max(Stamp::new(wall.0, 0));
+            pending.push(&draft.message(MessageId::new(self.last, rng.draw())));
+        }
+        while pending.count() == 0 {
+            self.last = Stamp(self.last.0 + 1).max(Stamp::new(wall.0, 0));
+            pending.push(&workload::order(rng).message(MessageId::new(self.last, rng.draw())));
+        }
+        let header = Header {
+            ephemeral: false,
+            priority: Priority::Normal,
+            network: self.network,
+            feed,
+            sequence,
+            previous,
+            clock: Stamp(0),
+            count: 0,
+            body_bytes: 0,
+            root: Hash::ZERO,
+        };
+        pending.seal(header, &self.key)
+    }
+
+    fn false_heads(&self, rng: &mut Rng) -> Option<Bytes> {
+        if rng.chance(100) {
+            return Some(Bytes::from(rng.bytes(40)));
+        }
+        let known: Vec<(FeedId, (u64, Hash))> = self.heads.iter().map(|(feed, head)| (*feed, *head)).collect();
+        let mut heads = Vec::new();
+        for (feed, (sequence, hash)) in known {
+            heads.push(match rng.below(6) {
+                0 => Head { feed, floor: sequence, sequence, hash },
+                1 => Head { feed, floor: 0, sequence: sequence + rng.within(1, 1 << 40), hash },
+                2 => Head { feed, floor: rng.within(0, sequence + 5), sequence: sequence + 5, hash: Hash::ZERO },
+                3 => Head { feed, floor: u64::MAX, sequence: u64::MAX, hash },
+                4 => Head { feed: FeedId { incarnation: Incarnation(rng.draw()), ..feed }, floor: 0, sequence, hash },
+                _ => Head { feed, floor: 0, sequence, hash },
+            });
+        }
+        Some(Response::Heads { heads, more: rng.chance(300) }.encode())
+    }
+
+    fn false_range(&mut self, feed: FeedId, low: u64, to: u64, rng: &mut Rng) -> Option<Bytes> {
+        let of_feed = |wire: &&Bytes| Bundle::decode((*wire).clone()).is_ok_and(|b| b.header().feed == feed);
+        let mut real: Vec<Bytes> = self.stash.iter().filter(of_feed).cloned().collect();
+        match rng.below(8) {
+            0 => None,
+            1 => Some(Bytes::from(rng.bytes(60))),
+            2 => Some(Response::Unserved(Unserved::UnknownFeed).encode()),
+            3 => Some(Response::Range { floor: u64::MAX, bundles: Vec::new() }.encode()),
+            4 => {
+                let spoiled = real.iter().map(|wire| spoil(wire, rng)).collect();
+                Some(Response::Range { floor: low, bundles: spoiled }.encode())
+            }
+            5 => Some(Response::Range { floor: low, bundles: self.stash.iter().take(20).cloned().collect() }.encode()),
+            6 => {
+                // The truth, from a floor that is a lie.
+                let sequence = |wire: &Bytes| Bundle::decode(wire.clone()).map_or(0, |b| b.header().sequence);
+                real.retain(|wire| sequence(wire) > low);
+                real.sort_by_key(sequence);
+                let floor = real.first().map_or(to, sequence);
+                Some(Response::Range { floor, bundles: real }.encode())
+            }
+            _ => {
+                let own = self.seal(self.feed, low, Hash([7; 32]), WallMs(self.last.ms()), rng);
+                let bundles = own.iter().map(|b| b.wire().clone()).collect();
+                Some(Response::Range { floor: low, bundles }.encode())
+            }
+        }
+    }
+
+    fn pester(&mut self, peers: usize, wall: WallMs, rng: &mut Rng) -> Vec<Deed> {
+        let to = rng.below(peers);
+        let feed = self.heads.keys().nth(rng.below(self.heads.len().max(1))).copied().unwrap_or(self.feed);
+        let mut deeds = Vec::new();
+        match rng.below(12) {
+            0 => {
+                for _ in 0..400 {
+                    let request = Request::Range { feed, from: rng.within(0, 9), to: u64::MAX, newest_first: true };
+                    deeds.push(Deed::Ask { to, bytes: request.encode() });
+                }
+            }
+            1 => deeds.push(Deed::Ask { to, bytes: Bytes::from(rng.bytes(30)) }),
+            2 => {
+                let bytes = Bytes::from(rng.bytes(400));
+                deeds.push(Deed::Gossip { to, topic: feed.topic, bytes });
+            }
+            3 => {
+                let index = rng.below(self.stash.len().max(1));
+                let spoiled = self.stash.get(index).map(|wire| spoil(wire, rng));
+                deeds.extend(spoiled.map(|bytes| Deed::Gossip { to, topic: feed.topic, bytes }));
+            }
+            4 => {
+                // Valid, by its own word, and far in the future.
+                let feed = FeedId { incarnation: Incarnation(rng.draw()), ..self.feed };
+                let ahead = WallMs(wall.0 + rng.within(0, 40_000));
+                let bundle = self.seal(feed, 0, Hash::ZERO, ahead, rng);
+                let gossip = |b: Verified| Deed::Gossip { to, topic: feed.topic, bytes: b.wire().clone() };
+                deeds.extend(bundle.map(gossip));
+            }
+            _ => {
+                let wire = self.stash.get(rng.below(self.stash.len().max(1))).cloned();
+                deeds.extend(wire.map(|bytes| Deed::Gossip { to, topic: feed.topic, bytes }));
+            }
+        }
+        deeds
+    }
+}
+
+/// One byte of it changed.
+fn spoil(wire: &Bytes, rng: &mut Rng) -> Bytes {
+    let mut bytes = wire.to_vec();
+    let at = rng.below(bytes.len());
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= 1 << rng.below(8);
+    }
+    bytes.into()
+}

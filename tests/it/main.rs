@@ -1,0 +1,3 @@
+//! Tests from outside: the house's rules, processes, files.
+
+mod tidy;
