@@ -17,8 +17,7 @@ use crate::net::{self, Net, NetError};
 use crate::node::{Ack, Call, Setup};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::types::{NodeId, WallMs};
-use crate::wire::kind::system::{Endpoint, Layer, LeaveReason, NodeDeregistration, NodeRegistration, NodeStatus};
-use crate::wire::kind::system::{NodeType, Protocol};
+use crate::wire::kind::system::{Endpoint, Layer, NodeRegistration, NodeStatus, NodeType, Protocol, StatusUpdate};
 use crate::wire::{Category, Draft, Payload};
 
 /// A clean stop takes at most this long.
@@ -67,7 +66,7 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
     let owner = Driver::start(setup, store.clone(), ports)?;
     tokio::spawn(net.run());
     let (closing, closed) = watch::channel(false);
-    let state = ApiState::new(client.clone(), watched, store, config.network.clone(), id);
+    let state = ApiState::new(client.clone(), watched, store, config.network.clone());
     let served = tokio::spawn(api::serve(api, state, until(closed)));
     let (tell, ended) = oneshot::channel();
     std::thread::spawn(move || {
@@ -90,14 +89,15 @@ impl Running {
 
     /// Says goodbye, stops cleanly, and waits for it, within a bound.
     pub async fn stop(mut self) -> Ended {
-        let goodbye = NodeDeregistration {
-            id: self.id,
-            reason: LeaveReason::Maintenance,
-            successor: None,
-            effective_ms: driver::SystemClock::start().now().wall,
+        let goodbye = StatusUpdate {
+            status: NodeStatus::Offline,
+            previous: Some(NodeStatus::Active),
+            load_percent: 0.0,
+            reason: Some("stopped by its operator".into()),
+            since_ms: driver::SystemClock::start().now().wall,
         };
         let stop = async {
-            let drafts = vec![Draft::new(&Payload::NodeDeregistration(goodbye.into()))];
+            let drafts = vec![Draft::new(&Payload::StatusUpdate(goodbye.into()))];
             // A node that cannot say goodbye any more can still be stopped.
             let _ = self.client.call(Call::Publish { drafts, ack: Ack::Written }).await;
             let _ = self.client.call(Call::Stop).await;

@@ -115,7 +115,7 @@ impl FromStr for From {
     type Err = String;
 
     fn from_str(text: &str) -> Result<From, String> {
-        let number = |digits: &str| digits.parse::<u64>().ok();
+        let number = |digits: &str| digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+'));
         let start = match text.split_at_checked(1) {
             _ if text == "start" => Some(Start::Beginning),
             _ if text == "end" => Some(Start::End),

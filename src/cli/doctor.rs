@@ -116,7 +116,10 @@ impl DoctorArgs {
         };
         let mut own_id = None;
         if let Some(config) = &config {
-            checks.push(Check::ok("configuration", format!("loads; the node keeps its data in {}", config.dir.display())));
+            checks.push(Check::ok(
+                "configuration",
+                format!("loads; the node keeps its data in {}", config.dir.display()),
+            ));
             let (key, id) = local::key(config);
             own_id = id;
             checks.push(key);

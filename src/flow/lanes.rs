@@ -50,10 +50,14 @@ impl Lanes {
             // 96 bytes cover what surrounds a payload in the common case; the target is far below the limit.
             bytes += parcel.draft.payload_bytes() + 96;
             let full = bytes > limits::BUNDLE_TARGET_BYTES || load.len() == limits::BUNDLE_MESSAGES;
-            if full && !load.is_empty() {
+            let alone = parcel.draft.alone;
+            if (full || alone) && !load.is_empty() {
                 break;
             }
             load.extend(queue.pop_front());
+            if alone {
+                break;
+            }
         }
         if queue.is_empty() {
             lane.remove();

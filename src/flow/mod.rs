@@ -8,3 +8,6 @@ mod lanes;
 
 pub use idempotency::Idempotency;
 pub use lanes::{Lanes, Parcel};
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,9 @@ impl Node {
             Some(Payload::NodeRegistration(said)) => {
                 self.registry.on_registration(author, message, &said, &mut turn.tx)
             }
+            Some(Payload::StatusUpdate(said)) => {
+                self.registry.on_status(author, message, said.status, &mut turn.tx);
+            }
             Some(Payload::NodeDeregistration(_)) => self.registry.on_deregistration(author, message, &mut turn.tx),
             Some(Payload::SecurityIncident(incident)) => self.on_incident(&incident, turn),
             _ => {}

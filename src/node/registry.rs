@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{MessageId, NodeId, WallMs};
-use crate::wire::kind::system::NodeRegistration;
+use crate::wire::kind::system::{NodeRegistration, NodeStatus};
 use crate::wire::{Kind, Message, Payload};
 
 /// A node's word about itself.
@@ -51,6 +51,14 @@ impl Registry {
         }
         self.nodes += usize::from(before.is_none());
         save(author, message.id, false, said, tx);
+    }
+
+    /// A node says how it is.
+    pub fn on_status(&mut self, author: NodeId, message: &Message<'_>, status: NodeStatus, tx: &mut Txn<'_>) {
+        if let Some(before) = load(author, tx).filter(|b| b.message < message.id) {
+            let said = NodeRegistration { status, ..before.registration };
+            save(author, message.id, before.left, &said, tx);
+        }
     }
 
     /// A node leaves.

@@ -26,6 +26,8 @@ pub struct Draft {
     pub tags: Vec<String>,
     /// The application's own entries.
     pub headers: BTreeMap<String, String>,
+    /// Under a signature of its own, instead of one with others that wait.
+    pub alone: bool,
     /// A second draft with the same key is the same message.
     pub idempotency: Option<Hash>,
 }
@@ -43,6 +45,7 @@ impl Draft {
             expires: None,
             tags: Vec::new(),
             headers: BTreeMap::new(),
+            alone: false,
             idempotency: None,
         }
     }

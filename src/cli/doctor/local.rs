@@ -82,7 +82,11 @@ pub fn ports(config: &Config) -> Check {
     let taken: Vec<String> = wanted(config).into_iter().filter_map(|wanted| wanted.taken()).collect();
     if taken.is_empty() {
         let saw = "nobody listens where this node would";
-        return Check::warn("ports", saw, "the node does not run; `metanode start` starts it, its log says why it ended");
+        return Check::warn(
+            "ports",
+            saw,
+            "the node does not run; `metanode start` starts it, its log says why it ended",
+        );
     }
     let advice = "another program, or this node without its API, has it; find it with `ss -lntup`, stop it, or change \
                   net.listen or api.listen";
@@ -99,11 +103,8 @@ struct Wanted {
 impl Wanted {
     /// Why it cannot be listened on.
     fn taken(&self) -> Option<String> {
-        let bound = if self.tcp {
-            TcpListener::bind(self.address).map(drop)
-        } else {
-            UdpSocket::bind(self.address).map(drop)
-        };
+        let bound =
+            if self.tcp { TcpListener::bind(self.address).map(drop) } else { UdpSocket::bind(self.address).map(drop) };
         bound.err().map(|e| format!("{}: {e}", self.text))
     }
 }

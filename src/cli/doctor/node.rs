@@ -113,10 +113,9 @@ impl Node {
             Ok::<_, reqwest::Error>((good, answer.status(), answer.text().await?))
         };
         match answer.await {
-            Ok((true, _, text)) => Check::ok(name, text.trim()),
+            Ok((true, _, text)) => Check::ok(name, told(&text)),
             Ok((false, code, text)) => {
-                let advice = "the lines above say what is missing; the node's log says why";
-                Check::fail(name, format!("{code}\n{}", text.trim()), advice)
+                Check::fail(name, format!("{code}\n{}", told(&text)), "what is not so is named; the node's log says why")
             }
             Err(e) => Check::fail(name, chain(&e), "the node is overloaded or hangs; look at its log"),
         }
@@ -140,12 +139,24 @@ impl Node {
             (Some(_), []) if known == 0 => {
                 "it knows nobody: set net.bootstrap to an address that another node's `metanode start` prints"
             }
-            _ => {
-                "the other nodes must run, listen on an address that this machine reaches, and be of the same network"
-            }
+            _ => "the other nodes must run, listen on an address that this machine reaches, and be of the same network",
         };
         Check::fail("peers", lines.join("\n"), advice)
     }
+}
+
+/// The checks in an answer about health, a line each; the answer itself where there are none.
+fn told(text: &str) -> String {
+    let checks: Vec<Value> = serde_json::from_str::<Value>(text)
+        .ok()
+        .and_then(|mut answer| serde_json::from_value(answer.get_mut("checks")?.take()).ok())
+        .unwrap_or_default();
+    let line = |check: &Value| {
+        let mark = if check["ok"] == true { "" } else { "not so: " };
+        Some(format!("{mark}{}: {}", check["name"].as_str()?, check["detail"].as_str()?))
+    };
+    let lines: Vec<String> = checks.iter().filter_map(line).collect();
+    if lines.is_empty() { text.trim().to_string() } else { lines.join("\n") }
 }
 
 fn identity(status: &Status, config: Option<&Config>, own_id: Option<String>) -> Check {
@@ -170,9 +181,11 @@ fn clock(status: &Status) -> Check {
     let saw = format!("{} ms {side} the median of its peers", offset.unsigned_abs());
     let advice = "set this machine's clock by NTP (timedatectl status), or ask the peers about theirs";
     match offset.unsigned_abs() {
-        ms if ms > limits::MAX_FUTURE.as_millis() as u64 => {
-            Check::fail("clock", format!("{saw}; messages that far ahead are refused until their time has come"), advice)
-        }
+        ms if ms > limits::MAX_FUTURE.as_millis() as u64 => Check::fail(
+            "clock",
+            format!("{saw}; messages that far ahead are refused until their time has come"),
+            advice,
+        ),
         ms if ms > CLOCK_WARN_MS => Check::warn("clock", saw, advice),
         _ => Check::ok("clock", saw),
     }
@@ -204,7 +217,8 @@ fn heads(status: &Status, peers: &[Peer]) -> Check {
         (count, 0) => Check::ok("heads", format!("holds the same as its {count} peers")),
         (count, different) => {
             let saw = format!("{different} of {count} peers hold something else: {}", other.join(", "));
-            let advice = "while messages are coming this is normal; in a quiet network run again, and see `feeds` above";
+            let advice =
+                "while messages are coming this is normal; in a quiet network run again, and see `feeds` above";
             Check::warn("heads", saw, advice)
         }
     }
@@ -310,6 +324,14 @@ mod tests {
         let check = bans(std::slice::from_ref(&banned), 4_000);
         assert!(check.result == Outcome::Warn && check.saw.contains("a for 5 s more: spam"), "{check:?}");
         assert_eq!(bans(&[banned], 10_000).result, Outcome::Ok);
+    }
+
+    #[test]
+    fn an_answer_about_health_is_told_by_its_checks() {
+        let text = r#"{"ready":false,"checks":[{"name":"store","ok":true,"detail":"healthy"},
+            {"name":"clock","ok":false,"detail":"6 s off"}]}"#;
+        assert_eq!(told(text), "store: healthy\nnot so: clock: 6 s off");
+        assert_eq!(told("{\"alive\":true}\n"), "{\"alive\":true}");
     }
 
     #[test]

@@ -32,12 +32,8 @@ pub fn create(dir: &Path, name: &str, plan: &Plan, ports: Ports, bootstrap: &[St
 }
 
 fn config(home: &Path, name: &str, plan: &Plan, ports: Ports, bootstrap: &[String]) -> anyhow::Result<Config> {
-    let mut config = Config {
-        network: plan.network.parse()?,
-        name: name.into(),
-        dir: home.into(),
-        ..Config::default()
-    };
+    let mut config =
+        Config { network: plan.network.parse()?, name: name.into(), dir: home.into(), ..Config::default() };
     config.key.allow_plain = true;
     config.net.profile = plan.profile;
     config.net.listen = listen(plan.transport, ports.p2p);

@@ -29,8 +29,6 @@ mod wait;
 
 use clap::{Args, Subcommand};
 
-pub use args::duration;
-
 const EXAMPLES: &str = "\
 Examples:
   metanode testnet up -n 5                     five nodes, connected, in ./testnet-data

@@ -35,7 +35,10 @@ pub fn pick(nodes: usize) -> anyhow::Result<Vec<Ports>> {
         held.extend(hold(port).ok());
     }
     let found: Vec<u16> = held.iter().map(|(port, _, _)| *port).collect();
-    anyhow::ensure!(found.len() == nodes * 2, "not enough free ports for {nodes} nodes; stop some programs, or give -n");
+    anyhow::ensure!(
+        found.len() == nodes * 2,
+        "not enough free ports for {nodes} nodes; stop some programs, or give -n"
+    );
     Ok(found.chunks_exact(2).filter_map(|pair| Some(Ports { p2p: *pair.first()?, api: *pair.last()? })).collect())
 }
 

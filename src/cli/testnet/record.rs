@@ -139,7 +139,10 @@ mod tests {
         let mut keys: Vec<_> = node.keys().map(String::as_str).collect();
         keys.sort_unstable();
         assert_eq!(keys, ["api", "dir", "id", "name", "p2p", "pid"]);
-        assert_eq!((&value["network"], &value["profile"], &value["transport"]), (&"t".into(), &"small".into(), &"tcp".into()));
+        assert_eq!(
+            (&value["network"], &value["profile"], &value["transport"]),
+            (&"t".into(), &"small".into(), &"tcp".into())
+        );
     }
 
     #[test]

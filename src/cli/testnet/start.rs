@@ -48,7 +48,13 @@ impl Started {
         for (count, (place, child)) in self.children.iter_mut().enumerate() {
             let node = record.nodes.get_mut(*place).context("the node is gone")?;
             let ready = process::until_ready(node, child, deadline).await?;
-            anyhow::ensure!(ready.id == node.id, "{} says it is {}, its key is that of {}", node.name, ready.id, node.id);
+            anyhow::ensure!(
+                ready.id == node.id,
+                "{} says it is {}, its key is that of {}",
+                node.name,
+                ready.id,
+                node.id
+            );
             (node.p2p, node.api) = (ready.p2p, ready.api);
             each(count + 1);
         }

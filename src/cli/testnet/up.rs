@@ -73,8 +73,9 @@ impl UpArgs {
             Some(record) => self.agrees(record)?,
             None => self.create(&dir)?,
         };
-        let stopped: Vec<usize> =
-            (0..record.nodes.len()).filter(|n| record.nodes.get(*n).is_some_and(|n| process::running(n).is_none())).collect();
+        let stopped: Vec<usize> = (0..record.nodes.len())
+            .filter(|n| record.nodes.get(*n).is_some_and(|n| process::running(n).is_none()))
+            .collect();
         if stopped.is_empty() {
             eprintln!("all {} nodes of {} are running already", record.nodes.len(), dir.display());
         }
@@ -198,12 +199,10 @@ async fn connect(
     let count = record.nodes.len();
     let peers = home::peers_wanted(count, record.plan.profile);
     let mut times = Times::default();
-    for (n, goal) in [
-        Goal { peers: Some(peers), ..Goal::default() },
-        Goal { peers: Some(peers), converged: true, messages: 0 },
-    ]
-    .into_iter()
-    .enumerate()
+    for (n, goal) in
+        [Goal { peers: Some(peers), ..Goal::default() }, Goal { peers: Some(peers), converged: true, messages: 0 }]
+            .into_iter()
+            .enumerate()
     {
         bar.set_message(if n == 0 { "connecting" } else { "comparing what they hold" });
         bar.set_position((count * (n + 1)) as u64);

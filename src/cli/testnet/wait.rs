@@ -81,10 +81,7 @@ pub async fn until(
 }
 
 /// Whom each node is connected with.
-async fn connections(
-    probe: &Probe,
-    nodes: &[NodeRecord],
-) -> BTreeMap<String, std::collections::BTreeSet<String>> {
+async fn connections(probe: &Probe, nodes: &[NodeRecord]) -> BTreeMap<String, std::collections::BTreeSet<String>> {
     let asked = nodes.iter().map(async |node| Some((node.name.clone(), probe.connected(node).await?)));
     futures::future::join_all(asked).await.into_iter().flatten().collect()
 }

@@ -1,0 +1,84 @@
+//! What travels together, and in what order.
+
+use super::*;
+use crate::types::storage::{Batch, Txn};
+use crate::types::{Hash, MemoryStore, MessageId, WallMs, limits};
+use crate::wire::{Draft, Kind, Payload, Priority};
+
+fn payload(kind: Kind) -> Payload {
+    let vectors = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/kinds.json"));
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).unwrap();
+    let vector = vectors.iter().find(|v| v["kind"] == kind.to_string()).unwrap();
+    Payload::from_json(kind, &vector["payload"]).unwrap()
+}
+
+fn parcel(kind: Kind, priority: Priority, call: u64) -> Parcel {
+    let mut draft = Draft::new(&payload(kind));
+    draft.priority = priority;
+    Parcel { draft, call, index: 0 }
+}
+
+fn drain(lanes: &mut Lanes) -> Vec<Vec<u64>> {
+    std::iter::from_fn(|| lanes.take()).map(|load| load.iter().map(|p| p.call).collect()).collect()
+}
+
+#[test]
+fn what_is_urgent_goes_first_and_rank_follows_the_category_when_nothing_is_said() {
+    let mut lanes = Lanes::default();
+    lanes.push(parcel(Kind::ExchangeData, Priority::Bulk, 1));
+    lanes.push(parcel(Kind::ExchangeData, Priority::Normal, 2));
+    lanes.push(parcel(Kind::TokenTransfer, Priority::Normal, 3));
+    lanes.push(parcel(Kind::SecurityAlert, Priority::Normal, 4));
+    lanes.push(parcel(Kind::LogRecord, Priority::Normal, 5));
+    lanes.push(parcel(Kind::LogRecord, Priority::Critical, 6));
+    assert_eq!(lanes.waiting(), 6);
+    assert_eq!(drain(&mut lanes), [vec![4], vec![6], vec![3], vec![2], vec![5], vec![1]]);
+    assert_eq!(lanes.waiting(), 0);
+}
+
+#[test]
+fn only_one_topic_one_priority_and_one_permanence_travel_together() {
+    let mut lanes = Lanes::default();
+    lanes.push(parcel(Kind::StatusUpdate, Priority::Normal, 1));
+    lanes.push(parcel(Kind::Heartbeat, Priority::Normal, 2));
+    lanes.push(parcel(Kind::StatusUpdate, Priority::Normal, 3));
+    lanes.push(parcel(Kind::ExchangeData, Priority::Normal, 4));
+    lanes.push(parcel(Kind::StatusUpdate, Priority::High, 5));
+    assert_eq!(drain(&mut lanes), [vec![5], vec![1, 3], vec![2], vec![4]]);
+}
+
+#[test]
+fn a_bundle_is_cut_at_its_size_and_a_draft_that_wants_its_own_seal_gets_it() {
+    let mut lanes = Lanes::default();
+    let draft = parcel(Kind::ExchangeData, Priority::Normal, 0).draft;
+    for call in 0..2000 {
+        lanes.push(Parcel { draft: draft.clone(), call, index: 0 });
+    }
+    let loads = drain(&mut lanes);
+    assert!(loads.len() > 2);
+    assert!(loads.iter().all(|l| l.len() * 96 <= limits::BUNDLE_TARGET_BYTES && l.len() <= limits::BUNDLE_MESSAGES));
+    assert_eq!(loads.concat(), (0..2000).collect::<Vec<_>>());
+    for call in 0..4 {
+        let mut parcel = parcel(Kind::ExchangeData, Priority::Normal, call);
+        parcel.draft.alone = call == 2;
+        lanes.push(parcel);
+    }
+    assert_eq!(drain(&mut lanes), [vec![0, 1], vec![2], vec![3]]);
+}
+
+#[test]
+fn keys_are_remembered_over_a_restart_and_forgotten_in_time() {
+    let (mut store, mut batch) = (MemoryStore::default(), Batch::default());
+    let mut keys = Idempotency::default();
+    let (one, two) = (Hash([1; 32]), Hash([2; 32]));
+    keys.note(one, MessageId([1; 16]), WallMs(1000), &mut Txn::new(&store, &mut batch));
+    keys.note(two, MessageId([2; 16]), WallMs(9000), &mut Txn::new(&store, &mut batch));
+    store.commit(std::mem::take(&mut batch));
+    let mut again = Idempotency::load(&store);
+    assert_eq!((again.id(&one), again.id(&two)), (Some(MessageId([1; 16])), Some(MessageId([2; 16]))));
+    let later = WallMs(1001).plus(limits::IDEMPOTENCY_AGE);
+    again.forget(later, &mut Txn::new(&store, &mut batch));
+    store.commit(batch);
+    assert_eq!((again.id(&one), again.id(&two)), (None, Some(MessageId([2; 16]))));
+    assert_eq!(Idempotency::load(&store).id(&one), None);
+}

@@ -1,0 +1,80 @@
+//! What goes wrong, when it does.
+
+use super::event::Event;
+use super::scenario::Fault;
+use super::world::World;
+use crate::feed::Stored;
+use crate::types::storage::{Key, Table, View};
+
+/// Rows looked at for an old bundle.
+const ROWS: usize = 200;
+
+impl World {
+    /// One thing goes wrong.
+    pub(super) fn on_fault(&mut self, fault: Fault) {
+        if self.healed_us.is_some() {
+            return;
+        }
+        self.trace.note(self.now_us, 0, "fault", format!("{fault:?}").as_bytes(), format_args!("{fault:?}"));
+        match fault {
+            Fault::Cut { side } => self.cut(side),
+            Fault::Mend => self.cut = None,
+            Fault::Crash { host, down_us, torn } => self.lose_power(host, down_us, torn),
+            Fault::Stop { host, down_us } => self.stop(host, down_us),
+            Fault::Jump { host, by_ms } => self.hosts[host].skew_ms += by_ms,
+            Fault::Backup { host } => self.back_up(host),
+            Fault::Restore { host, down_us } => self.restore(host, down_us),
+            Fault::Replay => self.replay(),
+        }
+    }
+
+    fn lose_power(&mut self, host: usize, down_us: u64, torn: bool) {
+        if self.hosts[host].process.is_none() {
+            return;
+        }
+        if torn {
+            self.hosts[host].doomed = Some(down_us);
+        } else {
+            self.crash(host, down_us);
+        }
+    }
+
+    /// The copy of a running machine's disk is some moment of it.
+    fn back_up(&mut self, host: usize) {
+        let kept = self.rng.below(self.hosts[host].at_risk() + 1);
+        let machine = &mut self.hosts[host];
+        let mut copy = machine.store.clone();
+        copy.crash(machine.durable + kept);
+        machine.backup = Some(copy);
+    }
+
+    fn restore(&mut self, host: usize, down_us: u64) {
+        let Some(copy) = self.hosts[host].backup.take() else { return };
+        self.hosts[host].crash(0);
+        let id = self.hosts[host].id;
+        self.unique.forget_stamps(id);
+        let machine = &mut self.hosts[host];
+        machine.store = copy;
+        machine.place += 1;
+        machine.promised.forgive(&machine.store);
+        self.drop_links(host);
+        self.agenda.add(self.now_us + down_us, Event::Boot { host });
+    }
+
+    /// An old bundle reaches a node again, past whatever remembers having seen it.
+    fn replay(&mut self) {
+        let (from, to) = (self.rng.below(self.hosts.len()), self.rng.below(self.hosts.len()));
+        let mut wires = Vec::new();
+        let start = Key::new(Table::Bundle, &[]);
+        self.hosts[from].store.scan(&start, &start.after_prefix(), &mut |_, row| {
+            wires.extend(Stored::decode(row).map(|stored| stored.wire));
+            if wires.len() < ROWS { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
+        });
+        let index = self.rng.below(wires.len());
+        let known = wires.get(index).cloned().zip(self.link(from, to));
+        let bundle = known.and_then(|(wire, _)| self.library.verify(&wire).ok());
+        if let Some(bundle) = bundle {
+            self.receive(from, to, bundle.header().feed.topic, bundle.wire().clone(), true);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One simulated machine: a node, its store, and the loop around them, which releases outputs as the driver does.
+//!
+//! ```text
+//!   inbox ─▶ step ─▶ commit ─▶ release: now, committed unless a barrier holds it, flushed when the disk has it
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+
+use super::judge::{Durable, Idle, Subscriber};
+use crate::node::{Input, Node, Output, Setup, Stage, Step};
+use crate::types::{Hash, MemoryStore, Mono, NodeId, Now, WallMs, limits};
+use crate::wire::Category;
+
+/// When simulated time begins, milliseconds since 1970.
+pub const EPOCH_MS: u64 = 1_800_000_000_000;
+
+/// A bundle that came by gossip and waits for the node's word.
+pub struct Carried {
+    /// Who handed it over.
+    pub from: usize,
+    /// On which topic.
+    pub topic: Category,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// A machine, running or not.
+pub struct Host {
+    /// Who it is.
+    pub id: NodeId,
+    /// Its key.
+    pub key: SigningKey,
+    /// What it keeps.
+    pub store: MemoryStore,
+    /// Batches since the store's last flush that are on the disk all the same.
+    pub durable: usize,
+    /// A copy of the store.
+    pub backup: Option<MemoryStore>,
+    /// Where the store is.
+    pub place: u64,
+    /// Its wall clock is ahead by this, milliseconds.
+    pub skew_ms: i64,
+    /// The process, while there is one.
+    pub process: Option<Process>,
+    /// Which process this is.
+    pub life: u64,
+    /// It loses power at its next commit, and is down for so long.
+    pub doomed: Option<u64>,
+    /// How long it stays down when it has stopped, microseconds.
+    pub down_us: u64,
+    /// A client that follows the log.
+    pub subscriber: Subscriber,
+    /// What clients were promised.
+    pub promised: Durable,
+    /// Up to here the log was compared with what authors wrote.
+    pub compared: u64,
+}
+
+/// A running process.
+pub struct Process {
+    pub node: Node,
+    began_us: u64,
+    pub control: Vec<Input>,
+    pub calls: Vec<Input>,
+    pub bundles: Vec<Input>,
+    /// A step is due.
+    pub due: bool,
+    /// The number of the latest wake-up call; earlier ones are void.
+    pub wake: u64,
+    pub idle: Idle,
+    waiting: VecDeque<(u64, Vec<Output>)>,
+    epoch: u64,
+    barrier: u64,
+    flushed: u64,
+    /// The flush under way: the epoch it serves, the batches it covers.
+    flushing: Option<(u64, usize)>,
+    requested: Option<u64>,
+    /// Peers the network said are up.
+    pub up: BTreeSet<usize>,
+    pub banned: BTreeMap<NodeId, WallMs>,
+    pub seen: BTreeSet<Hash>,
+    pub tickets: BTreeMap<u64, Carried>,
+    /// Requests of others, by the number the node knows them by: who asks, and the asker's number.
+    pub serving: BTreeMap<u64, (usize, u64)>,
+    /// Requests of this node under way: whom, whether for a range, and when the node gives up, microseconds.
+    pub asked: BTreeMap<u64, (usize, bool, u64)>,
+    /// Calls that want to hear that it is on the disk, and which of their messages are kept at all.
+    pub durable_calls: BTreeMap<u64, Vec<bool>>,
+    next_number: u64,
+}
+
+/// What a step lets go.
+pub struct Released {
+    /// To be done now, in order.
+    pub outputs: Vec<Output>,
+    /// A flush begins.
+    pub flush: bool,
+}
+
+impl Host {
+    /// A machine that has never run.
+    pub fn new(key: SigningKey, skew_ms: i64) -> Host {
+        Host {
+            id: NodeId(key.verifying_key().to_bytes()),
+            key,
+            store: MemoryStore::default(),
+            durable: 0,
+            backup: None,
+            place: 1,
+            skew_ms,
+            process: None,
+            life: 0,
+            doomed: None,
+            down_us: 0,
+            subscriber: Subscriber::default(),
+            promised: Durable::default(),
+            compared: 0,
+        }
+    }
+
+    /// Its wall clock.
+    pub fn wall(&self, at_us: u64) -> WallMs {
+        WallMs((EPOCH_MS + at_us / 1000).saturating_add_signed(self.skew_ms))
+    }
+
+    /// Both clocks; the monotonic one counts from the start of the process.
+    pub fn now(&self, at_us: u64) -> Now {
+        let began = self.process.as_ref().map_or(at_us, |p| p.began_us);
+        Now { mono: Mono(at_us - began), wall: self.wall(at_us) }
+    }
+
+    /// Starts the process. Its first step is to be released.
+    pub fn boot(&mut self, at_us: u64, setup: Setup) -> Result<Step, String> {
+        let now = Now { mono: Mono(0), wall: self.wall(at_us) };
+        let (node, step) = Node::open(setup, &self.store, now)?;
+        self.life += 1;
+        self.doomed = None;
+        self.process = Some(Process::new(node, at_us));
+        Ok(step)
+    }
+
+    /// Loses power: of what was not flushed, the first `kept` batches stay.
+    pub fn crash(&mut self, kept: usize) {
+        self.store.crash(self.durable + kept);
+        self.durable = 0;
+        self.process = None;
+    }
+
+    /// Batches a crash can lose.
+    pub fn at_risk(&self) -> usize {
+        self.store.unflushed() - self.durable
+    }
+
+    /// Takes everything that waits into one step.
+    pub fn step(&mut self, at_us: u64) -> Option<(Step, usize)> {
+        let now = self.now(at_us);
+        let process = self.process.as_mut()?;
+        process.due = false;
+        let mut inputs = take(&mut process.control, limits::STEP_INPUTS);
+        inputs.extend(take(&mut process.calls, limits::CALL_QUEUE));
+        inputs.extend(take(&mut process.bundles, limits::STEP_INPUTS));
+        let weight = inputs.iter().map(weight).sum();
+        let mut step = Step::default();
+        for input in inputs {
+            process.node.handle(input, &self.store, now, &mut step);
+        }
+        process.node.finish(&self.store, now, &mut step);
+        Some((step, weight))
+    }
+
+    /// Commits a step and sorts its outputs by when they may leave; line by line what the driver does.
+    pub fn release(&mut self, step: Step) -> Released {
+        let flush = step.needs_flush();
+        let Step { batch, outputs, barrier } = step;
+        self.store.commit(batch);
+        let Some(process) = self.process.as_mut() else { return Released { outputs: Vec::new(), flush: false } };
+        if flush {
+            process.epoch += 1;
+            process.requested = Some(process.epoch);
+        }
+        if barrier {
+            process.barrier = process.epoch;
+        }
+        let held = process.barrier > process.flushed;
+        let (mut now, mut later, mut committed) = (Vec::new(), Vec::new(), Vec::new());
+        for (stage, output) in outputs {
+            match stage {
+                Stage::Now => now.push(output),
+                Stage::Committed if held => later.push(output),
+                Stage::Committed => committed.push(output),
+                Stage::Flushed => later.push(output),
+            }
+        }
+        now.append(&mut committed);
+        if !later.is_empty() {
+            let epoch = if flush { process.epoch } else { process.barrier };
+            process.waiting.push_back((epoch, later));
+        }
+        Released { outputs: now, flush: self.begin_flush() }
+    }
+
+    /// Begins a flush when one is wanted and none is under way.
+    fn begin_flush(&mut self) -> bool {
+        let batches = self.store.unflushed();
+        let Some(process) = self.process.as_mut().filter(|p| p.flushing.is_none()) else { return false };
+        process.flushing = process.requested.take().map(|epoch| (epoch, batches));
+        process.flushing.is_some()
+    }
+
+    /// The flush is done: what was committed when it began is on the disk, and nothing else is known to be.
+    pub fn flushed(&mut self) -> Released {
+        let mut outputs = Vec::new();
+        if let Some(process) = self.process.as_mut()
+            && let Some((epoch, batches)) = process.flushing.take()
+        {
+            self.durable = batches;
+            if self.durable == self.store.unflushed() {
+                self.store.flush();
+                self.durable = 0;
+            }
+            process.flushed = epoch;
+            while let Some((_, ready)) = process.waiting.pop_front_if(|(waits_for, _)| *waits_for <= epoch) {
+                outputs.extend(ready);
+            }
+        }
+        Released { outputs, flush: self.begin_flush() }
+    }
+}
+
+impl Process {
+    fn new(node: Node, began_us: u64) -> Process {
+        Process {
+            node,
+            began_us,
+            control: Vec::new(),
+            calls: Vec::new(),
+            bundles: Vec::new(),
+            due: false,
+            wake: 0,
+            idle: Idle::default(),
+            waiting: VecDeque::new(),
+            epoch: 0,
+            barrier: 0,
+            flushed: 0,
+            flushing: None,
+            requested: None,
+            up: BTreeSet::new(),
+            banned: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            tickets: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            durable_calls: BTreeMap::new(),
+            next_number: 0,
+        }
+    }
+
+    /// A number nothing else of this process has.
+    pub fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// When the node wants to be woken, in the run's time.
+    pub fn wake_us(&self) -> u64 {
+        self.began_us + self.node.next_wake().0
+    }
+
+    /// Whether the node has given up waiting for nothing: outputs wait for the disk, or inputs for a step.
+    pub fn is_busy(&self) -> bool {
+        !self.waiting.is_empty() || !self.calls.is_empty() || !self.bundles.is_empty()
+    }
+}
+
+fn take(queue: &mut Vec<Input>, most: usize) -> Vec<Input> {
+    let rest = queue.split_off(queue.len().min(most));
+    std::mem::replace(queue, rest)
+}
+
+/// What an input may cost: see [`super::judge::Load`].
+fn weight(input: &Input) -> usize {
+    match input {
+        Input::Range { bundles, .. } => 1 + bundles.len(),
+        Input::Heads { heads, .. } => 1 + heads.len(),
+        Input::Call { call: crate::node::Call::Publish { drafts, .. }, .. } => 1 + drafts.len(),
+        Input::Bundle { .. }
+        | Input::Refused { .. }
+        | Input::PeerUp { .. }
+        | Input::PeerDown { .. }
+        | Input::Addresses { .. }
+        | Input::DialFailed { .. }
+        | Input::Request { .. }
+        | Input::Failed { .. }
+        | Input::Call { .. }
+        | Input::Tick => 1,
+    }
+}

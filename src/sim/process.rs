@@ -1,0 +1,366 @@
+//! Steps: a host's inputs go in, its outputs come out, and the judges look at both.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::event::Event;
+use super::host::Released;
+use super::judge::{Holdings, Judge, Load, Verdict, ban, bounds, convergence, halt};
+use super::workload;
+use super::world::World;
+use crate::feed::{Filter, Stored, page};
+use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
+use crate::types::storage::{Key, Table, View};
+use crate::types::{Hash, MessageId, NodeId};
+use crate::wire::{Bundle, Slot};
+
+/// How long the disk takes, microseconds.
+const FLUSH_US: (u64, u64) = (200, 30_000);
+/// The least time from one step to the next, microseconds.
+const STEP_US: u64 = 20;
+/// Messages a subscriber reads at once.
+const PAGE: usize = 64;
+
+impl World {
+    /// A machine starts, if it does not run.
+    pub(super) fn boot(&mut self, host: usize) {
+        if self.hosts[host].process.is_some() {
+            return;
+        }
+        let setup = self.setup(host);
+        let at = self.now_us;
+        self.trace.note(at, host, "boot", &setup.entropy.to_be_bytes(), format_args!("place {}", setup.place));
+        match self.hosts[host].boot(at, setup) {
+            Ok(step) => {
+                self.reconnect_subscriber(host);
+                self.release(host, step, 1);
+                if let Some(process) = &mut self.hosts[host].process {
+                    process.due = true;
+                    let life = self.hosts[host].life;
+                    self.agenda.add(at + STEP_US, Event::Step { host, life });
+                }
+            }
+            Err(fault) => self.judge(Judge::Halt, Err(fault)),
+        }
+    }
+
+    fn setup(&mut self, host: usize) -> Setup {
+        let wall = self.hosts[host].wall(self.now_us);
+        let others = (0..self.hosts.len()).filter(|n| *n != host).take(2);
+        let named = |n: usize| (super::links::address(n), (n % 2 == 0).then(|| self.hosts[n].id));
+        Setup {
+            network: self.network.clone(),
+            key: self.hosts[host].key.clone(),
+            bootstrap: others.map(named).collect(),
+            entropy: self.rng.draw(),
+            place: self.hosts[host].place,
+            target_peers: self.plan.target_peers,
+            retention: self.plan.retention.clone(),
+            registration: Some(workload::registration(wall)),
+        }
+    }
+
+    /// The subscriber comes back after the node did, and what was promised must be there.
+    fn reconnect_subscriber(&mut self, host: usize) {
+        let machine = &mut self.hosts[host];
+        let Some(process) = &machine.process else { return };
+        let end = process.node.log_end();
+        machine.subscriber.reconnect(end);
+        machine.compared = machine.compared.min(end);
+        let verdict = machine.promised.ids().try_for_each(|id| {
+            machine.promised.check(id, process.node.feeds(), &self.plan.retention, &machine.store)
+        });
+        self.judge(Judge::Durable, verdict);
+        self.read(host);
+    }
+
+    /// A step is due.
+    pub(super) fn step(&mut self, host: usize, life: u64) {
+        if self.hosts[host].life != life {
+            return;
+        }
+        let Some((step, weight)) = self.hosts[host].step(self.now_us) else { return };
+        self.steps += 1;
+        self.release(host, step, weight);
+    }
+
+    fn release(&mut self, host: usize, step: Step, weight: usize) {
+        let outputs = step.outputs.len();
+        self.trace.note(
+            self.now_us,
+            host,
+            "step",
+            &[(weight as u64).to_be_bytes(), (outputs as u64).to_be_bytes()].concat(),
+            format_args!("{weight} in, {outputs} out"),
+        );
+        let released = self.hosts[host].release(step);
+        if let Some(down_us) = self.hosts[host].doomed.take() {
+            return self.crash(host, down_us);
+        }
+        self.examine(host, weight, outputs);
+        self.let_go(host, released);
+        self.set_alarm(host, weight + outputs > 0);
+    }
+
+    /// Whoever waits for the disk is served.
+    pub(super) fn flushed(&mut self, host: usize, life: u64) {
+        if self.hosts[host].life != life || self.hosts[host].process.is_none() {
+            return;
+        }
+        self.trace.note(self.now_us, host, "flushed", &[], format_args!(""));
+        let released = self.hosts[host].flushed();
+        self.let_go(host, released);
+        // The driver's loop takes a step after whatever woke it.
+        self.step_soon(host);
+    }
+
+    fn let_go(&mut self, host: usize, released: Released) {
+        let life = self.hosts[host].life;
+        if released.flush {
+            let at = self.now_us + self.rng.within(FLUSH_US.0, FLUSH_US.1);
+            self.agenda.add(at, Event::Flushed { host, life });
+        }
+        let mut stopped = false;
+        for output in released.outputs {
+            stopped |= matches!(output, Output::Halt { .. });
+            self.emit(host, output);
+        }
+        if stopped {
+            self.stopped(host);
+        }
+    }
+
+    fn step_soon(&mut self, host: usize) {
+        let machine = &mut self.hosts[host];
+        let life = machine.life;
+        if let Some(process) = &mut machine.process
+            && !std::mem::replace(&mut process.due, true)
+        {
+            self.agenda.add(self.now_us + STEP_US, Event::Step { host, life });
+        }
+    }
+
+    /// Sees to it that the node is called when it wants to be.
+    fn set_alarm(&mut self, host: usize, busy: bool) {
+        let (at, life) = (self.now_us, self.hosts[host].life);
+        let Some(process) = &mut self.hosts[host].process else { return };
+        process.wake += 1;
+        let (wake, wants) = (process.wake, process.wake_us());
+        let verdict = process.idle.step(busy, wants <= at);
+        self.agenda.add(wants.max(at + STEP_US), Event::Wake { host, life, wake });
+        self.judge(Judge::Idle, verdict);
+    }
+
+    pub(super) fn wake(&mut self, host: usize, life: u64, wake: u64) {
+        let machine = &self.hosts[host];
+        if machine.life == life && machine.process.as_ref().is_some_and(|p| p.wake == wake && !p.due) {
+            self.step(host, life);
+        }
+    }
+
+    /// Does what a node wants.
+    fn emit(&mut self, host: usize, output: Output) {
+        match output {
+            Output::Verdict { ticket, verdict } => self.on_verdict(host, ticket, verdict == Word::Accept),
+            Output::Publish { topic, bytes } => {
+                self.wrote(host, &bytes);
+                self.spread(host, None, topic, bytes);
+            }
+            Output::Request { to, id, request } => self.ask(host, to, id, request),
+            Output::Respond { id, response } => self.respond(host, id, response),
+            Output::Dial { address, peer } => self.dial(host, address, peer),
+            Output::Ban { peer, until, reason } => {
+                self.trace.note(self.now_us, host, "ban", peer.as_bytes(), format_args!("{peer:?}: {reason}"));
+                let honest = self.is_honest(peer);
+                self.judge(Judge::Ban, ban(peer, honest, until, &reason));
+                self.on_ban(host, peer, until);
+            }
+            Output::Reply { id, answer } => self.on_reply(host, id, answer),
+            Output::Event(Told::Log { .. }) => self.read(host),
+            Output::Event(Told::Ephemeral(_)) => {}
+            Output::Event(Told::Fork(fork)) => {
+                let (feed, at) = (fork.feed(), fork.sequence());
+                self.trace.note(self.now_us, host, "fork", &at.to_be_bytes(), format_args!("{feed} at {at}"));
+            }
+            Output::Halt { fault } => {
+                self.trace.note(self.now_us, host, "halt", &[], format_args!("{fault:?}"));
+                self.judge(Judge::Halt, halt(fault.as_deref()));
+            }
+        }
+    }
+
+    /// An honest author lets a bundle out.
+    fn wrote(&mut self, host: usize, bytes: &bytes::Bytes) {
+        let bundle = match self.library.verify(bytes) {
+            Ok(bundle) => bundle,
+            Err(refusal) => return self.judge(Judge::Prefix, Err(format!("node {host} publishes junk: {refusal}"))),
+        };
+        self.trace.note(self.now_us, host, "publish", bundle.id().as_bytes(), format_args!("{:?}", bundle.slot()));
+        let verdict = self.unique.wrote(&bundle);
+        self.judge(Judge::Unique, verdict);
+        if !bundle.header().ephemeral {
+            let verdict = self.prefixes.wrote(bundle.slot(), bundle.id());
+            self.judge(Judge::Prefix, verdict);
+            self.remember(bundle.first());
+        }
+    }
+
+    fn on_reply(&mut self, host: usize, id: u64, answer: Result<Answer, CallRefusal>) {
+        let machine = &mut self.hosts[host];
+        let kept = machine.process.as_mut().and_then(|p| p.durable_calls.remove(&id)).unwrap_or_default();
+        let Ok(Answer::Published { ids }) = answer else { return };
+        for id in ids.into_iter().zip(kept).filter_map(|(id, kept)| kept.then_some(id)) {
+            machine.promised.acknowledge(id, machine.id, &machine.store);
+            let Some(process) = &machine.process else { return };
+            let verdict = machine.promised.check(id, process.node.feeds(), &self.plan.retention, &machine.store);
+            if verdict.is_err() {
+                return self.judge(Judge::Durable, verdict);
+            }
+        }
+    }
+
+    /// The subscriber reads on.
+    fn read(&mut self, host: usize) {
+        let wall = self.hosts[host].wall(self.now_us);
+        let honest: Vec<NodeId> = self.hosts.iter().map(|h| h.id).collect();
+        let machine = &mut self.hosts[host];
+        let mut verdict = Ok(());
+        while verdict.is_ok() {
+            let read = page(machine.subscriber.cursor(), PAGE, &Filter::default(), wall, &machine.store);
+            verdict = read.entries.iter().try_for_each(|entry| {
+                let id: Option<MessageId> = entry.message().map(|m| m.id);
+                machine.subscriber.deliver(entry.position, id.filter(|_| honest.contains(&entry.author)))
+            });
+            machine.subscriber.read_to(read.next);
+            if read.entries.is_empty() {
+                break;
+            }
+        }
+        self.judge(Judge::Once, verdict);
+    }
+
+    /// What the judges look at after every step.
+    fn examine(&mut self, host: usize, weight: usize, outputs: usize) {
+        let Some(process) = &self.hosts[host].process else { return };
+        let feeds = process.node.feeds();
+        let flights = process.asked.values().filter(|(_, range, until)| *range && *until > self.now_us).count();
+        let held = feeds.held_count();
+        let load = Load { inputs: weight, outputs, held, feeds: feeds.chains().count(), flights };
+        let placed = self.compare_log(host);
+        let chains = self.compare_chains(host);
+        let promised = self.sample_promises(host);
+        self.judge(Judge::Bounds, bounds(&load));
+        self.judge(Judge::Prefix, placed);
+        self.judge(Judge::Prefix, chains);
+        self.judge(Judge::Durable, promised);
+    }
+
+    /// What came into the log since the last look.
+    fn compare_log(&mut self, host: usize) -> Verdict {
+        let machine = &self.hosts[host];
+        let mut verdict = Ok(());
+        let mut end = machine.compared;
+        let start = Key::new(Table::Log, &[&end.to_be_bytes()]);
+        machine.store.scan(&start, &Key::new(Table::Log, &[]).after_prefix(), &mut |key, row| {
+            let slot = row.get(..Slot::BYTES).and_then(Slot::from_bytes);
+            let position = key.get(1..).and_then(|p| p.try_into().ok()).map_or(0, u64::from_be_bytes);
+            end = position + 1;
+            let stored = slot.and_then(|slot| Bundle::decode(Stored::load(slot, &machine.store)?.wire).ok());
+            let Some((slot, bundle)) = slot.zip(stored) else {
+                verdict = Err(format!("the log's row at {position} leads nowhere"));
+                return ControlFlow::Break(());
+            };
+            if slot.feed.author != machine.id && self.is_honest(slot.feed.author) {
+                verdict = self.prefixes.holds(slot, bundle.header().id());
+            }
+            if verdict.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        self.hosts[host].compared = end;
+        verdict
+    }
+
+    fn compare_chains(&self, host: usize) -> Verdict {
+        let machine = &self.hosts[host];
+        let Some(process) = &machine.process else { return Ok(()) };
+        let mut honest = process.node.feeds().chains().filter(|(feed, _)| self.is_honest(feed.author));
+        honest.try_for_each(|(feed, chain)| self.prefixes.chain(*feed, chain, feed.author == machine.id))
+    }
+
+    /// One promise at a time is looked after; all of them when a node comes back and at the end.
+    fn sample_promises(&mut self, host: usize) -> Verdict {
+        let count = self.hosts[host].promised.count();
+        let index = self.rng.below(count);
+        let machine = &self.hosts[host];
+        match (machine.promised.nth(index), &machine.process) {
+            (Some(id), Some(process)) => {
+                machine.promised.check(id, process.node.feeds(), &self.plan.retention, &machine.store)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether all honest nodes hold the same, and everything that was promised.
+    pub(super) fn alike(&self) -> Verdict {
+        let (mut all, rules) = (Vec::new(), &self.plan.retention);
+        let running = || self.hosts.iter().enumerate().filter_map(|(n, h)| Some((n, h, h.process.as_ref()?)));
+        for (n, machine, process) in running() {
+            if machine.subscriber.cursor() != process.node.log_end() {
+                return Err(format!("the subscriber of node {n} was not told of the log's end"));
+            }
+            all.push((n, process.node.feeds().heads_root()));
+        }
+        let roots: BTreeSet<Hash> = all.iter().map(|(_, root)| *root).collect();
+        if roots.len() > 1 && !self.is_last_look() {
+            return Err("the roots differ".into());
+        }
+        let holdings: Vec<Holdings> =
+            running().map(|(n, machine, process)| Holdings::of(n, process.node.feeds(), &machine.store)).collect();
+        convergence(&holdings, rules, &self.villain_ids())?;
+        for (_, author, _) in running() {
+            for (n, machine, process) in running() {
+                let mut promised = author.promised.ids();
+                let check = |id| author.promised.check(id, process.node.feeds(), rules, &machine.store);
+                promised.try_for_each(check).map_err(|e| format!("{e}, at node {n}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A subscriber, a client and a peer of this host hear nothing more.
+    fn stopped(&mut self, host: usize) {
+        let loses_power = self.rng.chance(250);
+        let down_us = self.hosts[host].down_us;
+        if loses_power {
+            return self.crash(host, down_us);
+        }
+        let machine = &mut self.hosts[host];
+        machine.store.flush();
+        machine.durable = 0;
+        machine.process = None;
+        self.drop_links(host);
+        self.agenda.add(self.now_us + down_us, Event::Boot { host });
+    }
+
+    /// A machine loses power and comes back.
+    pub(super) fn crash(&mut self, host: usize, down_us: u64) {
+        let kept = self.rng.below(self.hosts[host].at_risk() + 1);
+        self.trace.note(
+            self.now_us,
+            host,
+            "crash",
+            &(kept as u64).to_be_bytes(),
+            format_args!("keeps {kept} of {} batches that were not flushed", self.hosts[host].at_risk()),
+        );
+        self.hosts[host].crash(kept);
+        self.drop_links(host);
+        self.agenda.add(self.now_us + down_us, Event::Boot { host });
+    }
+
+    /// Tells a host to stop cleanly.
+    pub(super) fn stop(&mut self, host: usize, down_us: u64) {
+        self.hosts[host].down_us = down_us;
+        let Some(process) = &mut self.hosts[host].process else { return };
+        let id = process.number();
+        self.tell(host, Input::Call { id, call: crate::node::Call::Stop });
+    }
+}

@@ -1,0 +1,232 @@
+//! Frames on their way: gossip, requests, answers.
+
+use bytes::Bytes;
+
+use super::event::Event;
+use super::host::Carried;
+use super::library::Library;
+use super::villain::Deed;
+use super::world::World;
+use crate::node::Input;
+use crate::types::{Domain, NodeId, WallMs, limits};
+use crate::wire::{Category, Request, Response};
+
+impl World {
+    /// How long the next frame takes, microseconds.
+    pub(super) fn latency(&mut self) -> u64 {
+        let (low, high) = self.weather.latency_us;
+        let time = self.rng.within(low, high);
+        if self.rng.chance(self.weather.slow) { 20 * time } else { time }
+    }
+
+    /// Gives a bundle to some neighbours: not to the one it came from.
+    pub(super) fn spread(&mut self, host: usize, from: Option<usize>, topic: Category, bytes: Bytes) {
+        let name = content_name(topic, &bytes);
+        if let Some(process) = self.hosts[host].process.as_mut() {
+            process.seen.insert(name);
+        }
+        for to in self.neighbours(host) {
+            if Some(to) != from && self.rng.chance(self.weather.mesh) {
+                self.gossip(host, to, topic, bytes.clone());
+            }
+        }
+    }
+
+    /// One frame of gossip over one connection, through the weather.
+    pub(super) fn gossip(&mut self, from: usize, to: usize, topic: Category, bytes: Bytes) {
+        let Some(link) = self.link(from, to) else { return };
+        if self.rng.chance(self.weather.reset) {
+            return self.disconnect(from, to, 100_000);
+        }
+        let copies = if self.rng.chance(self.weather.duplicate) { 2 } else { 1 };
+        for _ in 0..copies {
+            if !self.rng.chance(self.weather.loss) {
+                let at = self.now_us + self.latency();
+                self.agenda.add(at, Event::Gossip { from, to, link, topic, bytes: bytes.clone() });
+            }
+        }
+    }
+
+    pub(super) fn on_gossip(&mut self, from: usize, to: usize, link: u64, topic: Category, bytes: Bytes) {
+        if self.link(from, to) != Some(link) {
+            return;
+        }
+        self.receive(from, to, topic, bytes, false);
+    }
+
+    /// Bytes reach a peer: new ones are verified and handed to the node.
+    pub(super) fn receive(&mut self, from: usize, to: usize, topic: Category, bytes: Bytes, again: bool) {
+        let Some(sender) = self.id_of(from) else { return };
+        let verified = self.library.verify(&bytes);
+        if let Some(villain) = to.checked_sub(self.hosts.len()) {
+            if let (Some(villain), Ok(bundle)) = (self.villains.get_mut(villain), &verified) {
+                villain.on_gossip(bundle, &mut self.rng);
+            }
+            return;
+        }
+        let Some(process) = self.hosts[to].process.as_mut() else { return };
+        if !process.seen.insert(content_name(topic, &bytes)) && !again {
+            return;
+        }
+        self.trace.note(self.now_us, to, "gossip", Library::name(&bytes).as_bytes(), format_args!(
+            "from {from}: {}",
+            verified.as_ref().map_or_else(|refusal| refusal.to_string(), |b| format!("{:?}", b.slot()))
+        ));
+        match verified {
+            Ok(bundle) => {
+                let ticket = process.number();
+                process.tickets.insert(ticket, Carried { from, topic, bytes });
+                self.tell(to, Input::Bundle { from: sender, ticket, bundle: Box::new(bundle) });
+            }
+            Err(refusal) => self.tell(to, Input::Refused { from: sender, refusal }),
+        }
+    }
+
+    /// The node's word on a bundle: only what it accepts goes further.
+    pub(super) fn on_verdict(&mut self, host: usize, ticket: u64, accept: bool) {
+        let carried = self.hosts[host].process.as_mut().and_then(|p| p.tickets.remove(&ticket));
+        if let Some(Carried { from, topic, bytes }) = carried.filter(|_| accept) {
+            self.spread(host, Some(from), topic, bytes);
+        }
+    }
+
+    /// A node asks another.
+    pub(super) fn ask(&mut self, host: usize, to: NodeId, id: u64, request: Request) {
+        let peer = self.peer_of(to);
+        let life = self.hosts[host].life;
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        let Some(peer) = peer.filter(|peer| process.up.contains(peer)) else {
+            return self.tell(host, Input::Failed { from: to, id });
+        };
+        let range = matches!(request, Request::Range { .. });
+        let late = self.now_us + limits::REQUEST_TIMEOUT.as_micros() as u64;
+        process.asked.insert(id, (peer, range, late));
+        self.agenda.add(late, Event::Silence { host, life, id });
+        let bytes = request.encode();
+        self.trace.note(self.now_us, host, "ask", &bytes, format_args!("{peer}: {request:?}"));
+        self.send_request(host, peer, life, id, bytes);
+    }
+
+    fn send_request(&mut self, from: usize, to: usize, life: u64, id: u64, bytes: Bytes) {
+        let at = self.now_us + self.latency();
+        if let Some(link) = self.link(from, to).filter(|_| !self.rng.chance(self.weather.loss)) {
+            self.agenda.add(at, Event::Request { from, to, link, life, id, bytes });
+        }
+    }
+
+    pub(super) fn on_request(&mut self, from: usize, to: usize, link: u64, life: u64, id: u64, bytes: Bytes) {
+        let Some(sender) = self.id_of(from).filter(|_| self.link(from, to) == Some(link)) else { return };
+        let request = Request::decode(&bytes);
+        if let Some(villain) = to.checked_sub(self.hosts.len()) {
+            let villain = self.villains.get_mut(villain);
+            if let Some(answer) = villain.zip(request.ok()).and_then(|(v, r)| v.answer(from, &r, &mut self.rng)) {
+                self.send_response(to, from, life, id, answer);
+            }
+            return;
+        }
+        let Some(process) = self.hosts[to].process.as_mut() else { return };
+        match request {
+            Ok(request) => {
+                let number = process.number();
+                process.serving.insert(number, (from, id));
+                self.tell(to, Input::Request { from: sender, id: number, request });
+            }
+            Err(refusal) => self.tell(to, Input::Refused { from: sender, refusal }),
+        }
+    }
+
+    /// A node answers.
+    pub(super) fn respond(&mut self, host: usize, id: u64, response: Response) {
+        let asker = self.hosts[host].process.as_mut().and_then(|p| p.serving.remove(&id));
+        let Some((to, id)) = asker else { return };
+        let life = self.hosts.get(to).map_or(0, |h| h.life);
+        let bytes = response.encode();
+        self.trace.note(self.now_us, host, "answer", Library::name(&bytes).as_bytes(), format_args!(
+            "{to}: {}",
+            match &response {
+                Response::Heads { heads, more } => format!("{} heads, more {more}", heads.len()),
+                Response::Range { floor, bundles } => format!("{} bundles from {floor}", bundles.len()),
+                Response::Unserved(why) => format!("{why:?}"),
+            }
+        ));
+        self.send_response(host, to, life, id, bytes);
+    }
+
+    fn send_response(&mut self, from: usize, to: usize, life: u64, id: u64, bytes: Bytes) {
+        let at = self.now_us + self.latency();
+        if let Some(link) = self.link(from, to).filter(|_| !self.rng.chance(self.weather.loss)) {
+            self.agenda.add(at, Event::Response { from, to, link, life, id, bytes });
+        }
+    }
+
+    /// An answer arrives: what is good of it is used, up to the first bundle that is not.
+    pub(super) fn on_response(&mut self, from: usize, to: usize, link: u64, life: u64, id: u64, bytes: Bytes) {
+        let here = self.hosts.get(to).is_some_and(|h| h.life == life) && self.link(from, to) == Some(link);
+        let Some(sender) = self.id_of(from).filter(|_| here) else { return };
+        let Some(process) = self.hosts[to].process.as_mut() else { return };
+        if process.asked.remove(&id).is_none() {
+            return;
+        }
+        match Response::decode(&bytes) {
+            Ok(Response::Heads { heads, more }) => self.tell(to, Input::Heads { from: sender, id, heads, more }),
+            Ok(Response::Range { floor, bundles }) => {
+                let (mut good, mut bad) = (Vec::new(), None);
+                for bundle in bundles {
+                    match self.library.verify(&bundle) {
+                        Ok(bundle) => good.push(bundle),
+                        Err(refusal) => {
+                            bad = Some(refusal);
+                            break;
+                        }
+                    }
+                }
+                self.tell(to, Input::Range { from: sender, id, floor, bundles: good });
+                if let Some(refusal) = bad {
+                    self.tell(to, Input::Refused { from: sender, refusal });
+                }
+            }
+            Ok(Response::Unserved(_)) => self.tell(to, Input::Failed { from: sender, id }),
+            Err(refusal) => {
+                self.tell(to, Input::Refused { from: sender, refusal });
+                self.tell(to, Input::Failed { from: sender, id });
+            }
+        }
+    }
+
+    /// Nobody answered.
+    pub(super) fn on_silence(&mut self, host: usize, life: u64, id: u64) {
+        if self.hosts[host].life != life {
+            return;
+        }
+        let asked = self.hosts[host].process.as_mut().and_then(|p| p.asked.remove(&id));
+        if let Some(from) = asked.and_then(|(peer, _, _)| self.id_of(peer)) {
+            self.tell(host, Input::Failed { from, id });
+        }
+    }
+
+    /// A villain does what it likes, and tries to get in again where it was sent away.
+    pub(super) fn mischief(&mut self, villain: usize) {
+        let peer = self.hosts.len() + villain;
+        self.intrude(peer);
+        let wall = WallMs(super::host::EPOCH_MS + self.now_us / 1000);
+        let hosts = self.hosts.len();
+        let silent = self.healed_us.is_some();
+        let deeds = match self.villains.get_mut(villain) {
+            Some(villain) if !silent => villain.act(hosts, wall, &mut self.rng),
+            Some(_) | None => Vec::new(),
+        };
+        for deed in deeds {
+            match deed {
+                Deed::Gossip { to, topic, bytes } => self.gossip(peer, to, topic, bytes),
+                Deed::Ask { to, bytes } => self.send_request(peer, to, 0, 0, bytes),
+            }
+        }
+        let next = self.rng.within(100_000, 900_000);
+        self.agenda.add(self.now_us + next, Event::Mischief { villain });
+    }
+}
+
+/// What gossip knows a frame by: its topic and its bytes.
+fn content_name(topic: Category, bytes: &[u8]) -> crate::types::Hash {
+    Domain::Trace.hash(&[&[topic.tag()], bytes])
+}

@@ -1,0 +1,245 @@
+//! The run itself: machines, connections, the agenda, and the judges who watch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ed25519_dalek::SigningKey;
+
+use super::event::{Agenda, Event};
+use super::host::{EPOCH_MS, Host};
+use super::judge::{Failure, Judge, Prefixes, Unique, Verdict};
+use super::library::Library;
+use super::rng::Rng;
+use super::scenario::{Plan, Weather};
+use super::trace::Trace;
+use super::villain::Villain;
+use super::workload;
+use crate::node::{Ack, Call, Input};
+use crate::types::{Domain, MessageId, NetworkName, NodeId, WallMs};
+
+/// Healed networks are compared this often, microseconds.
+const COMPARE_EVERY_US: u64 = 500_000;
+/// They must be alike within this time.
+const ALIKE_WITHIN_US: u64 = 90_000_000;
+/// Ids of messages that clients answer.
+const REMEMBERED: usize = 32;
+
+/// Everything there is.
+pub struct World {
+    pub(super) now_us: u64,
+    pub(super) plan: Plan,
+    pub(super) rng: Rng,
+    pub(super) agenda: Agenda,
+    pub(super) network: NetworkName,
+    pub(super) hosts: Vec<Host>,
+    pub(super) villains: Vec<Villain>,
+    /// Connections by their two ends, lower number first.
+    pub(super) links: BTreeMap<(usize, usize), u64>,
+    pub(super) next_link: u64,
+    /// While the network is cut: the peers on one side, a bit each.
+    pub(super) cut: Option<u64>,
+    pub(super) weather: Weather,
+    pub(super) healed_us: Option<u64>,
+    pub(super) library: Library,
+    pub(super) prefixes: Prefixes,
+    pub(super) unique: Unique,
+    pub(super) remembered: Vec<MessageId>,
+    pub(super) trace: Trace,
+    pub(super) steps: u64,
+    pub(super) failure: Option<Failure>,
+    pub(super) alike_us: Option<u64>,
+}
+
+impl World {
+    /// The world before anything happens.
+    pub fn new(plan: Plan, seed: u64, trace: Trace) -> Option<World> {
+        let mut rng = Rng::new(seed, "world");
+        let network: NetworkName = "sim".parse().ok()?;
+        let key = |n: usize| {
+            let digest = Domain::Trace.hash(&[b"key", &seed.to_be_bytes(), &(n as u64).to_be_bytes()]);
+            SigningKey::from_bytes(digest.as_bytes())
+        };
+        let hosts = plan.skew_ms.iter().enumerate().map(|(n, skew)| Host::new(key(n), *skew)).collect();
+        let roles = plan.villains.iter().enumerate();
+        let villains = roles
+            .map(|(n, role)| Villain::new(key(plan.hosts + n), *role, network.id(), WallMs(EPOCH_MS), &mut rng))
+            .collect();
+        let mut agenda = Agenda::default();
+        plan.start_us.iter().enumerate().for_each(|(host, at)| agenda.add(*at, Event::Boot { host }));
+        plan.faults.iter().for_each(|(at, fault)| agenda.add(*at, Event::Fault(*fault)));
+        (0..plan.villains.len()).for_each(|villain| agenda.add(500_000, Event::Mischief { villain }));
+        agenda.add(400_000, Event::Call);
+        agenda.add(plan.storm_us, Event::Heal);
+        Some(World {
+            now_us: 0,
+            weather: plan.weather,
+            library: Library::new(network.id()),
+            plan,
+            rng,
+            agenda,
+            network,
+            hosts,
+            villains,
+            links: BTreeMap::new(),
+            next_link: 0,
+            cut: None,
+            healed_us: None,
+            prefixes: Prefixes::default(),
+            unique: Unique::default(),
+            remembered: Vec::new(),
+            trace,
+            steps: 0,
+            failure: None,
+            alike_us: None,
+        })
+    }
+
+    /// Runs until all are alike, a judge objects, or it takes too long.
+    pub fn run(&mut self) {
+        while self.failure.is_none()
+            && self.alike_us.is_none()
+            && let Some((at_us, event)) = self.agenda.pop()
+        {
+            self.now_us = at_us;
+            self.on_event(event);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Boot { host } => self.boot(host),
+            Event::Step { host, life } => self.step(host, life),
+            Event::Wake { host, life, wake } => self.wake(host, life, wake),
+            Event::Flushed { host, life } => self.flushed(host, life),
+            Event::Gossip { from, to, link, topic, bytes } => self.on_gossip(from, to, link, topic, bytes),
+            Event::Request { from, to, link, life, id, bytes } => self.on_request(from, to, link, life, id, bytes),
+            Event::Response { from, to, link, life, id, bytes } => self.on_response(from, to, link, life, id, bytes),
+            Event::Silence { host, life, id } => self.on_silence(host, life, id),
+            Event::Dialled { host, life, address, peer } => self.on_dialled(host, life, address, peer),
+            Event::Gone { host, life, peer } => self.on_gone(host, life, peer),
+            Event::Hear { host, of } => self.hear(host, of),
+            Event::Call => self.call(),
+            Event::Mischief { villain } => self.mischief(villain),
+            Event::Fault(fault) => self.on_fault(fault),
+            Event::Heal => self.heal(),
+            Event::Compare => self.compare(),
+        }
+    }
+
+    /// Notes a judge's word; the first objection ends the run.
+    pub(super) fn judge(&mut self, judge: Judge, verdict: Verdict) {
+        if let Err(detail) = verdict
+            && self.failure.is_none()
+        {
+            self.failure = Some(Failure { judge, at_us: self.now_us, detail });
+        }
+    }
+
+    /// How many peers there are, villains included.
+    pub(super) fn peers(&self) -> usize {
+        self.hosts.len() + self.villains.len()
+    }
+
+    /// Who a peer is.
+    pub(super) fn id_of(&self, peer: usize) -> Option<NodeId> {
+        let villain = || self.villains.get(peer.checked_sub(self.hosts.len())?).map(|v| v.id);
+        self.hosts.get(peer).map(|h| h.id).or_else(villain)
+    }
+
+    /// The number of a node.
+    pub(super) fn peer_of(&self, id: NodeId) -> Option<usize> {
+        (0..self.peers()).find(|peer| self.id_of(*peer) == Some(id))
+    }
+
+    /// Whether an author is one of the honest ones.
+    pub(super) fn is_honest(&self, id: NodeId) -> bool {
+        self.hosts.iter().any(|host| host.id == id)
+    }
+
+    /// Queues an input for a host and sees to it that a step comes.
+    pub(super) fn tell(&mut self, host: usize, input: Input) {
+        let delay = self.rng.within(20, 1_500);
+        let Some(machine) = self.hosts.get_mut(host) else { return };
+        let life = machine.life;
+        let Some(process) = &mut machine.process else { return };
+        match input {
+            Input::Bundle { .. } | Input::Range { .. } => process.bundles.push(input),
+            Input::Call { .. } => process.calls.push(input),
+            _ => process.control.push(input),
+        }
+        if !std::mem::replace(&mut process.due, true) {
+            self.agenda.add(self.now_us + delay, Event::Step { host, life });
+        }
+    }
+
+    /// A client of some running node says something.
+    fn call(&mut self) {
+        let running: Vec<usize> = (0..self.hosts.len()).filter(|n| self.hosts[*n].process.is_some()).collect();
+        if let Some(host) = self.rng.pick(&running) {
+            let wall = self.hosts[host].wall(self.now_us);
+            let (drafts, ack) = workload::call(&mut self.rng, self.plan.bursts, &self.remembered, wall);
+            if let Some(process) = &mut self.hosts[host].process {
+                let id = process.number();
+                if ack == Ack::Durable {
+                    let kept = drafts.iter().map(|draft| !draft.kind().is_ephemeral()).collect();
+                    process.durable_calls.insert(id, kept);
+                }
+                self.trace.note(self.now_us, host, "call", &[drafts.len() as u8], format_args!("{}", drafts.len()));
+                self.tell(host, Input::Call { id, call: Call::Publish { drafts, ack } });
+            }
+        }
+        if self.healed_us.is_none() {
+            let (low, high) = self.plan.call_every_us;
+            self.agenda.add(self.now_us + self.rng.within(low, high), Event::Call);
+        }
+    }
+
+    /// Clients remember some messages, to answer them.
+    pub(super) fn remember(&mut self, id: MessageId) {
+        if self.remembered.len() < REMEMBERED {
+            self.remembered.push(id);
+        } else {
+            let place = self.rng.below(REMEMBERED);
+            self.remembered[place] = id;
+        }
+    }
+
+    /// Faults stop, all links are up, everyone runs.
+    fn heal(&mut self) {
+        self.trace.note(self.now_us, 0, "heal", &[], format_args!(""));
+        self.healed_us = Some(self.now_us);
+        self.weather = Weather::CLEAR;
+        self.cut = None;
+        for host in 0..self.hosts.len() {
+            let jumped = self.hosts[host].skew_ms.abs() > 5_000;
+            if jumped {
+                self.hosts[host].skew_ms = self.plan.skew_ms[host];
+            }
+            self.hosts[host].doomed = None;
+            self.agenda.add(self.now_us + self.rng.within(0, 500_000), Event::Boot { host });
+        }
+        self.agenda.add(self.now_us + 2_000_000, Event::Compare);
+    }
+
+    fn compare(&mut self) {
+        let all_run = self.hosts.iter().all(|host| host.process.as_ref().is_some_and(|p| !p.is_busy()));
+        let verdict = if all_run { self.alike() } else { Err("not everyone runs and rests".into()) };
+        let healed = self.healed_us.unwrap_or(self.now_us);
+        match verdict {
+            Ok(()) => self.alike_us = Some(self.now_us - healed),
+            Err(_) if !self.is_last_look() => {
+                self.agenda.add(self.now_us + COMPARE_EVERY_US, Event::Compare);
+            }
+            Err(_) => self.judge(Judge::Convergence, verdict),
+        }
+    }
+
+    /// Whether the time to become alike is over, so that what differs is to be named.
+    pub(super) fn is_last_look(&self) -> bool {
+        self.healed_us.is_some_and(|healed| self.now_us >= healed + ALIKE_WITHIN_US)
+    }
+
+    /// The authors nobody can rely on.
+    pub(super) fn villain_ids(&self) -> BTreeSet<NodeId> {
+        self.villains.iter().map(|v| v.id).collect()
+    }
+}

@@ -1,0 +1,505 @@
+#!/usr/bin/env python3
+"""Reads the golden vectors with nothing but docs/wire.md in hand: proof that the page is enough to write a client.
+
+    python3 -m venv /tmp/wire && /tmp/wire/bin/pip install blake3 pynacl lz4
+    /tmp/wire/bin/python tests/vectors/check_wire.py
+
+Not part of `cargo test`. Section numbers are those of docs/wire.md. The payload layouts of section 14 are read from
+the page itself, so a kind whose layout is missing or wrong there fails here. Exits with 1 at the first difference.
+"""
+
+import json
+import re
+import struct
+import sys
+import uuid
+from pathlib import Path
+
+import lz4.block
+from blake3 import blake3
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent.parent / "docs" / "wire.md"
+CHECKED = 0
+
+
+class Refused(Exception):
+    """Bytes that the page does not allow; the first word is the refusal's code."""
+
+
+def same(what, found, expected):
+    global CHECKED
+    if found != expected:
+        sys.exit(f"{what}\n  found    {found!r}\n  expected {expected!r}")
+    CHECKED += 1
+
+
+def refused(what, code, action):
+    try:
+        action()
+    except Refused as refusal:
+        return same(what, str(refusal).split()[0], code)
+    sys.exit(f"{what}: taken, though it should be refused with {code}")
+
+
+# Section 2: ids
+
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+PEER_ID_PREFIX = bytes.fromhex("002408011220")
+
+
+def base58(data):
+    number, text = int.from_bytes(data, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = BASE58[digit] + text
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    return "1" * zeros + text
+
+
+def node_id_text(key):
+    return base58(PEER_ID_PREFIX + key)
+
+
+def stamp_of(message_id):
+    number = int.from_bytes(message_id, "big")
+    ms = number >> 80
+    counter = (number >> 64 & 0xFFF) << 4 | (number >> 58 & 0xF)
+    return ms << 16 | counter
+
+
+def is_v7(message_id):
+    return message_id[6] >> 4 == 7 and message_id[8] >> 6 == 0b10
+
+
+# Section 3: hashes
+
+
+def plain(data):
+    return blake3(data).digest()
+
+
+def derived(context, data):
+    return blake3(data, derive_key_context=f"metanode v1 {context}").digest()
+
+
+# Section 4: bincode
+
+
+class Reader:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, size):
+        if self.at + size > len(self.data):
+            raise Refused(f"message {size} bytes at {self.at} of {len(self.data)}")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def end(self):
+        if self.at != len(self.data):
+            raise Refused(f"message {len(self.data) - self.at} bytes left over")
+
+    def u8(self):
+        return self.take(1)[0]
+
+    def varint(self, bits):
+        first = self.u8()
+        if first <= 250:
+            return first
+        size = {251: 2, 252: 4, 253: 8, 254: 16}.get(first)
+        if size is None or size * 8 > bits:
+            raise Refused(f"message marker {first} in a number of {bits} bits")
+        return int.from_bytes(self.take(size), "little")
+
+    def signed(self, bits):
+        number = self.varint(bits)
+        return number >> 1 if number % 2 == 0 else -(number >> 1) - 1
+
+    def boolean(self):
+        byte = self.u8()
+        if byte > 1:
+            raise Refused(f"message {byte} is no boolean")
+        return byte == 1
+
+    def option(self, read):
+        return read() if self.boolean() else None
+
+    def size(self):
+        return self.varint(64)
+
+    def list(self, read):
+        return [read() for _ in range(self.size())]
+
+    def blob(self):
+        return self.take(self.size())
+
+    def text(self):
+        return self.blob().decode("utf-8")
+
+    def f64(self):
+        return struct.unpack("<d", self.take(8))[0]
+
+    def enum(self, count):
+        index = self.varint(32)
+        if index >= count:
+            raise Refused(f"message variant {index} of {count}")
+        return index
+
+
+# Section 5: messages
+
+DESTINATIONS = ["everyone", "node", "service", "layer", "node_type", "topic"]
+
+
+def decode_message(data):
+    if len(data) > 256 << 10:
+        raise Refused("too_large a message")
+    r = Reader(data)
+    message = {
+        "id": r.take(16),
+        "kind": r.varint(16),
+        "schema_version": r.varint(16),
+        "content_type": ["application/x-bincode", "application/json"][r.enum(2)],
+    }
+    destination = DESTINATIONS[r.enum(6)]
+    name = None if destination == "everyone" else r.take(32) if destination == "node" else r.text()
+    message["destination"] = (destination, name)
+    message["correlation"] = r.option(lambda: r.take(16))
+    message["parent"] = r.option(lambda: r.take(16))
+    message["expires"] = r.option(lambda: r.varint(64))
+    message["tags"] = r.list(r.text)
+    message["headers"] = dict(r.list(lambda: (r.text(), r.text())))
+    message["encryption"] = r.option(lambda: (r.take(32), r.take(32)))
+    message["payload"] = r.blob()
+    r.end()
+    if not is_v7(message["id"]):
+        raise Refused("message id")
+    return message
+
+
+# Section 6: the tree
+
+
+def leaf(message):
+    return plain(b"\0" + message)
+
+
+def node(left, right):
+    return plain(b"\1" + left + right)
+
+
+def root(leaves):
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    return node(root(leaves[:split]), root(leaves[split:]))
+
+
+def climb(here, index, count, path):
+    path, width = list(path), count
+    while width > 1:
+        if index % 2 == 1:
+            here = node(path.pop(0), here)
+        elif index + 1 < width:
+            here = node(here, path.pop(0))
+        index, width = index // 2, (width + 1) // 2
+    return here if not path else None
+
+
+# Sections 7 to 9: bundles
+
+HEADER, SIGNED, PREFIX = 164, 228, 233
+
+
+def decode_header(data):
+    version, flags, priority, topic = data[:4]
+    incarnation, sequence, clock = struct.unpack_from("<QQQ", data, 4)
+    header = {
+        "ephemeral": flags == 1, "priority": priority, "topic": topic, "incarnation": incarnation,
+        "sequence": sequence, "clock": clock, "previous": data[28:60], "body_bytes": int.from_bytes(data[60:64], "little"),
+        "network": data[64:96], "author": data[96:128], "count": int.from_bytes(data[128:132], "little"),
+        "root": data[132:164],
+    }  # fmt: skip
+    if version != 1:
+        raise Refused("version")
+    if flags & ~1:
+        raise Refused("flags")
+    if not 1 <= topic <= 8:
+        raise Refused("topic")
+    if priority > 4:
+        raise Refused("priority")
+    if not 1 <= header["count"] <= 4096:
+        raise Refused("count")
+    if header["body_bytes"] > 1 << 20:
+        raise Refused("too_large")
+    first = sequence == 0
+    if (header["ephemeral"] and not first) or first != (header["previous"] == bytes(32)):
+        raise Refused("ephemeral")
+    return header
+
+
+def statement_digest(header):
+    h = decode_header(header)
+    count = struct.pack("<I", h["count"])
+    return derived("seal", b"\1" + h["network"] + h["author"] + count + h["root"] + header[:64])
+
+
+def bundle_id(header):
+    return derived("bundle", header)
+
+
+def verify(header, signature):
+    try:
+        # PyNaCl's libsodium refuses what section 8 refuses: s not reduced, small-order points, other encodings of R.
+        VerifyKey(decode_header(header)["author"]).verify(statement_digest(header), signature)
+    except BadSignatureError as error:
+        raise Refused("bad_signature") from error
+
+
+def unpack(codec, packed, size):
+    if codec == 0:
+        body = packed
+    elif codec == 1:
+        try:
+            body = lz4.block.decompress(packed, uncompressed_size=size)
+        except lz4.block.LZ4BlockError as error:
+            raise Refused("packing") from error
+    else:
+        raise Refused("codec (zstd is not in the vectors)")
+    if len(body) != size:
+        raise Refused("packing")
+    return body
+
+
+def divide(body):
+    items, at = [], 0
+    while at < len(body):
+        size = int.from_bytes(body[at : at + 4], "little")
+        if at + 4 > len(body) or at + 4 + size > len(body):
+            raise Refused("division")
+        items.append(body[at + 4 : at + 4 + size])
+        at += 4 + size
+    return items
+
+
+def check_bundle(wire, network):
+    """Section 9, in its order. Returns header, messages' bytes and id."""
+    if len(wire) < PREFIX:
+        raise Refused("truncated")
+    if len(wire) > (1 << 20) + PREFIX:
+        raise Refused("too_large")
+    header = decode_header(wire[:HEADER])
+    if len(wire) != PREFIX + int.from_bytes(wire[229:233], "little"):
+        raise Refused("truncated")
+    if wire[228] > 2:
+        raise Refused("codec")
+    if header["network"] != network:
+        raise Refused("wrong_network")
+    verify(wire[:HEADER], wire[HEADER:SIGNED])
+    items = divide(unpack(wire[228], wire[PREFIX:], header["body_bytes"]))
+    last = b""
+    for item in items:
+        message = decode_message(item)
+        if message["kind"] >> 8 != header["topic"]:
+            raise Refused("wrong_topic")
+        if message["id"] <= last:
+            raise Refused("ids")
+        last = message["id"]
+    if len(items) != header["count"]:
+        raise Refused("division")
+    opened = stamp_of(items[0][:16]) >> 16
+    if stamp_of(last) != header["clock"] or opened + 60_000 < header["clock"] >> 16:
+        raise Refused("ids")
+    if root([leaf(item) for item in items]) != header["root"]:
+        raise Refused("bad_root")
+    return header, items, bundle_id(wire[:HEADER])
+
+
+# Section 11: frames
+
+
+def read_feed(r):
+    return {"author": r.take(32), "incarnation": r.varint(64), "topic": r.enum(8) + 1}
+
+
+def read_head(r):
+    return {"feed": read_feed(r), "floor": r.varint(64), "sequence": r.varint(64), "hash": r.take(32)}
+
+
+def decode_request(data):
+    r = Reader(data)
+    if r.enum(2) == 0:
+        request = ("heads", r.option(lambda: read_feed(r)))
+    else:
+        request = ("range", read_feed(r), r.varint(64), r.varint(64), r.boolean())
+    r.end()
+    return request
+
+
+def decode_response(data):
+    r = Reader(data)
+    variant = r.enum(3)
+    if variant == 0:
+        response = ("heads", r.list(lambda: read_head(r)), r.boolean())
+    elif variant == 1:
+        response = ("range", r.varint(64), r.list(r.blob))
+    else:
+        response = ("unserved", ["busy", "unknown_feed", "banned"][r.enum(3)])
+    r.end()
+    return response
+
+
+# Section 13 and 14: kinds and their payloads, as the page lists them
+
+
+def read_page(text):
+    """The kinds' tags from the table of section 13 and the layouts from the block of section 14."""
+    kinds = {}
+    table = text.split("## 13.")[1].split("## 14.")[0]
+    for category, row in re.findall(r"^\| (\d+) `\w+` \| (.*) \|$", table, re.M):
+        for number, name in re.findall(r"(\d+) (\w+)", row):
+            kinds[int(category) << 8 | int(number)] = name
+    layouts = {}
+    block = text.split("## 14.")[1].split("```layouts\n")[1].split("```")[0]
+    for line in re.sub(r"\n {4}", " ", block).splitlines():
+        if " = " in line:
+            name, fields = line.split(" = ")
+            layouts[name] = ("struct", pairs(fields))
+        elif " : " in line:
+            name, variants = line.split(" : ")
+            layouts[name] = ("enum", [variant(v) for v in variants.split(" | ")])
+    return kinds, layouts
+
+
+def pairs(fields):
+    return [tuple(field.split(" ")) for field in fields.split(", ")]
+
+
+def variant(text):
+    if text.endswith("}"):
+        name, fields = text[:-1].split(" {")
+        return name, pairs(fields)
+    if text.endswith(")"):
+        name, inner = text[:-1].split(" (")
+        return name, inner
+    return text, None
+
+
+class Payloads:
+    def __init__(self, layouts):
+        self.layouts = layouts
+
+    def read(self, kind, r):
+        """A value in the form that JSON has of it."""
+        if kind[0] == "?":
+            return r.option(lambda: self.read(kind[1:], r))
+        if kind[0] == "[":
+            return r.list(lambda: self.read(kind[1:-1], r))
+        if kind == "{str}":
+            return dict(r.list(lambda: (r.text(), r.text())))
+        simple = {
+            "str": r.text, "bool": r.boolean, "f64": r.f64, "i32": lambda: r.signed(32),
+            "u8": r.u8, "u16": lambda: r.varint(16), "u32": lambda: r.varint(32), "u64": lambda: r.varint(64),
+            "ms": lambda: r.varint(64), "Amount": lambda: str(r.varint(128)), "Hash": lambda: r.take(32).hex(),
+            "NodeId": lambda: node_id_text(r.take(32)), "MessageId": lambda: str(uuid.UUID(bytes=r.take(16))),
+            "Blob": lambda: r.blob().hex(), "Json": lambda: json.loads(r.text()),
+        }  # fmt: skip
+        if kind in simple:
+            return simple[kind]()
+        form, parts = self.layouts[kind]
+        if form == "struct":
+            return {name: self.read(part, r) for name, part in parts}
+        name, inside = parts[r.enum(len(parts))]
+        if inside is None:
+            return name
+        if isinstance(inside, str):
+            return {name: self.read(inside, r)}
+        return {name: {field: self.read(part, r) for field, part in inside}}
+
+
+def check_wire(v):
+    b = {name: bytes.fromhex(text) for name, text in v.items() if re.fullmatch("([0-9a-f]{2})+", text)}
+    network, key = derived("network", v["network_name"].encode()), SigningKey(b["secret_key"])
+    author = bytes(key.verify_key)
+    same("network id", network.hex(), v["network_id"])
+    same("node id", node_id_text(author), v["node_id"])
+
+    message = decode_message(b["message"])
+    same("message id", str(uuid.UUID(bytes=message["id"])), v["message_id"])
+    same("kind", message["kind"], 0x0508)
+    same("content type", message["content_type"], "application/json")
+    same("destination", message["destination"], ("service", "prices"))
+    same("tags", message["tags"], ["xrp", "eth"])
+    same("headers", message["headers"], {"desk": "7"})
+    same("encryption", message["encryption"], (bytes([4] * 32), bytes([5] * 32)))
+    same("expires", message["expires"], 1_700_000_060_000)
+    same("payload", message["payload"], b"{}")
+    same("leaf", leaf(b["message"]).hex(), v["leaf"])
+
+    header = decode_header(b["header"])
+    same("author", header["author"], author)
+    same("incarnation", header["incarnation"], 0x0102030405060708)
+    same("statement", statement_digest(b["header"]).hex(), v["statement_digest"])
+    same("signature", key.sign(statement_digest(b["header"])).signature.hex(), v["signature"])
+    verify(b["header"], b["signature"])
+    same("bundle id", bundle_id(b["header"]).hex(), v["bundle_id"])
+
+    found, items, identity = check_bundle(b["bundle_plain"], network)
+    same("plain header", found, header)
+    same("plain id", identity.hex(), v["bundle_id"])
+    same("plain messages", [decode_message(i)["payload"] for i in items], [b"one", b"two", b"three"])
+    leaves = [leaf(item) for item in items]
+    same("root", root(leaves).hex(), v["root_of_three"])
+    same("path of 0", climb(leaves[0], 0, 3, [leaves[1], leaves[2]]), header["root"])
+    same("path of 2", climb(leaves[2], 2, 3, [node(leaves[0], leaves[1])]), header["root"])
+    _, items, _ = check_bundle(b["bundle_lz4"], network)
+    same("lz4 messages", [decode_message(i)["payload"] for i in items], [b"a" * 1000, b"b" * 1000])
+
+    feed = {"author": author, "incarnation": 0x0102030405060708, "topic": 5}
+    head = {"feed": feed, "floor": 3, "sequence": 300, "hash": b["bundle_id"]}
+    same("request heads", decode_request(b["request_heads"]), ("heads", feed))
+    same("request range", decode_request(b["request_range"]), ("range", feed, 3, 300, True))
+    same("response heads", decode_response(b["response_heads"]), ("heads", [head], True))
+    same("response range", decode_response(b["response_range"]), ("range", 3, [b"bundle"]))
+    check_refusals(b["bundle_plain"], network)
+
+
+def check_refusals(wire, network):
+    """Section 9 from the other side: one byte wrong, one refusal."""
+    cases = [
+        (0, "version"), (1, "flags"), (2, "priority"), (3, "topic"), (12, "ephemeral"), (20, "bad_signature"),
+        (28, "ephemeral"), (63, "too_large"), (64, "wrong_network"), (96, "bad_signature"), (131, "count"),
+        (132, "bad_signature"), (164, "bad_signature"), (228, "codec"), (229, "truncated"),
+    ]  # fmt: skip
+    for at, code in cases:
+        broken = bytearray(wire)
+        broken[at] ^= 0x80
+        refused(f"byte {at}", code, lambda: check_bundle(bytes(broken), network))
+    refused("no body", "truncated", lambda: check_bundle(wire[:-1], network))
+    refused("nothing", "truncated", lambda: check_bundle(b"", network))
+    body = bytearray(wire)
+    body[-1] ^= 1
+    refused("another word", "bad_root", lambda: check_bundle(bytes(body), network))
+
+
+def check_kinds(rows, page):
+    kinds, layouts = read_page(page)
+    same("kinds in the table", len(kinds), len(rows))
+    payloads = Payloads(layouts)
+    for row in rows:
+        name = row["kind"].split("/")[1]
+        same(f"tag of {row['kind']}", kinds.get(row["tag"]), name)
+        r = Reader(bytes.fromhex(row["bincode"]))
+        same(f"payload of {row['kind']}", payloads.read(name, r), row["payload"])
+        r.end()
+
+
+if __name__ == "__main__":
+    check_wire(json.loads((HERE / "wire.json").read_text()))
+    check_kinds(json.loads((HERE / "kinds.json").read_text()), PAGE.read_text())
+    print(f"{CHECKED} facts hold")
