@@ -56,11 +56,11 @@ pub struct Running {
 pub async fn start(config: &Config, identity: &Identity) -> Result<Running, StartError> {
     let api = TcpListener::bind(&config.api.listen).await;
     let api = api.map_err(|source| StartError::Api { address: config.api.listen.clone(), source })?;
-    let api_address = api.local_addr().map_err(|source| StartError::Api { address: config.api.listen.clone(), source })?;
+    let api_address =
+        api.local_addr().map_err(|source| StartError::Api { address: config.api.listen.clone(), source })?;
     let store = open_store(config).await?;
     let (ports, inlet, commands, client, watched) = driver::ports();
-    let (net, listening) =
-        Net::listen(&config.net, config.network.clone(), &identity.seed(), inlet, commands).await?;
+    let (net, listening) = Net::listen(&config.net, config.network.clone(), &identity.seed(), inlet, commands).await?;
     let setup = setup(config, identity, store.place(), &listening, api_address)?;
     let id = identity.node_id();
     let owner = Driver::start(setup, store.clone(), ports)?;
@@ -157,7 +157,8 @@ fn registration(config: &Config, id: NodeId, listening: &[String], api: SocketAd
     let node_type: NodeType = config.node_type.parse().unwrap_or(NodeType::Gateway);
     let reachable = if config.net.external.is_empty() { listening } else { &config.net.external };
     let p2p = reachable.iter().map(|address| Endpoint { protocol: Protocol::P2p, address: address.clone() });
-    let http = (!api.ip().is_loopback()).then(|| Endpoint { protocol: Protocol::Http, address: format!("http://{api}") });
+    let http =
+        (!api.ip().is_loopback()).then(|| Endpoint { protocol: Protocol::Http, address: format!("http://{api}") });
     let names: &[&str] = if config.name.is_empty() { &[] } else { &[config.name.as_str()] };
     let mut draft = Draft::new(&Payload::NodeRegistration(
         NodeRegistration {

@@ -72,7 +72,10 @@ impl Cursor {
     ) -> Result<Cursor, Problem> {
         let seat = state.seats.clone().try_acquire_owned().map_err(|_| {
             let most = limits::SUBSCRIBERS;
-            Problem::new(Cause::Unavailable, format!("there are {most} subscribers already; try again when one has left"))
+            Problem::new(
+                Cause::Unavailable,
+                format!("there are {most} subscribers already; try again when one has left"),
+            )
         })?;
         let begin = resume.map_or(start, Start::Position);
         let next = state.read(move |view| start_position(begin, view)).await?;

@@ -65,7 +65,8 @@ impl ReadParams {
         let limit = self.limit.unwrap_or(PAGE);
         let most = limits::QUERY_MESSAGES;
         let fits = (1..=most).contains(&limit);
-        fits.then_some(limit).ok_or_else(|| Problem::request(format!("limit: use 1 to {most}, and read on from `next`")))
+        fits.then_some(limit)
+            .ok_or_else(|| Problem::request(format!("limit: use 1 to {most}, and read on from `next`")))
     }
 
     pub fn filter(&self) -> Result<Filter, Problem> {

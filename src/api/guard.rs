@@ -79,7 +79,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
 fn is_local(host: &str, address: Option<SocketAddr>) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let ip = bare.parse::<IpAddr>().ok();
-    bare.eq_ignore_ascii_case("localhost") || ip.is_some_and(|ip| ip.is_loopback() || address.is_some_and(|a| a.ip() == ip))
+    bare.eq_ignore_ascii_case("localhost")
+        || ip.is_some_and(|ip| ip.is_loopback() || address.is_some_and(|a| a.ip() == ip))
 }
 
 fn same_host(origin: &str, host: &Authority) -> bool {

@@ -92,7 +92,8 @@ async fn checks(state: &ApiState) -> Vec<Check> {
         Err(e) => Check { name: "store", ok: false, detail: e.to_string() },
     };
     let status = tokio::time::timeout(ANSWER_WITHIN, state.status()).await;
-    let status = status.unwrap_or_else(|_| Err(Problem::new(Cause::TimedOut, "the node is busy or stuck; see its log")));
+    let status =
+        status.unwrap_or_else(|_| Err(Problem::new(Cause::TimedOut, "the node is busy or stuck; see its log")));
     match status {
         Ok(status) => vec![
             store,

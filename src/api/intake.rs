@@ -75,8 +75,18 @@ pub fn malformed(detail: impl Into<String>) -> Faults {
 
 /// The names an envelope may have.
 const NAMES: [&str; 12] = [
-    "kind", "category", "message_type", "payload", "priority", "destination", "correlation_id", "parent_id",
-    "expires_at", "tags", "headers", "idempotency_key",
+    "kind",
+    "category",
+    "message_type",
+    "payload",
+    "priority",
+    "destination",
+    "correlation_id",
+    "parent_id",
+    "expires_at",
+    "tags",
+    "headers",
+    "idempotency_key",
 ];
 
 /// The draft of an envelope. Everything that is wrong with it and with the payload is told at once.
@@ -219,7 +229,9 @@ impl Fields<'_> {
     }
 
     fn known(&mut self, text: &str, at: &str) -> Option<Kind> {
-        text.parse().map_err(|e: crate::wire::kind::UnknownName| self.faults.add(FaultCode::UnknownKind, at, e.to_string())).ok()
+        text.parse()
+            .map_err(|e: crate::wire::kind::UnknownName| self.faults.add(FaultCode::UnknownKind, at, e.to_string()))
+            .ok()
     }
 
     fn payload(&mut self, kind: Kind) -> Option<Payload> {

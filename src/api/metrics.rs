@@ -21,8 +21,7 @@ use super::status::used;
 use crate::node::Status;
 
 /// Upper ends of the latency buckets, seconds: from 50 µs.
-const BUCKETS: [f64; 16] =
-    [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
+const BUCKETS: [f64; 16] = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
 
 type Labels = Vec<(&'static str, String)>;
 

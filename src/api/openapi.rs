@@ -108,8 +108,23 @@ fn schemas() -> Map<String, Value> {
         };
     }
     describe!(
-        Alive, Ban, Conversation<'_>, Dial, FoundMessage<'_>, KindSchema, Kinds, MessageForm, Messages<'_>, NodeState,
-        Nodes, PeerInfo, Peers, ProblemForm, Published, Readiness, Topology,
+        Alive,
+        Ban,
+        Conversation<'_>,
+        Dial,
+        FoundMessage<'_>,
+        KindSchema,
+        Kinds,
+        MessageForm,
+        Messages<'_>,
+        NodeState,
+        Nodes,
+        PeerInfo,
+        Peers,
+        ProblemForm,
+        Published,
+        Readiness,
+        Topology,
     );
     let mut schemas = generator.take_definitions(true);
     for kind in Kind::ALL {

@@ -19,7 +19,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Params<T>, Problem> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(params)| Params(params)).map_err(|e| Problem::request(format!("in the query: {}", e.body_text())))
+        query
+            .map(|Query(params)| Params(params))
+            .map_err(|e| Problem::request(format!("in the query: {}", e.body_text())))
     }
 }
 

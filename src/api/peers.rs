@@ -79,7 +79,11 @@ pub struct Ban {
     request_body(content = ref("#/components/schemas/Ban"), content_type = "application/json"),
     responses((status = 200, description = "The peer as it is now", body = ref("#/components/schemas/PeerInfo"), content_type = "application/json")),
 )]
-pub async fn ban(State(state): State<ApiState>, Part(id): Part<NodeId>, body: Bytes) -> Result<Json<PeerInfo>, Problem> {
+pub async fn ban(
+    State(state): State<ApiState>,
+    Part(id): Part<NodeId>,
+    body: Bytes,
+) -> Result<Json<PeerInfo>, Problem> {
     let Ban { seconds, reason } = asked(&body)?;
     if !(1..=BAN_SECONDS).contains(&seconds) {
         return Err(Problem::new(Cause::Invalid, format!("seconds: use 1 to {BAN_SECONDS}")));
@@ -151,5 +155,6 @@ fn cut(text: &str) -> String {
 
 /// A JSON object that is asked for.
 fn asked<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|e| Problem::request(format!("the body is not the JSON object it should be: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| Problem::request(format!("the body is not the JSON object it should be: {e}")))
 }

@@ -119,7 +119,9 @@ impl PublishParams {
     fn form(&self) -> Result<Form, Problem> {
         let Some(kind) = parsed::<Kind>("kind", self.kind.as_deref())? else {
             return if self.is_bare() {
-                Err(Problem::request("priority, to, corr, parent, expires_at, tag and headers go with `kind`; without it, write them in each envelope"))
+                Err(Problem::request(
+                    "priority, to, corr, parent, expires_at, tag and headers go with `kind`; without it, write them in each envelope",
+                ))
             } else {
                 Ok(Form::Envelopes)
             };
@@ -300,8 +302,10 @@ fn invalid(faulty: usize, faults: &[LineFault], published: usize) -> Problem {
     let more = if faulty >= FAULTY_MESSAGES { " or more" } else { "" };
     let what = if faulty == 1 { "1 message is".into() } else { format!("{faulty}{more} messages are") };
     let known = faults.iter().all(|f| f.fault.code != FaultCode::UnknownKind);
-    let advice = if known { "`metanode kinds KIND` shows what a kind needs" } else { "`metanode kinds` lists all kinds" };
-    let done = if published == 0 { "nothing was published".into() } else { format!("the first {published} were published") };
+    let advice =
+        if known { "`metanode kinds KIND` shows what a kind needs" } else { "`metanode kinds` lists all kinds" };
+    let done =
+        if published == 0 { "nothing was published".into() } else { format!("the first {published} were published") };
     Problem::new(Cause::Invalid, format!("{what} not valid and {done}; mend the faults and send again; {advice}"))
         .with("faults", json!(faults))
         .with("published", json!(published))

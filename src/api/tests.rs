@@ -291,7 +291,8 @@ async fn arrays_lines_and_bare_payloads_are_published_in_order() {
 
     let (_, page) = rig.get("/v1/messages?kind=ExchangeData").await;
     let messages = page["messages"].as_array().unwrap();
-    let trades: Vec<u64> = messages.iter().map(|m| m["payload"]["trade_id"].as_str().unwrap().parse().unwrap()).collect();
+    let trades: Vec<u64> =
+        messages.iter().map(|m| m["payload"]["trade_id"].as_str().unwrap().parse().unwrap()).collect();
     assert_eq!(trades, (0..9).collect::<Vec<_>>());
     assert_eq!(messages[4]["priority"], "Low");
     assert_eq!(messages[4]["destination"], json!({"service": "desk"}));
@@ -325,8 +326,15 @@ async fn all_faults_of_a_message_are_told_together() {
     assert_eq!(status, 422);
     let told = paths(&answer);
     for path in [
-        "/payload/price", "/payload/side", "/payload/amount", "/priority", "/destination", "/correlation_id",
-        "/expires_at", "/tags", "/colour",
+        "/payload/price",
+        "/payload/side",
+        "/payload/amount",
+        "/priority",
+        "/destination",
+        "/correlation_id",
+        "/expires_at",
+        "/tags",
+        "/colour",
     ] {
         assert!(told.contains(&path), "{path} in {told:?}");
     }
@@ -411,7 +419,9 @@ async fn pages_lead_from_one_to_the_next() {
         let (_, page) = rig.get(&format!("/v1/messages?{query}")).await;
         assert_eq!(page["messages"].as_array().unwrap().len(), count, "{query}");
     }
-    for wrong in ["from=yesterday", "limit=0", "limit=100000", "kind=Nothing", "category=Date", "author=me", "colour=red"] {
+    for wrong in
+        ["from=yesterday", "limit=0", "limit=100000", "kind=Nothing", "category=Date", "author=me", "colour=red"]
+    {
         assert_eq!(rig.get(&format!("/v1/messages?{wrong}")).await.0, 400, "{wrong}");
     }
     rig.stop().await;
@@ -607,8 +617,20 @@ async fn status_has_its_stable_shape() {
     let (status, state) = rig.get("/v1/status").await;
     assert_eq!(status, 200);
     for name in [
-        "id", "network", "version", "uptime_s", "peers", "categories", "heads_root", "state_root", "height",
-        "resident_bytes", "disk_bytes", "messages", "log_end", "counters",
+        "id",
+        "network",
+        "version",
+        "uptime_s",
+        "peers",
+        "categories",
+        "heads_root",
+        "state_root",
+        "height",
+        "resident_bytes",
+        "disk_bytes",
+        "messages",
+        "log_end",
+        "counters",
     ] {
         assert!(state.get(name).is_some(), "{name} in {state}");
     }
@@ -726,12 +748,27 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
     assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
     let described: Vec<(&str, &str)> = document["paths"].as_object().unwrap().iter().flat_map(operations).collect();
     let mut routes = vec![
-        ("get", "/v1/messages"), ("post", "/v1/messages"), ("get", "/v1/messages/{id}"),
-        ("get", "/v1/conversations/{id}"), ("get", "/v1/subscribe"), ("get", "/v1/ws"), ("get", "/v1/status"),
-        ("get", "/v1/peers"), ("get", "/v1/peers/{id}"), ("post", "/v1/peers/{id}/ban"),
-        ("post", "/v1/peers/{id}/unban"), ("post", "/v1/dial"), ("get", "/v1/nodes"), ("get", "/v1/topology"),
-        ("get", "/v1/kinds"), ("get", "/v1/kinds/{kind}"), ("get", "/v1/kinds/{category}/{message_type}"),
-        ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"), ("get", "/openapi.json"),
+        ("get", "/v1/messages"),
+        ("post", "/v1/messages"),
+        ("get", "/v1/messages/{id}"),
+        ("get", "/v1/conversations/{id}"),
+        ("get", "/v1/subscribe"),
+        ("get", "/v1/ws"),
+        ("get", "/v1/status"),
+        ("get", "/v1/peers"),
+        ("get", "/v1/peers/{id}"),
+        ("post", "/v1/peers/{id}/ban"),
+        ("post", "/v1/peers/{id}/unban"),
+        ("post", "/v1/dial"),
+        ("get", "/v1/nodes"),
+        ("get", "/v1/topology"),
+        ("get", "/v1/kinds"),
+        ("get", "/v1/kinds/{kind}"),
+        ("get", "/v1/kinds/{category}/{message_type}"),
+        ("get", "/livez"),
+        ("get", "/readyz"),
+        ("get", "/metrics"),
+        ("get", "/openapi.json"),
     ];
     for route in &routes {
         assert!(described.contains(route), "{route:?}");
@@ -772,13 +809,19 @@ async fn strangers_large_bodies_and_unknown_routes_get_problems() {
     assert_eq!(answer(get("/v1/status").header("origin", format!("http://{}", rig.address))).await.0, 200);
     assert_eq!(rig.get("/v1/nothing").await.0, 404);
     assert_eq!(rig.post("/v1/status", &json!({})).await.0, 405);
-    assert_eq!(answer(rig.request(Method::POST, "/v1/messages").body("x=1").header("content-type", "text/x")).await.0, 415);
-    for (body, query) in [("", ""), ("[]", ""), ("[", ""), ("{}", "?ack=maybe"), ("{}", "?priority=Low"), ("{}", "?kind=X")] {
+    assert_eq!(
+        answer(rig.request(Method::POST, "/v1/messages").body("x=1").header("content-type", "text/x")).await.0,
+        415
+    );
+    for (body, query) in
+        [("", ""), ("[]", ""), ("[", ""), ("{}", "?ack=maybe"), ("{}", "?priority=Low"), ("{}", "?kind=X")]
+    {
         let request = rig.request(Method::POST, &format!("/v1/messages{query}")).body(body);
         assert_eq!(answer(request).await.0, 400, "{body} {query}");
     }
     let size = limits::API_BODY_BYTES + 1;
-    let (_, head) = raw(&rig, &format!("POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n")).await;
+    let (_, head) =
+        raw(&rig, &format!("POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n")).await;
     assert!(head.starts_with("HTTP/1.1 413") && head.contains("application/problem+json"), "{head}");
     rig.stop().await;
 }

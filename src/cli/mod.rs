@@ -1,5 +1,14 @@
 //! The command line: one file for each command. Arguments, exit codes and standard output live here only.
 
+mod bench;
+pub mod client;
+pub mod get;
+pub mod kinds;
+pub mod peer;
+pub mod publish;
+pub mod status;
+pub mod subscribe;
+pub mod verify;
 mod completions;
 mod doctor;
 mod init;
@@ -27,6 +36,7 @@ enum Command {
     Key(key::KeyCommand),
     Doctor(doctor::DoctorArgs),
     Testnet(testnet::TestnetCommand),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -50,6 +60,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Start(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
         Command::Testnet(args) => block_on(args.run()),
+        Command::Bench(args) => block_on(args.run()),
     }
 }
 

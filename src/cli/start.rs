@@ -79,7 +79,8 @@ impl StartArgs {
 
     fn configuration(&self) -> anyhow::Result<Config> {
         let mut set = self.set.clone();
-        let mut quoted = |path: &str, value: &Path| set.push(format!("{path}={}", toml::Value::from(value.display().to_string())));
+        let mut quoted =
+            |path: &str, value: &Path| set.push(format!("{path}={}", toml::Value::from(value.display().to_string())));
         if let Some(dir) = &self.dir {
             quoted("dir", dir);
         }

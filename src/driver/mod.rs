@@ -17,3 +17,6 @@ mod ports;
 pub use clock::SystemClock;
 pub use owner::{Driver, DriverError, Ended};
 pub use ports::{CallError, Client, Inlet, NetCommand, Ports, Watch, ports};
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::feeds::Feeds;
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Hash, Stamp};
-use crate::wire::{FeedId, Head, Header};
+use crate::wire::{FeedId, Head, Header, Slot};
 
 /// The state of a feed, as it is kept.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -78,9 +79,33 @@ impl Chain {
         Some((feed, chain))
     }
 
+    /// Ends the chain before `at`. What was kept at and after it stays in the store until retention takes it.
+    pub(super) fn cut_at(&mut self, feed: FeedId, at: u64, view: &dyn View) {
+        if at >= self.next {
+            return;
+        }
+        if self.below > 0 && at <= self.joined {
+            // The upper of two runs goes altogether.
+            self.next = self.below.min(at);
+            (self.joined, self.below) = (self.base.min(self.next), 0);
+        } else {
+            self.next = at;
+            self.joined = self.joined.min(at);
+        }
+        let header = |sequence: u64| Some(Feeds::signed_header(Slot { feed, sequence }, view)?.header);
+        let last = self.next.checked_sub(1).and_then(header).map(|last| last.id());
+        self.head = last.or_else(|| Some(header(self.next)?.previous)).unwrap_or_default();
+        self.joined_previous = header(self.joined).map(|first| first.previous).unwrap_or_default();
+    }
+
+    /// Whether any bundle of the chain is here.
+    pub fn holds_something(&self) -> bool {
+        self.base < self.next
+    }
+
     /// What this node tells others of the feed; none while nothing can be served.
     pub fn announcement(&self, feed: FeedId) -> Option<Head> {
-        let sequence = self.next.checked_sub(1)?;
+        let sequence = self.next.checked_sub(1).filter(|_| self.holds_something())?;
         Some(Head { feed, floor: self.joined, sequence, hash: self.head })
     }
 }

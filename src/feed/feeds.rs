@@ -85,14 +85,13 @@ impl Feeds {
         self.held.values().map(BTreeMap::len).sum()
     }
 
-    /// A digest over the heads of all feeds: equal at two nodes that hold the same.
+    /// A digest over the heads of all feeds of which something is held: equal at two nodes that hold the same.
     pub fn heads_root(&self) -> Hash {
         let mut hasher = Domain::Heads.hasher();
-        for (feed, chain) in self.chains.iter().filter(|(_, c)| c.next > 0 || c.forked.is_some()) {
+        for (feed, chain) in self.chains.iter().filter(|(_, c)| c.holds_something()) {
             hasher.update(&feed.to_bytes());
             hasher.update(&chain.next.to_be_bytes());
-            let cut = chain.forked == Some(chain.next);
-            hasher.update(if cut { Hash::ZERO.as_bytes() } else { chain.head.as_bytes() });
+            hasher.update(chain.head.as_bytes());
         }
         Hash(*hasher.finalize().as_bytes())
     }
@@ -178,13 +177,28 @@ impl Feeds {
             return self.fork_with(&bundle, above, tx);
         }
         let header = bundle.header();
+        if chain.below > 0 && header.sequence == chain.below {
+            return self.join_runs(bundle, tx);
+        }
         (chain.joined, chain.joined_previous) = (header.sequence, header.previous);
         chain.base = chain.base.min(chain.joined);
-        if chain.joined == chain.below {
-            // The hole is filled: the runs are one.
-            (chain.joined, chain.below) = (chain.base, 0);
-        }
         chain.messages += u64::from(header.count);
+        Placed::Prepended(bundle)
+    }
+
+    /// The last bundle missing between two runs: they are one if it follows the lower one.
+    fn join_runs(&mut self, bundle: Verified, tx: &mut Txn<'_>) -> Placed {
+        let feed = bundle.header().feed;
+        let Some(chain) = self.chains.get_mut(&feed) else { return Placed::Not(NotPlaced::Old) };
+        let end = Slot { feed, sequence: chain.below - 1 };
+        let lower = Feeds::signed_header(end, tx).map(|signed| signed.header.id());
+        if lower.is_some_and(|id| id != bundle.header().previous) {
+            return self.fork_with(&bundle, end, tx);
+        }
+        let base = Feeds::signed_header(Slot { feed, sequence: chain.base }, tx);
+        (chain.joined, chain.below) = (chain.base, 0);
+        chain.joined_previous = base.map(|signed| signed.header.previous).unwrap_or_default();
+        chain.messages += u64::from(bundle.header().count);
         Placed::Prepended(bundle)
     }
 
@@ -219,8 +233,7 @@ impl Feeds {
         }
         let chain = self.chains.entry(feed).or_default();
         chain.forked = Some(at);
-        chain.next = chain.next.min(at);
-        chain.joined = chain.joined.min(chain.next);
+        chain.cut_at(feed, at, tx);
         fork.save(tx);
         chain.save(feed, tx);
         let dropped = self.held.remove(&feed).unwrap_or_default();

@@ -5,6 +5,7 @@
 //!  Log     position        → slot 49 │ count 4 │ arrived_ms 8
 //!  Span    clock, position → slot 49 │ stamp of the first message 8
 //!  Correlation  correlation, message id → position 8
+//!  Meta    "log"           → the end 8, as it was when rows were last let go
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -50,7 +51,13 @@ impl Log {
     pub fn load(view: &dyn View) -> Log {
         let start = Key::new(Table::Log, &[]);
         let last = view.last(&start, &start.after_prefix()).and_then(|(key, row)| Row::read(&key, &row));
-        Log { next: last.map_or(0, |row| row.position + u64::from(row.count)) }
+        let saved = view.get(&end_key()).and_then(|row| Some(u64::from_be_bytes(row.as_ref().try_into().ok()?)));
+        Log { next: last.map_or(0, |row| row.position + u64::from(row.count)).max(saved.unwrap_or(0)) }
+    }
+
+    /// Writes the end down: rows that lead to it may have been let go.
+    pub fn save(&self, tx: &mut Txn<'_>) {
+        tx.put(end_key(), self.next.to_be_bytes().to_vec());
     }
 
     /// The position the next message will have.
@@ -150,6 +157,10 @@ impl Row {
             arrived: WallMs(u64::from_be_bytes(arrived.try_into().ok()?)),
         })
     }
+}
+
+fn end_key() -> Key {
+    Key::new(Table::Meta, &[b"log"])
 }
 
 /// The key of the log's row that begins at `position`.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::log::{Row, Stored, log_key, span_key};
+use super::log::{Log, Row, Stored, log_key, span_key};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Incarnation, MessageId, NodeId, Stamp, WallMs, limits};
 use crate::wire::{Bundle, Category, Header, Kind, Message, Priority, Proof, Signature, Verified};
@@ -115,11 +115,8 @@ pub fn start_position(start: Start, view: &dyn View) -> u64 {
 
 /// The first position kept and the position after the last.
 pub fn bounds(view: &dyn View) -> (u64, u64) {
-    let start = log_key(0);
-    let end = view.last(&start, &Key::new(Table::Log, &[]).after_prefix()).and_then(|(k, v)| Row::read(&k, &v));
-    let Some(end) = end else { return (0, 0) };
-    let first = row_from(0, view).map_or(end.position, |row| row.position);
-    (first, end.position + u64::from(end.count))
+    let end = Log::load(view).end();
+    (row_from(0, view).map_or(end, |row| row.position), end)
 }
 
 fn row_from(position: u64, view: &dyn View) -> Option<Row> {

@@ -54,6 +54,8 @@ struct Claim {
 struct Want {
     due: Mono,
     in_flight: bool,
+    /// It was due and nobody was free to be asked: the end of another request brings the next try.
+    put_off: bool,
     claims: BTreeMap<NodeId, Claim>,
 }
 
@@ -142,9 +144,14 @@ impl Repair {
         self.wants.retain(|feed, want| {
             let chain = feeds.chain(*feed);
             want.claims.retain(|_, claim| needed(chain, *claim).is_some());
-            let ready = !want.in_flight && want.due <= now && flights.len() < limits::RANGES_IN_FLIGHT;
-            if ready && let Some((peer, mut range)) = want.choose(chain, &load) {
-                if let Some(held) = feeds.lowest_held(*feed).filter(|h| *h > range.from && !range.newest_first) {
+            let due = !want.in_flight && want.due <= now;
+            let room = flights.len() < limits::RANGES_IN_FLIGHT;
+            want.put_off = due;
+            if due
+                && room
+                && let Some((peer, mut range)) = want.choose(chain, &load)
+            {
+                if let Some(held) = feeds.lowest_held(*feed).filter(|h| range.ends_before(*h)) {
                     range.to = range.to.min(held - 1);
                 }
                 *next_id += 1;
@@ -153,7 +160,7 @@ impl Repair {
                 let may_start = range.beyond_floor || chain.is_none();
                 flights.insert(*next_id, Flight { peer, feed: *feed, from, to, may_start, deadline });
                 *load.entry(peer).or_default() += 1;
-                want.in_flight = true;
+                (want.in_flight, want.put_off) = (true, false);
                 let request = Request::Range { feed: *feed, from, to, newest_first };
                 asked.push(Asked { to: peer, id: *next_id, request });
             }
@@ -164,10 +171,8 @@ impl Repair {
 
     /// When something here becomes due without anything else happening.
     pub fn next_wake(&self) -> Option<Mono> {
-        let due = self.wants.values().filter(|w| !w.in_flight).map(|w| w.due);
-        let full = self.flights.len() >= limits::RANGES_IN_FLIGHT;
-        let due = due.filter(|_| !full).min();
-        due.into_iter().chain(self.flights.values().map(|f| f.deadline)).min()
+        let due = self.wants.values().filter(|w| !w.in_flight && !w.put_off).map(|w| w.due);
+        due.chain(self.flights.values().map(|f| f.deadline)).min()
     }
 
     /// Feeds with something missing.
@@ -183,6 +188,14 @@ struct Missing {
     newest_first: bool,
     /// The peer no longer holds the first of it.
     beyond_floor: bool,
+}
+
+impl Missing {
+    /// Whether what is held in memory from `held` on need not be asked for. Where a peer no longer has the beginning,
+    /// what it begins with is asked for even so: the feed may go on from there.
+    fn ends_before(&self, held: u64) -> bool {
+        held > self.from && !self.newest_first && !self.beyond_floor
+    }
 }
 
 impl Want {

@@ -206,10 +206,11 @@ impl Node {
         may_start: bool,
         turn: &mut Turn<'_>,
     ) -> Result<(), Option<NotPlaced>> {
-        if let Some(from) = from
+        if from.is_some()
             && let Err(ClockRefusal::FarFuture { ahead }) = self.clock.see(bundle.header().clock, turn.now.wall)
         {
-            self.on_refused(from, &Refusal::FarFuture { ahead }, turn);
+            // The author's clock is wrong, or this node's; whoever carries the bundle is not to blame for either.
+            *self.counters.refused.entry(Refusal::FarFuture { ahead }.code()).or_default() += 1;
             return Err(None);
         }
         if bundle.header().ephemeral {
@@ -277,6 +278,9 @@ impl Node {
         const BUDGET: usize = 256;
         let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
         self.counters.retired_bundles += gone as u64;
+        if gone > 0 {
+            self.log.save(&mut turn.tx);
+        }
         self.idempotency.forget(turn.now.wall, &mut turn.tx);
         let more = gone == BUDGET;
         self.retention_due = turn.now.mono + if more { std::time::Duration::ZERO } else { limits::RETENTION_EVERY };

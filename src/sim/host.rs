@@ -47,6 +47,8 @@ pub struct Host {
     pub process: Option<Process>,
     /// Which process this is.
     pub life: u64,
+    /// The last process stopped cleanly.
+    pub clean: bool,
     /// It loses power at its next commit, and is down for so long.
     pub doomed: Option<u64>,
     /// How long it stays down when it has stopped, microseconds.
@@ -113,6 +115,7 @@ impl Host {
             skew_ms,
             process: None,
             life: 0,
+            clean: false,
             doomed: None,
             down_us: 0,
             subscriber: Subscriber::default(),
@@ -137,13 +140,14 @@ impl Host {
         let now = Now { mono: Mono(0), wall: self.wall(at_us) };
         let (node, step) = Node::open(setup, &self.store, now)?;
         self.life += 1;
-        self.doomed = None;
+        (self.doomed, self.clean) = (None, false);
         self.process = Some(Process::new(node, at_us));
         Ok(step)
     }
 
     /// Loses power: of what was not flushed, the first `kept` batches stay.
     pub fn crash(&mut self, kept: usize) {
+        self.clean = false;
         self.store.crash(self.durable + kept);
         self.durable = 0;
         self.process = None;

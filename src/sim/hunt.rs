@@ -8,7 +8,9 @@ fn hunt() {
     let all: Vec<Scenario> = if which == "all" { Scenario::ALL.to_vec() } else { vec![which.parse().unwrap()] };
     if std::env::var("TRACE").is_ok() {
         let (r, lines) = run_traced(all[0], first);
-        for l in lines { println!("{l}"); }
+        for l in lines {
+            println!("{l}");
+        }
         println!("{r:?}");
         return;
     }
@@ -21,9 +23,20 @@ fn hunt() {
             alike = alike.max(r.alike_seconds.unwrap_or(0.0));
             if let Some(f) = r.failure {
                 fails += 1;
-                println!("FAIL {} {} {:?} at {:.3}: {}", s.name(), seed, f.judge, f.at_us as f64 / 1e6, &f.detail.chars().take(900).collect::<String>());
+                println!(
+                    "FAIL {} {} {:?} at {:.3}: {}",
+                    s.name(),
+                    seed,
+                    f.judge,
+                    f.at_us as f64 / 1e6,
+                    &f.detail.chars().take(900).collect::<String>()
+                );
             }
         }
-        println!("{:<14} seeds {seeds} fails {fails} steps {steps} alike<= {alike:.1} s, wall {:.1} s", s.name(), t.elapsed().as_secs_f64());
+        println!(
+            "{:<14} seeds {seeds} fails {fails} steps {steps} alike<= {alike:.1} s, wall {:.1} s",
+            s.name(),
+            t.elapsed().as_secs_f64()
+        );
     }
 }

@@ -30,9 +30,9 @@ mod workload;
 mod world;
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod hunt;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -8,7 +8,7 @@ use super::host::Released;
 use super::judge::{Holdings, Judge, Load, Verdict, ban, bounds, convergence, halt};
 use super::workload;
 use super::world::World;
-use crate::feed::{Filter, Stored, page};
+use crate::feed::{Filter, Log, Stored, page};
 use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, MessageId, NodeId};
@@ -29,10 +29,11 @@ impl World {
         }
         let setup = self.setup(host);
         let at = self.now_us;
+        self.reconnect_subscriber(host);
         self.trace.note(at, host, "boot", &setup.entropy.to_be_bytes(), format_args!("place {}", setup.place));
         match self.hosts[host].boot(at, setup) {
             Ok(step) => {
-                self.reconnect_subscriber(host);
+                self.recall_promises(host);
                 self.release(host, step, 1);
                 if let Some(process) = &mut self.hosts[host].process {
                     process.due = true;
@@ -60,13 +61,18 @@ impl World {
         }
     }
 
-    /// The subscriber comes back after the node did, and what was promised must be there.
+    /// The subscriber finds the log as the store has it. After a clean stop that is where it was.
     fn reconnect_subscriber(&mut self, host: usize) {
         let machine = &mut self.hosts[host];
-        let Some(process) = &machine.process else { return };
-        let end = process.node.log_end();
+        let end = if machine.clean { u64::MAX } else { Log::load(&machine.store).end() };
         machine.subscriber.reconnect(end);
         machine.compared = machine.compared.min(end);
+    }
+
+    /// What was promised must be there when a node comes back.
+    fn recall_promises(&mut self, host: usize) {
+        let machine = &self.hosts[host];
+        let Some(process) = &machine.process else { return };
         let verdict = machine.promised.ids().try_for_each(|id| {
             machine.promised.check(id, process.node.feeds(), &self.plan.retention, &machine.store)
         });
@@ -337,6 +343,7 @@ impl World {
         machine.store.flush();
         machine.durable = 0;
         machine.process = None;
+        machine.clean = true;
         self.drop_links(host);
         self.agenda.add(self.now_us + down_us, Event::Boot { host });
     }

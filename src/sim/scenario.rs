@@ -270,8 +270,11 @@ impl Plan {
         let by_age = Rule { max_age: Some(Duration::from_secs(rng.within(2, 12))), max_bytes: None };
         let by_bytes = Rule { max_age: None, max_bytes: Some(rng.within(2_000, 60_000)) };
         let both = Rule { max_bytes: by_bytes.max_bytes, ..by_age };
-        for category in [Category::External, Category::Monitoring, Category::Data, Category::System] {
-            if let Some(rule) = rng.pick(&[by_age, by_bytes, both, Rule::default()]) {
+        let all = rng.chance(300);
+        for category in Category::ALL {
+            if all {
+                self.retention.insert(category, by_age);
+            } else if let Some(rule) = rng.pick(&[by_age, by_bytes, both, Rule::default()]) {
                 self.retention.insert(category, rule);
             }
         }

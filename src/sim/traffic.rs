@@ -68,10 +68,16 @@ impl World {
         if !process.seen.insert(content_name(topic, &bytes)) && !again {
             return;
         }
-        self.trace.note(self.now_us, to, "gossip", Library::name(&bytes).as_bytes(), format_args!(
-            "from {from}: {}",
-            verified.as_ref().map_or_else(|refusal| refusal.to_string(), |b| format!("{:?}", b.slot()))
-        ));
+        self.trace.note(
+            self.now_us,
+            to,
+            "gossip",
+            Library::name(&bytes).as_bytes(),
+            format_args!(
+                "from {from}: {}",
+                verified.as_ref().map_or_else(|refusal| refusal.to_string(), |b| format!("{:?}", b.slot()))
+            ),
+        );
         match verified {
             Ok(bundle) => {
                 let ticket = process.number();
@@ -141,14 +147,20 @@ impl World {
         let Some((to, id)) = asker else { return };
         let life = self.hosts.get(to).map_or(0, |h| h.life);
         let bytes = response.encode();
-        self.trace.note(self.now_us, host, "answer", Library::name(&bytes).as_bytes(), format_args!(
-            "{to}: {}",
-            match &response {
-                Response::Heads { heads, more } => format!("{} heads, more {more}", heads.len()),
-                Response::Range { floor, bundles } => format!("{} bundles from {floor}", bundles.len()),
-                Response::Unserved(why) => format!("{why:?}"),
-            }
-        ));
+        self.trace.note(
+            self.now_us,
+            host,
+            "answer",
+            Library::name(&bytes).as_bytes(),
+            format_args!(
+                "{to}: {}",
+                match &response {
+                    Response::Heads { heads, more } => format!("{} heads, more {more}", heads.len()),
+                    Response::Range { floor, bundles } => format!("{} bundles from {floor}", bundles.len()),
+                    Response::Unserved(why) => format!("{why:?}"),
+                }
+            ),
+        );
         self.send_response(host, to, life, id, bytes);
     }
 

@@ -8,8 +8,8 @@ use ed25519_dalek::SigningKey;
 use super::rng::Rng;
 use super::workload;
 use crate::types::{Hash, Incarnation, MessageId, NetworkId, NodeId, Stamp, WallMs, limits};
-use crate::wire::{Bundle, Category, Draft, FeedId, Head, Header, Pending, Priority, Request, Response, Unserved};
 use crate::wire::Verified;
+use crate::wire::{Bundle, Category, Draft, FeedId, Head, Header, Pending, Priority, Request, Response, Unserved};
 
 /// Bundles a liar remembers.
 const STASH: usize = 256;

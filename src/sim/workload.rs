@@ -42,7 +42,7 @@ fn draft(rng: &mut Rng, known: &[MessageId], wall: WallMs) -> Draft {
     if rng.chance(50) {
         draft.expires = Some(WallMs(wall.0 + rng.within(100, 20_000)));
     }
-    if rng.chance(80) {
+    if rng.chance(80) && !draft.kind().is_ephemeral() {
         draft.idempotency = Some(Domain::Idempotency.hash(&[&[rng.below(20) as u8]]));
     }
     draft

@@ -53,10 +53,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// What the carrier loses in score: what any honest relay would have caught costs most, what may be an old
-    /// version or a wrong clock costs little.
+    /// version little, and a stamp from the future nothing, because the wrong clock may be this node's own.
     pub const fn penalty(&self) -> u32 {
         match self {
-            Refusal::Version { .. } | Refusal::FarFuture { .. } | Refusal::WrongNetwork => 5,
+            Refusal::FarFuture { .. } => 0,
+            Refusal::Version { .. } | Refusal::WrongNetwork => 5,
             Refusal::Topic { .. } | Refusal::Priority { .. } | Refusal::Flags { .. } | Refusal::Codec { .. } => 10,
             Refusal::Truncated { .. }
             | Refusal::TooLarge { .. }

@@ -114,9 +114,11 @@ impl Node {
         };
         match answer.await {
             Ok((true, _, text)) => Check::ok(name, told(&text)),
-            Ok((false, code, text)) => {
-                Check::fail(name, format!("{code}\n{}", told(&text)), "what is not so is named; the node's log says why")
-            }
+            Ok((false, code, text)) => Check::fail(
+                name,
+                format!("{code}\n{}", told(&text)),
+                "what is not so is named; the node's log says why",
+            ),
             Err(e) => Check::fail(name, chain(&e), "the node is overloaded or hangs; look at its log"),
         }
     }

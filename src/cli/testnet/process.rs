@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ pub fn last_words(node: &NodeRecord) -> String {
 }
 
 /// The last `count` lines of a file.
-pub fn last_lines(path: &PathBuf, count: usize) -> anyhow::Result<Vec<String>> {
+pub fn last_lines(path: &Path, count: usize) -> anyhow::Result<Vec<String>> {
     let mut bytes = Vec::new();
     let mut read = || {
         let mut file = File::open(path)?;

@@ -59,15 +59,10 @@ fn accounts(sights: &[Sight]) -> impl Iterator<Item = (&str, &Status)> {
 }
 
 fn absent(sight: &Sight) -> Option<String> {
-    let name = &sight.name;
     match sight.state {
         State::Up => None,
-        State::Silent => {
-            Some(format!("{name} runs and does not answer; is it paused? `metanode testnet kill {name} --signal CONT`"))
-        }
-        State::Down => Some(format!(
-            "{name} is down; `metanode testnet logs {name}` says why, `metanode testnet start {name}` starts it"
-        )),
+        State::Silent => Some(format!("{} runs and does not answer; is it paused?", sight.name)),
+        State::Down => Some(format!("{} is down", sight.name)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `metanode testnet wait`: until all nodes are connected, or hold the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::args::{DirArgs, duration};
-use super::probe::{Probe, Sight};
+use super::probe::{Probe, Sight, State};
 use super::record::{NodeRecord, Record};
 use super::status::rows;
 use super::verdict::{self, Goal};
@@ -71,7 +71,7 @@ pub async fn until(
             return Ok(Seen { sights, missing });
         }
         if Instant::now() >= deadline {
-            if goal.peers.is_some() && verdict::connected_count(&sights, goal.peers.unwrap_or(0)) < sights.len() {
+            if goal.peers.is_some_and(|wanted| verdict::connected_count(&sights, wanted) < sights.len()) {
                 missing.extend(verdict::strangers(&sights, &connections(probe, nodes).await));
             }
             return Ok(Seen { sights, missing });
@@ -81,7 +81,7 @@ pub async fn until(
 }
 
 /// Whom each node is connected with.
-async fn connections(probe: &Probe, nodes: &[NodeRecord]) -> BTreeMap<String, std::collections::BTreeSet<String>> {
+async fn connections(probe: &Probe, nodes: &[NodeRecord]) -> BTreeMap<String, BTreeSet<String>> {
     let asked = nodes.iter().map(async |node| Some((node.name.clone(), probe.connected(node).await?)));
     futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
@@ -108,8 +108,24 @@ impl WaitArgs {
             print::line(&format!("reached after {seconds:.1} s"))?;
         }
         if !reached {
-            bail!("not reached within {:.1} s:\n  {}", self.timeout.as_secs_f64(), seen.missing.join("\n  "));
+            let (lines, advice) = (seen.missing.join("\n  "), self.advice(&seen.sights));
+            bail!("not reached within {:.1} s:\n  {lines}{advice}", self.timeout.as_secs_f64());
         }
         Ok(())
+    }
+    /// What to do about nodes that do not answer.
+    fn advice(&self, sights: &[Sight]) -> String {
+        let line = |sight: &Sight| {
+            let (name, dir) = (&sight.name, self.place.dir.display());
+            match sight.state {
+                State::Up => None,
+                State::Silent => Some(format!("\n`metanode testnet kill {name} --signal cont --dir {dir}` wakes it")),
+                State::Down => Some(format!(
+                    "\n`metanode testnet logs {name} --dir {dir}` says why, `metanode testnet start {name} --dir {dir}` \
+                     starts it"
+                )),
+            }
+        };
+        sights.iter().filter_map(line).collect()
     }
 }

@@ -1,0 +1,78 @@
+//! `metanode bench`: measures this machine, with real nodes on loopback.
+
+mod limit;
+mod pair;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use report::Report;
+
+/// Measure this machine.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  metanode bench pair
+  metanode bench pair --seal each --messages 40000
+  metanode bench pair --size 1024 --out figures.json
+
+The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
+pub struct BenchArgs {
+    /// What to measure
+    workload: Workload,
+    /// Payload of a message, bytes
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    size: u32,
+    /// How many messages
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    messages: u64,
+    /// One signature over many messages, or one for each
+    #[arg(long, default_value = "bundle")]
+    seal: Seal,
+    /// Messages in one call to the node
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    batch: u64,
+    /// Write the figures to this file (JSON)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Workload {
+    /// From one node to another: signed, carried, verified, on disk at both
+    Pair,
+}
+
+/// How messages are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Seal {
+    /// One signature over as many as travel together
+    Bundle,
+    /// A signature for each
+    Each,
+}
+
+impl BenchArgs {
+    /// Measures, prints, writes.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let report: Report = match self.workload {
+            Workload::Pair => pair::run(&self).await?,
+        };
+        let json = serde_json::to_string_pretty(&report)?;
+        if let Some(path) = &self.out {
+            std::fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if self.json {
+            println!("{json}")
+        } else {
+            report.print()
+        }
+        Ok(())
+    }
+}

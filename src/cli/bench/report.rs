@@ -1,0 +1,87 @@
+//! The figures of a run. The JSON form is an interface: `docs/cli.md`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::limit::Limits;
+
+/// Percentiles, milliseconds.
+#[derive(Serialize, Clone, Copy, Default)]
+pub struct Latency {
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p999: f64,
+}
+
+impl Latency {
+    /// The percentiles of samples in milliseconds.
+    pub fn of(mut samples: Vec<f64>) -> Latency {
+        samples.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let last = samples.len().saturating_sub(1);
+            samples.get((part * last as f64).round() as usize).copied().unwrap_or(0.0)
+        };
+        Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999) }
+    }
+}
+
+/// What was measured.
+#[derive(Serialize)]
+pub struct Report {
+    pub workload: &'static str,
+    pub nodes: u32,
+    pub size_bytes: u32,
+    pub seal: &'static str,
+    pub messages: u64,
+    pub seconds: f64,
+    pub messages_per_second: f64,
+    pub megabytes_per_second: f64,
+    pub latency_ms: Latency,
+    pub by_priority: BTreeMap<&'static str, Latency>,
+    pub cpu_seconds: f64,
+    pub resident_bytes: usize,
+    pub wire_bytes: u64,
+    pub repaired_bundles: u64,
+    pub limits: Limits,
+    pub machine: String,
+}
+
+impl Report {
+    /// A table for people.
+    pub fn print(&self) {
+        let row = |name: &str, value: String| println!("{name:<22}{value}");
+        row(
+            "workload",
+            format!("{}, {} nodes, {} byte messages, {} seal", self.workload, self.nodes, self.size_bytes, self.seal),
+        );
+        row("messages", format!("{} in {:.2} s", self.messages, self.seconds));
+        row("rate", format!("{:.0} messages/s, {:.1} MB/s", self.messages_per_second, self.megabytes_per_second));
+        let l = self.latency_ms;
+        row("latency", format!("p50 {:.1}  p95 {:.1}  p99 {:.1}  p999 {:.1} ms", l.p50, l.p95, l.p99, l.p999));
+        row("processor", format!("{:.2} s", self.cpu_seconds));
+        row("memory", format!("{:.0} MB resident", self.resident_bytes as f64 / 1e6));
+        row(
+            "on the wire",
+            format!("{:.1} MB, {} bundles by repair", self.wire_bytes as f64 / 1e6, self.repaired_bundles),
+        );
+        let limits = &self.limits;
+        row(
+            "one core here",
+            format!(
+                "signs {:.0}, verifies {:.0}, hashes {:.0} messages a second",
+                limits.signatures_per_second, limits.verifications_per_second, limits.hashes_per_second
+            ),
+        );
+        row("machine", self.machine.clone());
+    }
+}
+
+/// What machine this is, as far as it says.
+pub fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).map(|l| l.trim_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
+    format!("{cores} cores, {}", model.unwrap_or(std::env::consts::ARCH))
+}

@@ -1,0 +1,289 @@
+//! `metanode sub`: follows messages, or replays them. Comes back by itself after a lost connection, and misses nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+use super::client::{ApiArgs, Client, ClientError, plain, print, time};
+use crate::types::{MessageId, NodeId};
+use crate::wire::{Category, Kind};
+
+/// The first wait before coming back, and the longest.
+const BACK_FIRST: Duration = Duration::from_millis(250);
+const BACK_LONGEST: Duration = Duration::from_secs(10);
+/// The node shows every 15 seconds that it lives; a stream that is silent for longer is lost.
+const SILENCE: Duration = Duration::from_secs(45);
+
+const EXAMPLES: &str = "\
+Examples:
+  metanode sub                                    everything, from now on
+  metanode sub Economic,Security                  two categories
+  metanode sub ExchangeData --from start --json   replay all trades
+  metanode sub '*' --from -10 --count 10          the last ten messages
+  metanode sub '*' --from @1735689600000          what arrived since then
+
+Without --json: time, id, kind, source, payload. With it: the envelope of one
+message on each line. What is not kept (heartbeats, metrics) is shown when its
+kind is named, or with --ephemeral. What was missed is told on standard error.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node answers at the API.";
+
+/// Follow messages as they come, or replay what is kept.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct SubscribeArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    /// `*`, or categories and kinds with commas
+    #[arg(default_value = "*", value_parser = wanted)]
+    filter: Wanted,
+    /// Where to begin: start, end, a position, -N for the last N, @MS for what arrived since (milliseconds of 1970)
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
+    from: String,
+    /// Only by this node; may be given more than once
+    #[arg(long, value_name = "ID")]
+    author: Vec<NodeId>,
+    /// Only with this tag; one of them, if more than one is given
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only of this conversation
+    #[arg(long, value_name = "ID")]
+    corr: Option<MessageId>,
+    /// End after so many messages
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Show messages that are not kept, too
+    #[arg(long)]
+    ephemeral: bool,
+}
+
+/// Which messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    categories: BTreeSet<Category>,
+    kinds: BTreeSet<Kind>,
+}
+
+/// Why following ends for now.
+enum End {
+    /// All that was asked for was told, or nobody reads any more.
+    Done,
+    /// The stream broke off.
+    Lost,
+}
+
+impl SubscribeArgs {
+    /// Follows until the count is reached or the command is interrupted.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let client = Client::new(&self.api)?;
+        self.follow(&client, &mut print).await
+    }
+
+    async fn follow(
+        &self,
+        client: &Client,
+        out: &mut (dyn FnMut(&str) -> anyhow::Result<bool> + Send),
+    ) -> anyhow::Result<()> {
+        let mut told = Told { left: self.count.unwrap_or(u64::MAX), last: self.now(client).await? };
+        let mut wait = BACK_FIRST;
+        loop {
+            if told.left == 0 {
+                return Ok(());
+            }
+            match self.stream(client, told.last.as_deref()).await {
+                Ok(response) => {
+                    wait = BACK_FIRST;
+                    if matches!(self.listen(response, &mut told, out).await?, End::Done) {
+                        return Ok(());
+                    }
+                    eprintln!("metanode: lost the connection; trying to come back");
+                }
+                // Once it was there, a node that is away for a while (a restart) is waited for.
+                Err(ClientError::Unreachable { .. } | ClientError::Refused { status: 503, .. }) => {}
+                Err(refused) => return Err(refused.into()),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACK_LONGEST);
+        }
+    }
+
+    /// The place to begin at if only what is new is wanted, so that a connection lost before the first message loses
+    /// nothing. It is the first question too: a node that is not there is an error now.
+    async fn now(&self, client: &Client) -> anyhow::Result<Option<String>> {
+        let query = [("from", self.from.clone()), ("limit", "1".to_string())];
+        let page = client.json(client.request(Method::GET, &["messages"], &query)).await?;
+        Ok((self.from == "end").then(|| page["next"].to_string()))
+    }
+
+    async fn stream(&self, client: &Client, last: Option<&str>) -> Result<Response, ClientError> {
+        let mut request = client.stream(Method::GET, &["subscribe"], &self.query());
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        client.send(request).await
+    }
+
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = vec![("from", self.from.clone())];
+        let mut list = |name: &'static str, values: Vec<String>| {
+            if !values.is_empty() {
+                query.push((name, values.join(",")));
+            }
+        };
+        list("kind", self.filter.kinds.iter().map(Kind::to_string).collect());
+        list("category", self.filter.categories.iter().map(Category::to_string).collect());
+        list("author", self.author.iter().map(NodeId::to_string).collect());
+        list("tag", self.tag.clone());
+        list("correlation", self.corr.iter().map(MessageId::to_string).collect());
+        let named = self.filter.kinds.iter().any(|kind| kind.is_ephemeral());
+        query.push(("ephemeral", (self.ephemeral || named).to_string()));
+        query
+    }
+
+    async fn listen(
+        &self,
+        mut response: Response,
+        told: &mut Told,
+        out: &mut (dyn FnMut(&str) -> anyhow::Result<bool> + Send),
+    ) -> anyhow::Result<End> {
+        let mut events = Events::default();
+        loop {
+            let chunk = tokio::time::timeout(SILENCE, response.chunk()).await;
+            let Ok(Ok(Some(chunk))) = chunk else { return Ok(End::Lost) };
+            events.feed(&chunk);
+            while let Some(event) = events.next() {
+                if !self.tell(&event, out)? {
+                    return Ok(End::Done);
+                }
+                if let Some(id) = event.id {
+                    told.last = Some(id);
+                }
+                told.left -= u64::from(event.name != "lag");
+                if told.left == 0 {
+                    return Ok(End::Done);
+                }
+            }
+        }
+    }
+
+    /// Tells an event; false when nobody reads any more.
+    fn tell(
+        &self,
+        event: &Event,
+        out: &mut (dyn FnMut(&str) -> anyhow::Result<bool> + Send),
+    ) -> anyhow::Result<bool> {
+        if event.name == "lag" {
+            let missed: Value = serde_json::from_str(&event.data).unwrap_or_default();
+            eprintln!("metanode: missed {} messages", missed["missed"]);
+            return Ok(true);
+        }
+        if self.api.json { out(&event.data) } else { out(&line(&event.data)) }
+    }
+}
+
+/// How far a subscriber is.
+struct Told {
+    /// Messages still to be told.
+    left: u64,
+    /// The id of the last event.
+    last: Option<String>,
+}
+
+/// A message on one line.
+fn line(envelope: &str) -> String {
+    let Ok(envelope) = serde_json::from_str::<Value>(envelope) else { return envelope.to_string() };
+    let source = envelope["source"].as_str().unwrap_or_default();
+    let short = source.get(source.len().saturating_sub(8)..).unwrap_or(source);
+    format!(
+        "{} {} {}/{} {short} {}",
+        time(&envelope["created_at"]),
+        plain(&envelope["id"]),
+        plain(&envelope["category"]),
+        plain(&envelope["message_type"]),
+        envelope["payload"]
+    )
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    let mut wanted = Wanted::default();
+    for name in text.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "*")) {
+        match (name.parse::<Category>(), name.parse::<Kind>()) {
+            (Ok(category), _) => drop(wanted.categories.insert(category)),
+            (Err(_), Ok(kind)) => drop(wanted.kinds.insert(kind)),
+            (Err(_), Err(unknown)) => return Err(format!("{unknown}; or name a category, or `*` for all")),
+        }
+    }
+    // `*` beside names still means all.
+    let all = text.split(',').any(|name| name.trim() == "*");
+    Ok(if all { Wanted::default() } else { wanted })
+}
+
+/// A server-sent event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Event {
+    name: String,
+    id: Option<String>,
+    data: String,
+}
+
+/// Bytes of a stream, taken apart into events (HTML standard, section 9.2).
+#[derive(Debug, Default)]
+struct Events {
+    bytes: Vec<u8>,
+    /// Bytes before this are of lines that were taken.
+    taken: usize,
+    /// There is no end of a line between `taken` and this.
+    searched: usize,
+    event: Event,
+}
+
+impl Events {
+    fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.taken);
+        self.searched -= self.taken;
+        self.taken = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next event that has come whole.
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            let unsearched = self.bytes.get(self.searched..).unwrap_or_default();
+            let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
+                self.searched = self.bytes.len();
+                return None;
+            };
+            let end = self.searched + end;
+            let line = String::from_utf8_lossy(self.bytes.get(self.taken..end).unwrap_or_default()).into_owned();
+            (self.taken, self.searched) = (end + 1, end + 1);
+            if let Some(event) = self.take(line.trim_end_matches('\r')) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Takes a line; an empty one ends an event, if there is anything in it.
+    fn take(&mut self, line: &str) -> Option<Event> {
+        if line.is_empty() {
+            let event = std::mem::take(&mut self.event);
+            return (!event.data.is_empty()).then_some(event);
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => self.event.name = value.into(),
+            "id" => self.event.id = Some(value.into()),
+            "data" if self.event.data.is_empty() => self.event.data = value.into(),
+            "data" => {
+                self.event.data.push('\n');
+                self.event.data.push_str(value);
+            }
+            // Comments show that the stream lives; other fields are not ours.
+            _ => {}
+        }
+        None
+    }
+}
