@@ -41,4 +41,4 @@ pub use serve::serve;
 pub use state::ApiState;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

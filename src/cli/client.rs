@@ -214,7 +214,7 @@ pub fn time(value: &Value) -> String {
 fn utc(ms: u64) -> String {
     let (mut days, of_day) = (ms / 86_400_000, ms % 86_400_000);
     let mut year = 1970_u64;
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     // 400 years have 146,097 days, whichever they are.
     year += days / 146_097 * 400;
     days %= 146_097;

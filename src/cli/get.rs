@@ -71,3 +71,47 @@ impl GetArgs {
         print(&format!("\nthe proof holds in the network {network}")).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::api::tests::rig::Rig;
+    use crate::cli::verify::VerifyArgs;
+
+    #[derive(Parser)]
+    enum Line {
+        Get(GetArgs),
+        Verify(VerifyArgs),
+    }
+
+    async fn run(line: &[&str]) -> anyhow::Result<()> {
+        match Line::parse_from([&["metanode"], line].concat()) {
+            Line::Get(args) => args.run().await,
+            Line::Verify(args) => args.run().await,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proof_that_was_written_is_verified_without_the_node() {
+        let rig = Rig::start().await;
+        let id = rig.trades(0..5).await.remove(2);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("proof").display().to_string();
+        let api = format!("http://{}", rig.address);
+        run(&["get", &id, "--api", &api, "--proof-out", &file]).await.unwrap();
+        run(&["get", &id, "--api", &api, "--json"]).await.unwrap();
+        assert!(run(&["get", &id, "--api", &api, "--network", "other"]).await.is_err());
+        assert!(run(&["get", "0198c4be-7a1e-7000-8000-3f5d2c9b1a00", "--api", &api]).await.is_err());
+        rig.stop().await;
+
+        run(&["verify", &file, "--network", "api-test"]).await.unwrap();
+        assert!(run(&["verify", &file, "--network", "other"]).await.is_err());
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut proof: Value = serde_json::from_str(&text).unwrap();
+        proof["index"] = json!(proof["index"].as_u64().unwrap() ^ 1);
+        std::fs::write(&file, proof.to_string()).unwrap();
+        assert!(run(&["verify", &file, "--network", "api-test"]).await.is_err());
+    }
+}

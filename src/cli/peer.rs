@@ -126,7 +126,8 @@ fn state(peer: &Value) -> &'static str {
 }
 
 fn shown(peer: &Value) -> String {
-    let mut rows = vec![("id", plain(&peer["id"])), ("state", state(peer).into()), ("penalty", plain(&peer["penalty"]))];
+    let mut rows =
+        vec![("id", plain(&peer["id"])), ("state", state(peer).into()), ("penalty", plain(&peer["penalty"]))];
     rows.extend([("last seen", time(&peer["last_seen_ms"])), ("banned until", time(&peer["banned_until_ms"]))]);
     rows.extend([("ban reason", plain(&peer["ban_reason"])), ("heads root", plain(&peer["heads_root"]))]);
     rows.extend([
@@ -138,4 +139,56 @@ fn shown(peer: &Value) -> String {
     }
     rows.retain(|(_, value)| value != "-");
     pairs(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::api::tests::rig::Rig;
+    use crate::cli::kinds::KindsArgs;
+    use crate::cli::status::StatusArgs;
+
+    #[derive(Parser)]
+    enum Line {
+        Peer(PeerArgs),
+        Status(StatusArgs),
+        Kinds(KindsArgs),
+    }
+
+    async fn run(line: &str) -> anyhow::Result<()> {
+        match Line::parse_from(["metanode"].into_iter().chain(line.split(' '))) {
+            Line::Peer(args) => args.run().await,
+            Line::Status(args) => args.run().await,
+            Line::Kinds(args) => args.run().await,
+        }
+    }
+
+    #[tokio::test]
+    async fn peers_are_listed_banned_and_forgiven() {
+        let rig = Rig::start().await;
+        let (api, peer) = (format!("--api=http://{}", rig.address), NodeId([9; 32]));
+        run(&format!("peer ls {api}")).await.unwrap();
+        assert!(run(&format!("peer show {peer} {api}")).await.is_err());
+        run(&format!("peer {api} ban {peer} --for 10m --reason noise")).await.unwrap();
+        let (_, banned) = rig.get(&format!("/v1/peers/{peer}")).await;
+        assert_eq!(banned["ban_reason"], "noise");
+        assert_eq!((state(&banned), shown(&banned).contains("noise")), ("banned", true));
+        run(&format!("peer show {peer} {api} --json")).await.unwrap();
+        run(&format!("peer ls --json {api}")).await.unwrap();
+        run(&format!("peer unban {peer} {api}")).await.unwrap();
+        assert_eq!(state(&rig.get(&format!("/v1/peers/{peer}")).await.1), "away");
+        run(&format!("peer dial /ip4/127.0.0.1/tcp/1 {api}")).await.unwrap();
+        run(&format!("status {api}")).await.unwrap();
+        run(&format!("status {api} --json")).await.unwrap();
+        rig.stop().await;
+    }
+
+    #[tokio::test]
+    async fn kinds_need_no_node() {
+        for line in ["kinds", "kinds --json", "kinds ExchangeData", "kinds Data/ExchangeData --json"] {
+            run(line).await.unwrap();
+        }
+    }
 }

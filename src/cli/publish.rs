@@ -15,7 +15,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::client::{ApiArgs, Client, ClientError, duration, print, write_file};
 use crate::driver::SystemClock;
@@ -142,7 +142,7 @@ impl PublishArgs {
         if self.api.json {
             return print(&done.report(began.elapsed()).to_string()).map(drop);
         }
-        print(&done.last.as_ref().and_then(Value::as_str).unwrap_or_default().to_string()).map(drop)
+        print(done.last.as_ref().and_then(Value::as_str).unwrap_or_default()).map(drop)
     }
 
     async fn many(
@@ -153,10 +153,11 @@ impl PublishArgs {
     ) -> anyhow::Result<()> {
         let (began, mut done) = (Instant::now(), Done::default());
         let (lines, mut coming) = mpsc::channel(BATCHES_AHEAD * self.batch);
-        let reading = tokio::task::spawn_blocking(move || read(input, &lines));
+        let (ended, reading) = oneshot::channel();
+        // A thread of its own: it may wait for input that never comes, and nobody waits for it then.
+        let work = move || drop(ended.send(read(input, &lines)));
+        std::thread::Builder::new().name("input".into()).spawn(work).context("cannot start a thread")?;
         let outcome = self.send_all(client, &mut coming, &mut done, &bar, began).await;
-        // The reader ends when nobody takes its lines; one that waits for its input ends with the process.
-        drop(coming);
         bar.finish_and_clear();
         self.keep_ids(&done)?;
         if outcome.is_ok() {
@@ -359,4 +360,98 @@ fn batch(text: &str) -> Result<usize, String> {
     let most = limits::PUBLISH_BATCH;
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| format!("use 1 to {most}: so many messages are published together or not at all"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::api::tests::rig::{Rig, trade};
+    use crate::cli::client::exit_code;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: PublishArgs,
+    }
+
+    fn args(rig: &Rig, more: &[&str]) -> PublishArgs {
+        let api = format!("--api=http://{}", rig.address);
+        Line::parse_from([&["pub", "ExchangeData", &api], more].concat()).args
+    }
+
+    async fn publish(args: &PublishArgs, input: String) -> anyhow::Result<()> {
+        let client = Client::new(&args.api)?;
+        args.many(&client, Cursor::new(input), ProgressBar::hidden()).await
+    }
+
+    #[tokio::test]
+    async fn lines_are_published_in_their_order_over_many_batches() {
+        let rig = Rig::start().await;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ids");
+        let more = ["--batch=7", "--tag=t", "--header=a=b=c", "--priority=low", "--expires-in=1h", "--id-out"];
+        let args = args(&rig, &[&more[..], &[file.to_str().unwrap()]].concat());
+        let lines: Vec<String> = (0..100).map(|n| format!("{}\n\n", trade(n))).collect();
+        publish(&args, lines.concat()).await.unwrap();
+        let (_, page) = rig.get("/v1/messages?limit=1000").await;
+        let messages = page["messages"].as_array().unwrap();
+        let ids: Vec<&str> = messages.iter().map(|m| m["id"].as_str().unwrap()).collect();
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().collect::<Vec<_>>(), ids);
+        let trades: Vec<&str> = messages.iter().map(|m| m["payload"]["trade_id"].as_str().unwrap()).collect();
+        assert_eq!(trades, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+        assert_eq!((&messages[9]["metadata"]["tags"], &messages[9]["priority"]), (&json!(["t"]), &json!("Low")));
+        assert_eq!(messages[9]["metadata"]["custom_headers"], json!({"a": "b=c"}));
+        rig.stop().await;
+    }
+
+    #[tokio::test]
+    async fn every_fault_is_told_at_its_line_of_the_input() {
+        let rig = Rig::start().await;
+        let args = args(&rig, &[]);
+        let input = format!("{}\n\n{{\"price\": -1}}\n{}\nnot json\n", trade(1), trade(2));
+        let error = publish(&args, input).await.unwrap_err();
+        assert_eq!(exit_code(&error), 1);
+        let told = error.to_string();
+        for part in ["line 3: /payload/price: ", "line 3: /payload/exchange: ", "line 5: /payload: not JSON"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        assert!(!told.contains("line 1:") && !told.contains("line 4:"), "{told}");
+        let (_, page) = rig.get("/v1/messages").await;
+        assert_eq!(page["messages"], json!([]));
+        rig.stop().await;
+    }
+
+    #[tokio::test]
+    async fn one_message_is_published_once_under_its_key() {
+        let rig = Rig::start().await;
+        for _ in 0..2 {
+            args(&rig, &[&trade(1).to_string(), "--idempotency-key=k"]).run().await.unwrap();
+        }
+        let (_, page) = rig.get("/v1/messages").await;
+        assert_eq!(page["messages"].as_array().unwrap().len(), 1);
+        let error = args(&rig, &[&trade(1).to_string(), "--to=planet:mars"]).run().await.unwrap_err();
+        assert!(format!("{error:#}").contains("no sort of destination"), "{error:#}");
+        rig.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_is_another_exit_code() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let line = ["pub", "ExchangeData", "{}", &format!("--api=http://{free}")];
+        let error = Line::parse_from(line).args.run().await.unwrap_err();
+        assert_eq!(exit_code(&error), 3);
+        assert!(error.to_string().contains("metanode start"), "{error}");
+    }
+
+    #[test]
+    fn a_request_takes_some_lines_and_never_none() {
+        let line = |size: usize| super::Line { number: 1, text: "x".repeat(size), read: 0 };
+        assert_eq!(fitting(&[line(1), line(1), line(1)], 2), 2);
+        assert_eq!(fitting(&[line(BATCH_BYTES + 1), line(1)], 2), 1);
+        assert_eq!(fitting(&[line(BATCH_BYTES / 2), line(BATCH_BYTES / 2)], 2), 1);
+    }
 }

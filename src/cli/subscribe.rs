@@ -170,11 +170,7 @@ impl SubscribeArgs {
     }
 
     /// Tells an event; false when nobody reads any more.
-    fn tell(
-        &self,
-        event: &Event,
-        out: &mut (dyn FnMut(&str) -> anyhow::Result<bool> + Send),
-    ) -> anyhow::Result<bool> {
+    fn tell(&self, event: &Event, out: &mut (dyn FnMut(&str) -> anyhow::Result<bool> + Send)) -> anyhow::Result<bool> {
         if event.name == "lag" {
             let missed: Value = serde_json::from_str(&event.data).unwrap_or_default();
             eprintln!("metanode: missed {} messages", missed["missed"]);
@@ -285,5 +281,101 @@ impl Events {
             _ => {}
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::api::tests::rig::Rig;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SubscribeArgs,
+    }
+
+    async fn lines(api: std::net::SocketAddr, more: &[&str]) -> Vec<String> {
+        let api = format!("--api=http://{api}");
+        let args = Line::parse_from([&["sub", &api], more].concat()).args;
+        let client = Client::new(&args.api).unwrap();
+        let mut lines = Vec::new();
+        let mut out = |line: &str| {
+            lines.push(line.to_string());
+            Ok(true)
+        };
+        args.follow(&client, &mut out).await.unwrap();
+        lines
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_replayed_until_the_count() {
+        let rig = Rig::start().await;
+        let ids = rig.trades(0..10).await;
+        let shown = lines(rig.address, &["Data", "--from=start", "--count=10"]).await;
+        assert_eq!(shown.len(), 10);
+        assert!(shown[3].contains(&ids[3]) && shown[3].contains("Data/ExchangeData"), "{}", shown[3]);
+        let last = lines(rig.address, &["ExchangeData,Security", "--from", "-2", "--count=2", "--json"]).await;
+        let last: Vec<Value> = last.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&last[0]["id"], &last[1]["id"]), (&ids[8].as_str().into(), &ids[9].as_str().into()));
+        rig.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_taken_up_where_it_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for answer in [
+                "content-type: application/json\r\ncontent-length: 10\r\n\r\n{\"next\":7}",
+                "content-type: text/event-stream\r\n\r\nevent: message\nid: 8\ndata: {\"n\": 1}\n\n: \nevent: mess",
+                "content-type: text/event-stream\r\n\r\nevent: lag\nid: 9\ndata: {\"missed\": 1}\n\nevent: message\nid: 10\ndata: {\"n\": 2}\n\n",
+            ] {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                let mut lines = BufReader::new(&mut socket).lines();
+                while let Some(line) = lines.next_line().await.unwrap().filter(|line| !line.is_empty()) {
+                    head.push(line);
+                }
+                asked.push(head.into_iter().find(|line| line.starts_with("last-event-id")));
+                let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{answer}");
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        });
+        let shown = lines(api, &["--count=2", "--json"]).await;
+        assert_eq!(shown, ["{\"n\": 1}", "{\"n\": 2}"]);
+        let asked = server.await.unwrap();
+        assert_eq!(asked, [None, Some("last-event-id: 7".to_string()), Some("last-event-id: 8".to_string())]);
+    }
+
+    #[test]
+    fn events_are_whole_however_they_are_cut() {
+        let text = "event: message\r\nid: 1\ndata: {\"a\":\ndata: \"\u{e9}\"}\n\n: alive\n\nevent: lag\ndata:{}\n\n"
+            .as_bytes();
+        for size in 1..text.len() {
+            let (mut events, mut found) = (Events::default(), Vec::new());
+            for chunk in text.chunks(size) {
+                events.feed(chunk);
+                found.extend(std::iter::from_fn(|| events.next()));
+            }
+            let message = Event { name: "message".into(), id: Some("1".into()), data: "{\"a\":\n\"\u{e9}\"}".into() };
+            let lag = Event { name: "lag".into(), id: None, data: "{}".into() };
+            assert_eq!(found, [message, lag], "{size}");
+        }
+    }
+
+    #[test]
+    fn a_filter_names_categories_and_kinds() {
+        assert_eq!(wanted("*"), Ok(Wanted::default()));
+        assert_eq!(wanted("Data,*"), Ok(Wanted::default()));
+        let both = wanted("economic, Data/ExchangeData").unwrap();
+        assert_eq!((both.categories.len(), both.kinds.len()), (1, 1));
+        assert!(wanted("Datas").is_err());
     }
 }

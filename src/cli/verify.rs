@@ -46,7 +46,8 @@ impl VerifyArgs {
         let proof = proof(&read(&self.file)?)?;
         let envelope = verified(&proof, &self.network)?;
         if self.json {
-            return print_json(&json!({"valid": true, "network": self.network.to_string(), "message": envelope})).map(drop);
+            return print_json(&json!({"valid": true, "network": self.network.to_string(), "message": envelope}))
+                .map(drop);
         }
         print(&format!("the proof holds: signed by {}\n", envelope["source"].as_str().unwrap_or_default()))?;
         print(&message(&envelope)?).map(drop)

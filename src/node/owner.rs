@@ -143,8 +143,8 @@ impl Node {
 
     /// When the node wants to be called even if nothing happens.
     pub fn next_wake(&self) -> Mono {
-        let timers =
-            [Some(self.beats.due()), Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake()];
+        let beat = (!self.stopping).then(|| self.beats.due());
+        let timers = [beat, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake()];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 

@@ -231,6 +231,11 @@ impl Peers {
             }
         }
         if count < self.target {
+            // Whoever is banned is not thought of before the ban is over.
+            for peer in self.known.values_mut().filter(|p| p.backoff.due <= now) {
+                let banned_ms = peer.record.banned_until.0.saturating_sub(turn.now.wall.0);
+                peer.backoff.due = peer.backoff.due.max(now + Duration::from_millis(banned_ms));
+            }
             for (id, peer) in self.known.iter_mut().filter(|(_, p)| p.may_dial(turn.now)).take(DIALS_AT_ONCE) {
                 let turn_of = peer.backoff.attempts as usize % peer.record.addresses.len().max(1);
                 if let Some(address) = peer.record.addresses.get(turn_of) {

@@ -50,8 +50,12 @@ impl Node {
         Ok(())
     }
 
-    /// Says something of the node's own accord.
+    /// Says something of the node's own accord. Nothing after the clean stop was written down: a chain that grows
+    /// later and loses that in a power cut would be taken up where it has already gone on.
     pub(super) fn say(&mut self, draft: Draft) {
+        if self.stopping {
+            return;
+        }
         self.lanes.push(Parcel { draft, call: OWN, index: 0 });
     }
 

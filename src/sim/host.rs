@@ -27,6 +27,19 @@ pub struct Carried {
     pub bytes: Bytes,
 }
 
+/// A request under way.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// Whom.
+    pub peer: usize,
+    /// Over which connection; none when there was none any more.
+    pub link: Option<u64>,
+    /// Whether for a range.
+    pub range: bool,
+    /// When the asker gives up, microseconds.
+    pub late_us: u64,
+}
+
 /// A machine, running or not.
 pub struct Host {
     /// Who it is.
@@ -37,6 +50,8 @@ pub struct Host {
     pub store: MemoryStore,
     /// Batches since the store's last flush that are on the disk all the same.
     pub durable: usize,
+    /// Its disk says that it has what it was given, and does not: for tests of the judges.
+    pub forgetful: bool,
     /// A copy of the store.
     pub backup: Option<MemoryStore>,
     /// Where the store is.
@@ -87,8 +102,8 @@ pub struct Process {
     pub tickets: BTreeMap<u64, Carried>,
     /// Requests of others, by the number the node knows them by: who asks, and the asker's number.
     pub serving: BTreeMap<u64, (usize, u64)>,
-    /// Requests of this node under way: whom, whether for a range, and when the node gives up, microseconds.
-    pub asked: BTreeMap<u64, (usize, bool, u64)>,
+    /// Requests of this node under way.
+    pub asked: BTreeMap<u64, Asked>,
     /// Calls that want to hear that it is on the disk, and which of their messages are kept at all.
     pub durable_calls: BTreeMap<u64, Vec<bool>>,
     next_number: u64,
@@ -110,6 +125,7 @@ impl Host {
             key,
             store: MemoryStore::default(),
             durable: 0,
+            forgetful: false,
             backup: None,
             place: 1,
             skew_ms,
@@ -220,7 +236,9 @@ impl Host {
         if let Some(process) = self.process.as_mut()
             && let Some((epoch, batches)) = process.flushing.take()
         {
-            self.durable = batches;
+            if !self.forgetful {
+                self.durable = batches;
+            }
             if self.durable == self.store.unflushed() {
                 self.store.flush();
                 self.durable = 0;

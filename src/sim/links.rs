@@ -113,7 +113,11 @@ impl World {
     }
 
     pub(super) fn on_gone(&mut self, host: usize, life: u64, peer: usize) {
-        if self.hosts[host].life != life || self.link(host, peer).is_some() {
+        if self.hosts[host].life != life {
+            return;
+        }
+        self.fail_requests(host, peer);
+        if self.link(host, peer).is_some() {
             return;
         }
         let Some(id) = self.id_of(peer) else { return };

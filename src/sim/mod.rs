@@ -30,8 +30,6 @@ mod workload;
 mod world;
 
 #[cfg(test)]
-mod hunt;
-#[cfg(test)]
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -8,11 +8,11 @@ use super::host::Released;
 use super::judge::{Holdings, Judge, Load, Verdict, ban, bounds, convergence, halt};
 use super::workload;
 use super::world::World;
-use crate::feed::{Filter, Log, Stored, page};
+use crate::feed::{Filter, Log, Stored, find, page};
 use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, MessageId, NodeId};
-use crate::wire::{Bundle, Slot};
+use crate::wire::{Bundle, Slot, Verified};
 
 /// How long the disk takes, microseconds.
 const FLUSH_US: (u64, u64) = (200, 30_000);
@@ -30,6 +30,7 @@ impl World {
         let setup = self.setup(host);
         let at = self.now_us;
         self.reconnect_subscriber(host);
+        self.note_survivors(host);
         self.trace.note(at, host, "boot", &setup.entropy.to_be_bytes(), format_args!("place {}", setup.place));
         match self.hosts[host].boot(at, setup) {
             Ok(step) => {
@@ -67,6 +68,26 @@ impl World {
         let end = if machine.clean { u64::MAX } else { Log::load(&machine.store).end() };
         machine.subscriber.reconnect(end);
         machine.compared = machine.compared.min(end);
+    }
+
+    /// Bundles that no one was told of before a crash, and that the disk kept: others will be served them.
+    fn note_survivors(&mut self, host: usize) {
+        let machine = &self.hosts[host];
+        let mut wires = Vec::new();
+        let start = Key::new(Table::Bundle, &[machine.id.as_bytes()]);
+        machine.store.scan(&start, &start.after_prefix(), &mut |key, row| {
+            let slot = key.get(1..).and_then(Slot::from_bytes);
+            if slot.is_some_and(|slot| !self.prefixes.knows(slot)) {
+                wires.extend(Stored::decode(row).map(|stored| stored.wire));
+            }
+            ControlFlow::Continue(())
+        });
+        // In order of their stamps, as they would have left.
+        let mut bundles: Vec<Verified> = wires.iter().filter_map(|wire| self.library.verify(wire).ok()).collect();
+        bundles.sort_by_key(Verified::first);
+        for bundle in bundles {
+            self.note_written(&bundle);
+        }
     }
 
     /// What was promised must be there when a node comes back.
@@ -202,7 +223,14 @@ impl World {
             Err(refusal) => return self.judge(Judge::Prefix, Err(format!("node {host} publishes junk: {refusal}"))),
         };
         self.trace.note(self.now_us, host, "publish", bundle.id().as_bytes(), format_args!("{:?}", bundle.slot()));
-        let verdict = self.unique.wrote(&bundle);
+        // What survived a crash may have been noted already.
+        if bundle.header().ephemeral || self.prefixes.holds(bundle.slot(), bundle.id()).is_err() {
+            self.note_written(&bundle);
+        }
+    }
+
+    fn note_written(&mut self, bundle: &Verified) {
+        let verdict = self.unique.wrote(bundle);
         self.judge(Judge::Unique, verdict);
         if !bundle.header().ephemeral {
             let verdict = self.prefixes.wrote(bundle.slot(), bundle.id());
@@ -249,9 +277,12 @@ impl World {
     fn examine(&mut self, host: usize, weight: usize, outputs: usize) {
         let Some(process) = &self.hosts[host].process else { return };
         let feeds = process.node.feeds();
-        let flights = process.asked.values().filter(|(_, range, until)| *range && *until > self.now_us).count();
+        // A request may have waited for the disk: its node gives it up so much earlier.
+        let until_us = self.now_us + FLUSH_US.1;
+        let flights = process.asked.values().filter(|asked| asked.range && asked.late_us > until_us).count();
+        let peers = process.up.len();
         let held = feeds.held_count();
-        let load = Load { inputs: weight, outputs, held, feeds: feeds.chains().count(), flights };
+        let load = Load { inputs: weight, outputs, held, feeds: feeds.chains().count(), flights, peers };
         let placed = self.compare_log(host);
         let chains = self.compare_chains(host);
         let promised = self.sample_promises(host);
@@ -324,7 +355,8 @@ impl World {
         convergence(&holdings, rules, &self.villain_ids())?;
         for (_, author, _) in running() {
             for (n, machine, process) in running() {
-                let mut promised = author.promised.ids();
+                // What its own author has let go by rule is not asked of others.
+                let mut promised = author.promised.ids().filter(|id| find(*id, &author.store).is_some());
                 let check = |id| author.promised.check(id, process.node.feeds(), rules, &machine.store);
                 promised.try_for_each(check).map_err(|e| format!("{e}, at node {n}"))?;
             }

@@ -158,7 +158,7 @@ impl Plan {
     /// What happens in `scenario` with this seed.
     pub fn draw(scenario: Scenario, seed: u64) -> Plan {
         let mut rng = Rng::new(seed, scenario.name());
-        let hosts = rng.within(3, 5) as usize;
+        let hosts = rng.within(3, 6) as usize;
         let mut plan = Plan {
             hosts,
             villains: Vec::new(),
@@ -180,7 +180,7 @@ impl Plan {
             Scenario::Restart => plan.restarts(&mut rng),
             Scenario::Skew => plan.skews(&mut rng),
             Scenario::Equivocation => plan.equivocates(&mut rng),
-            Scenario::Liar => plan.villains.push(Role::Liar),
+            Scenario::Liar => plan.lies(&mut rng),
             Scenario::LateJoiner => plan.joins_late(&mut rng),
             Scenario::Retention => plan.forgets(&mut rng),
             Scenario::Everything => plan.everything(&mut rng),
@@ -254,6 +254,18 @@ impl Plan {
             self.falls_apart(rng);
         }
         self.weather.loss = rng.within(0, 60);
+    }
+
+    fn lies(&mut self, rng: &mut Rng) {
+        self.villains.push(Role::Liar);
+        // A liar is dangerous to those who have something to ask.
+        let parts: [fn(&mut Plan, &mut Rng); 4] =
+            [Plan::loses, Plan::falls_apart, Plan::crashes, Plan::joins_late];
+        for part in parts {
+            if rng.chance(300) {
+                part(self, rng);
+            }
+        }
     }
 
     fn joins_late(&mut self, rng: &mut Rng) {

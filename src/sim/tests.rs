@@ -1,9 +1,174 @@
+//! Every judge can object, and a run can be run again.
+
+mod hunt;
+
+use std::collections::BTreeSet;
+
+use super::judge::{Durable, Holdings, Idle, Load, Prefixes, Subscriber, Unique, ban, bounds, convergence, halt};
 use super::*;
+use crate::feed::{Chain, Feeds, Retention};
+use crate::types::{Hash, Incarnation, MemoryStore, MessageId, NodeId, Stamp, WallMs, limits};
+use crate::wire::{Category, FeedId, Slot};
+
+const AUTHOR: NodeId = NodeId([1; 32]);
+const FEED: FeedId = FeedId { author: AUTHOR, incarnation: Incarnation(1), topic: Category::External };
+
+fn slot(sequence: u64) -> Slot {
+    Slot { feed: FEED, sequence }
+}
+
+fn hash(n: u8) -> Hash {
+    Hash([n; 32])
+}
+
+fn id(ms: u64) -> MessageId {
+    MessageId::new(Stamp::new(ms, 0), 7)
+}
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for scenario in [Scenario::Lossy, Scenario::Everything] {
         let (one, two) = (run(scenario, 7), run(scenario, 7));
-        assert_eq!(one.trace_hash, two.trace_hash);
+        assert_eq!(one, two);
+        assert_ne!(one.trace_hash, run(scenario, 8).trace_hash);
     }
+}
+
+#[test]
+fn a_readable_trace_is_the_same_run() {
+    let (report, lines) = run_traced(Scenario::Crash, 3);
+    assert_eq!(report, run(Scenario::Crash, 3));
+    assert!(lines.iter().any(|line| line.contains("publish")), "{} lines", lines.len());
+}
+
+#[test]
+fn prefix_objects_to_another_bundle_in_a_slot() {
+    let mut prefixes = Prefixes::default();
+    assert_eq!(prefixes.wrote(slot(0), hash(1)), Ok(()));
+    assert_eq!(prefixes.wrote(slot(0), hash(1)), Ok(()));
+    assert_eq!(prefixes.holds(slot(0), hash(1)), Ok(()));
+    assert!(prefixes.holds(slot(0), hash(2)).is_err(), "changed on the way");
+    assert!(prefixes.holds(slot(1), hash(2)).is_err(), "never written");
+    assert!(prefixes.wrote(slot(0), hash(3)).is_err(), "its author contradicts itself");
+}
+
+#[test]
+fn prefix_objects_to_a_chain_its_author_did_not_write() {
+    let mut prefixes = Prefixes::default();
+    assert_eq!(prefixes.wrote(slot(0), hash(1)), Ok(()));
+    let chain = Chain { next: 1, stored: 1, head: hash(1), ..Chain::default() };
+    assert_eq!(prefixes.chain(FEED, &chain, false), Ok(()));
+    assert!(prefixes.chain(FEED, &Chain { next: 2, ..chain.clone() }, false).is_err(), "longer than written");
+    assert!(prefixes.chain(FEED, &Chain { head: hash(9), ..chain.clone() }, false).is_err(), "another end");
+    assert!(prefixes.chain(FEED, &Chain { forked: Some(0), ..chain.clone() }, true).is_err(), "no honest author forks");
+    assert!(prefixes.chain(FEED, &Chain { joined: 5, ..chain }, true).is_err(), "out of order");
+}
+
+#[test]
+fn once_objects_to_repetition_and_to_going_back() {
+    let mut reader = Subscriber::default();
+    assert_eq!(reader.deliver(0, Some(id(1))), Ok(()));
+    assert_eq!(reader.deliver(3, Some(id(2))), Ok(()));
+    assert!(reader.deliver(3, Some(id(3))).is_err(), "the same position");
+    reader.reconnect(1);
+    assert_eq!(reader.deliver(1, Some(id(2))), Ok(()), "lost in a crash and delivered again");
+    assert!(reader.deliver(2, Some(id(1))).is_err(), "not lost, and delivered again");
+}
+
+#[test]
+fn durable_objects_to_a_message_that_is_gone() {
+    let (store, feeds, mut promised) = (MemoryStore::default(), Feeds::default(), Durable::default());
+    promised.acknowledge(id(1), AUTHOR, &store);
+    assert!(promised.check(id(1), &feeds, &Retention::new(), &store).is_err());
+    promised.forgive(&store);
+    assert_eq!(promised.count(), 0);
+}
+
+#[test]
+fn bounds_objects_to_each_bound() {
+    let load = Load { inputs: 1, feeds: 1, ..Load::default() };
+    assert_eq!(bounds(&load), Ok(()));
+    for broken in [
+        Load { outputs: 10_000, ..load },
+        Load { held: limits::HELD_PER_FEED * 64 + 1, ..load },
+        Load { feeds: limits::FEEDS + 1, ..load },
+        Load { flights: limits::RANGES_IN_FLIGHT + 1, ..load },
+        Load { peers: limits::KNOWN_PEERS + 1, ..load },
+    ] {
+        assert!(bounds(&broken).is_err(), "{broken:?}");
+    }
+}
+
+#[test]
+fn unique_objects_to_an_id_used_twice_and_to_a_stamp_that_does_not_grow() {
+    let mut unique = Unique::default();
+    assert_eq!(unique.message(AUTHOR, id(10)), Ok(()));
+    assert!(unique.message(NodeId([2; 32]), id(10)).is_err());
+    assert!(unique.message(AUTHOR, MessageId::new(Stamp::new(9, 0), 1)).is_err());
+    unique.forget_stamps(AUTHOR);
+    assert_eq!(unique.message(AUTHOR, MessageId::new(Stamp::new(8, 0), 1)), Ok(()));
+}
+
+#[test]
+fn convergence_objects_to_whatever_differs() {
+    let chain = Chain { next: 2, stored: 2, head: hash(2), ..Chain::default() };
+    let whole = Holdings {
+        host: 0,
+        root: hash(1),
+        chains: [(FEED, chain.clone())].into(),
+        bundles: [(slot(0), hash(1)), (slot(1), hash(2))].into(),
+    };
+    let villains = BTreeSet::from([AUTHOR]);
+    let alike = |other: Holdings, villains: &BTreeSet<NodeId>| {
+        convergence(&[whole.clone(), Holdings { host: 1, ..other }], &Retention::new(), villains)
+    };
+    assert_eq!(alike(whole.clone(), &villains), Ok(()));
+    assert!(alike(Holdings { root: hash(9), ..whole.clone() }, &villains).is_err(), "another root");
+    let mut holed = whole.clone();
+    holed.bundles.remove(&slot(0));
+    assert!(alike(holed, &villains).is_err(), "a hole");
+    let knows = Holdings { chains: [(FEED, Chain { forked: Some(2), ..chain })].into(), ..whole.clone() };
+    assert!(alike(knows, &villains).is_err(), "one knows of a fork, the other does not");
+    let mut other_half = whole.clone();
+    other_half.bundles.insert(slot(2), hash(3));
+    let mut half = other_half.clone();
+    half.bundles.insert(slot(2), hash(4));
+    let verdict = convergence(&[half, other_half], &Retention::new(), &villains);
+    assert!(verdict.is_err(), "two bundles in a slot beyond the chain, and nobody says so");
+}
+
+#[test]
+fn ban_objects_to_honest_victims_only() {
+    assert!(ban(AUTHOR, true, WallMs(5), "").is_err());
+    assert_eq!(ban(AUTHOR, true, WallMs(0), ""), Ok(()), "forgiven");
+    assert_eq!(ban(AUTHOR, false, WallMs(5), ""), Ok(()));
+}
+
+#[test]
+fn halt_objects_to_faults_only() {
+    assert!(halt(Some("broken")).is_err());
+    assert_eq!(halt(None), Ok(()));
+}
+
+#[test]
+fn idle_objects_to_running_in_circles() {
+    let mut idle = Idle::default();
+    let circles = (0..1000).try_for_each(|_| idle.step(false, true));
+    assert!(circles.is_err());
+    let mut idle = Idle::default();
+    assert_eq!((0..1000).try_for_each(|n| idle.step(n % 20 == 0, true)), Ok(()));
+}
+
+#[test]
+fn a_store_that_loses_what_was_flushed_is_caught() {
+    // The whole way, not one judge alone: the disk forgets what it was told to keep.
+    let plan = Plan::draw(Scenario::Crash, 1);
+    let broken = (1..40).find_map(|seed| {
+        let mut world = World::new(plan.clone(), seed, Trace::new(false))?;
+        world.hosts.iter_mut().for_each(|host| host.forgetful = true);
+        world.run();
+        world.failure
+    });
+    let judge = broken.map(|failure| failure.judge);
+    assert!(matches!(judge, Some(Judge::Durable | Judge::Unique | Judge::Prefix)), "{judge:?}");
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::event::Event;
-use super::host::Carried;
+use super::host::{Asked, Carried};
 use super::library::Library;
 use super::villain::Deed;
 use super::world::World;
@@ -99,15 +99,16 @@ impl World {
     /// A node asks another.
     pub(super) fn ask(&mut self, host: usize, to: NodeId, id: u64, request: Request) {
         let peer = self.peer_of(to);
+        let link = peer.and_then(|peer| self.link(host, peer));
         let life = self.hosts[host].life;
         let Some(process) = self.hosts[host].process.as_mut() else { return };
         let Some(peer) = peer.filter(|peer| process.up.contains(peer)) else {
             return self.tell(host, Input::Failed { from: to, id });
         };
         let range = matches!(request, Request::Range { .. });
-        let late = self.now_us + limits::REQUEST_TIMEOUT.as_micros() as u64;
-        process.asked.insert(id, (peer, range, late));
-        self.agenda.add(late, Event::Silence { host, life, id });
+        let late_us = self.now_us + limits::REQUEST_TIMEOUT.as_micros() as u64;
+        process.asked.insert(id, Asked { peer, link, range, late_us });
+        self.agenda.add(late_us, Event::Silence { host, life, id });
         let bytes = request.encode();
         self.trace.note(self.now_us, host, "ask", &bytes, format_args!("{peer}: {request:?}"));
         self.send_request(host, peer, life, id, bytes);
@@ -211,7 +212,21 @@ impl World {
             return;
         }
         let asked = self.hosts[host].process.as_mut().and_then(|p| p.asked.remove(&id));
-        if let Some(from) = asked.and_then(|(peer, _, _)| self.id_of(peer)) {
+        if let Some(from) = asked.and_then(|asked| self.id_of(asked.peer)) {
+            self.tell(host, Input::Failed { from, id });
+        }
+    }
+
+    /// Requests over a connection that is no more will not be answered.
+    pub(super) fn fail_requests(&mut self, host: usize, peer: usize) {
+        let (link, id_of_peer) = (self.link(host, peer), self.id_of(peer));
+        let Some((process, from)) = self.hosts[host].process.as_mut().zip(id_of_peer) else { return };
+        let lost = process.asked.iter().filter(|(_, asked)| asked.peer == peer && asked.link != link);
+        let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
+        for id in lost {
+            if let Some(process) = &mut self.hosts[host].process {
+                process.asked.remove(&id);
+            }
             self.tell(host, Input::Failed { from, id });
         }
     }

@@ -99,6 +99,17 @@ async fn known_peers_are_found_again_without_bootstrap() {
 }
 
 #[tokio::test]
+async fn a_directory_is_enough_to_start() {
+    let root = tempfile::tempdir().unwrap();
+    let home = Home::new(root.path(), "a", "cluster").await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = format!("api.listen={}", taken.local_addr().unwrap());
+    // It gets as far as the port only if it read the configuration there, which accepts the key.
+    let output = run(root.path(), &[], &["start", "--dir", home.dir.to_str().unwrap(), "--set", &busy]).await;
+    assert!(both(&output).contains("API cannot listen"), "{}", both(&output));
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_a_clear_error() {
     let root = tempfile::tempdir().unwrap();
     let home = Home::new(root.path(), "a", "cluster").await;

@@ -1,3 +1,6 @@
 //! Tests from outside: the house's rules, processes, files.
 
+mod cluster;
+mod disk;
+mod net_common;
 mod tidy;

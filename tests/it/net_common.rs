@@ -109,7 +109,9 @@ impl Home {
     }
 
     fn words(&self) -> Vec<String> {
+        let config = self.dir.join("config.toml");
         let mut words = vec!["start".into(), "--dir".into(), self.dir.display().to_string()];
+        words.extend(["--config".into(), config.display().to_string()]);
         words.extend(self.set.iter().flat_map(|set| ["--set".into(), set.clone()]));
         words.extend(self.bootstrap.iter().flat_map(|address| ["--bootstrap".into(), address.clone()]));
         words
@@ -214,6 +216,25 @@ impl Node {
             answer["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_string()).collect();
         assert_eq!(ids.len(), count);
         ids
+    }
+
+    /// Publishes so many trades; none when the node refuses or is gone.
+    pub async fn try_publish(&self, first: usize, count: usize) -> Option<Vec<String>> {
+        let trades: Vec<Value> = (first..first + count).map(trade).collect();
+        let url = format!("{}/v1/messages?kind=Data/ExchangeData&ack=durable", self.ready["api"].as_str().unwrap());
+        let answer = self.client.post(url).json(&trades).send().await.ok()?.error_for_status().ok()?;
+        let answer: Value = answer.json().await.ok()?;
+        Some(answer["ids"].as_array()?.iter().filter_map(|id| id.as_str().map(String::from)).collect())
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn end(mut self) -> (Home, ExitStatus) {
+        let status = until("the node ends", || {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended }
+        })
+        .await;
+        (self.home.clone(), status)
     }
 
     /// The ids of all trades it holds.

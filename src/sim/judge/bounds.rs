@@ -21,6 +21,8 @@ pub struct Load {
     pub feeds: usize,
     /// Ranges asked for and neither answered nor late.
     pub flights: usize,
+    /// Peers connected.
+    pub peers: usize,
 }
 
 /// Checks a load.
@@ -32,5 +34,6 @@ pub fn bounds(load: &Load) -> Verdict {
     within("outputs in one step", load.outputs, outputs)?;
     within("bundles held", load.held, limits::HELD_PER_FEED * load.feeds.max(64))?;
     within("feeds", load.feeds, limits::FEEDS)?;
+    within("peers", load.peers, limits::KNOWN_PEERS)?;
     within("ranges under way", load.flights, limits::RANGES_IN_FLIGHT)
 }

@@ -22,6 +22,11 @@ impl Prefixes {
         }
     }
 
+    /// Whether an author is known to have written there.
+    pub fn knows(&self, slot: Slot) -> bool {
+        self.written.contains_key(&slot)
+    }
+
     /// A node other than its author holds a bundle of an honest author.
     pub fn holds(&self, slot: Slot, id: Hash) -> Verdict {
         match self.written.get(&slot) {

@@ -1,4 +1,6 @@
-use super::*;
+//! Hunting for seeds that fail.
+
+use super::super::*;
 #[test]
 fn hunt() {
     let get = |k: &str, d: &str| std::env::var(k).unwrap_or(d.into());
