@@ -97,7 +97,7 @@ impl Running {
             since_ms: driver::SystemClock::start().now().wall,
         };
         let stop = async {
-            let drafts = vec![Draft::new(&Payload::StatusUpdate(goodbye.into()))];
+            let drafts = vec![Draft::new(&Payload::StatusUpdate(goodbye))];
             // A node that cannot say goodbye any more can still be stopped.
             let _ = self.client.call(Call::Publish { drafts, ack: Ack::Written }).await;
             let _ = self.client.call(Call::Stop).await;
@@ -160,20 +160,17 @@ fn registration(config: &Config, id: NodeId, listening: &[String], api: SocketAd
     let http =
         (!api.ip().is_loopback()).then(|| Endpoint { protocol: Protocol::Http, address: format!("http://{api}") });
     let names: &[&str] = if config.name.is_empty() { &[] } else { &[config.name.as_str()] };
-    let mut draft = Draft::new(&Payload::NodeRegistration(
-        NodeRegistration {
-            id,
-            node_type,
-            layer: layer(node_type),
-            endpoints: p2p.chain(http).collect(),
-            capabilities: vec!["feeds".into(), "repair".into()],
-            status: NodeStatus::Active,
-            version: env!("CARGO_PKG_VERSION").into(),
-            last_seen_ms: None::<WallMs>,
-            trust_score: None,
-        }
-        .into(),
-    ));
+    let mut draft = Draft::new(&Payload::NodeRegistration(NodeRegistration {
+        id,
+        node_type,
+        layer: layer(node_type),
+        endpoints: p2p.chain(http).collect(),
+        capabilities: vec!["feeds".into(), "repair".into()],
+        status: NodeStatus::Active,
+        version: env!("CARGO_PKG_VERSION").into(),
+        last_seen_ms: None::<WallMs>,
+        trust_score: None,
+    }));
     draft.tags = names.iter().map(|name| format!("name:{name}")).collect();
     draft
 }

@@ -41,6 +41,7 @@ NOISE = [bytes((i * step + i // 7) % 256 for i in range(512)) for step in (0, 1,
 
 seeds = {
     "bundle": raw("bundle_plain", "bundle_lz4"),
+    "gossip_frame": [b"".join(raw("bundle_plain", "bundle_lz4", "bundle_plain")), *raw("bundle_plain")],
     "message": raw("message"),
     "frame_request": raw("request_heads", "request_range") + [b"\0\0"],
     "frame_response": raw("response_heads", "response_range") + [b"\2\0", b"\2\2"],

@@ -71,6 +71,11 @@ pub fn same_again(message: &Message<'_>) {
     assert_eq!(again, *message);
 }
 
+/// A sequence worth trying: mostly one of the first 16, else one of the last.
+pub fn sequence(n: u8) -> u64 {
+    if n < 192 { u64::from(n % 16) } else { u64::MAX - u64::from(n % 4) }
+}
+
 /// One message of a made-up bundle.
 #[derive(Arbitrary, Debug, Clone)]
 pub struct Words {

@@ -1,4 +1,4 @@
-//! Frames of gossip, byte by byte. Almost none has a signature that holds; see `sealed_bundle` for what is behind it.
+//! Bundles, byte by byte. Almost none has a signature that holds; see `sealed_bundle` for what is behind it.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -16,6 +16,8 @@ struct Asked {
     tags: Vec<u8>,
     /// Sizes of names and values.
     headers: Vec<(u8, u16)>,
+    /// So many more headers, each with a value of this size.
+    alike: Option<(u8, u16)>,
     destination: Option<u8>,
     expires: Option<u64>,
 }
@@ -33,6 +35,10 @@ libfuzzer_sys::fuzz_target!(|asked: Asked| {
         (format!("{n}-{}", text(usize::from(*name) % NAME_BYTES)), text(usize::from(*value) % (HEADER_VALUE_BYTES + 2)))
     };
     draft.headers = asked.headers.iter().enumerate().map(header).collect();
+    if let Some((count, size)) = asked.alike {
+        let more = (0..count % 33).map(|n| (format!("alike-{n}"), text(usize::from(size) % (HEADER_VALUE_BYTES + 2))));
+        draft.headers.extend(more);
+    }
     draft.destination = asked.destination.map_or(Destination::Everyone, |n| Destination::Service(text(n.into())));
     draft.expires = asked.expires.map(WallMs);
     draft.check(WallMs(START_MS), &mut faults);

@@ -10,7 +10,7 @@ use metanode::feed::{Feeds, Fork, Log, Placed, Retention, Rule, Stored, trim};
 use metanode::types::storage::{Batch, Txn};
 use metanode::types::{Hash, Incarnation, MemoryStore, MessageId, Stamp, WallMs, limits};
 use metanode::wire::{Bundle, Category, FeedId, Header, Message, Pending, Priority, Slot, Verified};
-use metanode_fuzz::{START_MS, author, key, network};
+use metanode_fuzz::{START_MS, author, key, network, sequence};
 
 const AUTHORS: u8 = 3;
 /// Bundles of an author's chain.
@@ -23,7 +23,7 @@ enum Act {
     /// Bundle `n` of the author's chain, or of its second chain, which parts from the first at 12.
     Offer { author: u8, n: u8, second: bool, may_start: bool },
     /// A bundle that is in no chain.
-    Stray { author: u8, sequence: u64, previous: bool, later: u8, may_start: bool },
+    Stray { author: u8, sequence: u8, previous: bool, later: u8, may_start: bool },
     /// Two bundles at once, as evidence.
     Evidence { author: u8, n: u8 },
     /// Retention, so many seconds later.
@@ -171,7 +171,8 @@ libfuzzer_sys::fuzz_target!(|acts: Vec<Act>| {
             Act::Offer { author, n, second, may_start } => {
                 keeper.offer(made(&mut cache, author, second, u64::from(n) % LENGTH), may_start);
             }
-            Act::Stray { author, sequence, previous, later, may_start } => {
+            Act::Stray { author, sequence: n, previous, later, may_start } => {
+                let sequence = sequence(n);
                 let previous = if sequence == 0 { Hash::ZERO } else { Hash([1 + u8::from(previous); 32]) };
                 keeper.offer(bundle(author, sequence, previous, u64::from(later), b"stray"), may_start);
             }

@@ -8,7 +8,7 @@ use metanode::types::{Hash, Incarnation, MemoryStore, Mono, NodeId, Now, Stamp, 
 use metanode::wire::kind::system::{FeedHead, Heartbeat};
 use metanode::wire::kind::external::Notification;
 use metanode::wire::{Category, Draft, FeedId, Head, Header, Kind, Payload, Pending, Priority, Refusal, Request, Verified};
-use metanode_fuzz::{START_MS, author, key, network, network_name};
+use metanode_fuzz::{START_MS, author, key, network, network_name, sequence};
 
 const PEERS: u8 = 3;
 
@@ -17,7 +17,7 @@ struct Place {
     author: u8,
     topic: u8,
     life: u8,
-    sequence: u64,
+    sequence: u8,
 }
 
 #[derive(Arbitrary, Debug, Clone)]
@@ -28,12 +28,14 @@ enum Deed {
     DialFailed { peer: u8, known: bool },
     Refused { peer: u8 },
     Gossip { peer: u8, place: Place, later_ms: u16, previous: u8 },
-    Beat { peer: u8, later_ms: u16, life: u8, sequence: u64, hash: u8 },
-    Heads { peer: u8, places: Vec<(Place, u64)>, more: bool },
-    /// An answer to the request the node made last of that peer.
-    Range { peer: u8, floor: u64, bundles: Vec<(Place, u16, u8)> },
+    Beat { peer: u8, later_ms: u16, life: u8, sequence: u8, hash: u8 },
+    Heads { peer: u8, places: Vec<(Place, u8)>, more: bool },
+    /// An answer to the request the node made last of that peer, or to none.
+    Range { peer: u8, floor: u8, bundles: Vec<(Place, u16, u8)> },
+    /// An answer to the last range asked for, of its feed, if the villains can sign for it.
+    Serve { floor: u8, bundles: Vec<(u8, u16, u8)> },
     Failed { peer: u8 },
-    Ask { peer: u8, place: Place, to: u64, newest_first: bool },
+    Ask { peer: u8, place: Place, to: u8, newest_first: bool },
     AskHeads { peer: u8 },
     Say { count: u8, durable: bool },
     Ban { peer: u8, seconds: u16 },
@@ -45,7 +47,7 @@ struct World {
     node: Node,
     store: MemoryStore,
     now: Now,
-    asked: Vec<(NodeId, u64)>,
+    asked: Vec<(NodeId, u64, Option<FeedId>)>,
     calls: u64,
 }
 
@@ -109,9 +111,9 @@ fn header(feed: FeedId, ephemeral: bool, sequence: u64, previous: Hash) -> Heade
 
 fn bundle(place: &Place, at: Stamp, previous: u8) -> Verified {
     let feed = FeedId { author: peer(place.author), ..feed(place) };
-    let previous = if place.sequence == 0 { Hash::ZERO } else { Hash([previous.max(1); 32]) };
+    let previous = if sequence(place.sequence) == 0 { Hash::ZERO } else { Hash([previous.max(1); 32]) };
     let kind = u16::from(feed.topic.tag()) << 8 | 0xEE;
-    sealed(place.author % PEERS, header(feed, false, place.sequence, previous), kind, at, b"")
+    sealed(place.author % PEERS, header(feed, false, sequence(place.sequence), previous), kind, at, b"")
 }
 
 impl World {
@@ -133,14 +135,14 @@ impl World {
             }
             Deed::Refused { peer: p } => Input::Refused { from: peer(p), refusal: Refusal::BadSignature },
             Deed::Gossip { peer: p, place, later_ms, previous } => {
-                let bundle = Box::new(bundle(&place, self.stamp(later_ms), previous));
-                Input::Bundle { from: peer(p), ticket: 1, bundle }
+                let bundles = vec![bundle(&place, self.stamp(later_ms), previous)];
+                Input::Bundle { from: peer(p), ticket: 1, bundles }
             }
-            Deed::Beat { peer: p, later_ms, life, sequence, hash } => {
+            Deed::Beat { peer: p, later_ms, life, sequence: n, hash } => {
                 let head = FeedHead {
                     topic: Category::Data,
                     incarnation: Incarnation(u64::from(life % 2)),
-                    sequence,
+                    sequence: sequence(n),
                     hash: Hash([hash; 32]),
                 };
                 let beat = Heartbeat {
@@ -155,32 +157,44 @@ impl World {
                 let payload = Payload::Heartbeat(beat).encode();
                 let header = header(feed, true, 0, Hash::ZERO);
                 let at = self.stamp(later_ms);
-                let bundle = Box::new(sealed(p % PEERS, header, Kind::Heartbeat.tag(), at, &payload));
-                Input::Bundle { from: peer(p), ticket: 2, bundle }
+                let bundles = vec![sealed(p % PEERS, header, Kind::Heartbeat.tag(), at, &payload)];
+                Input::Bundle { from: peer(p), ticket: 2, bundles }
             }
             Deed::Heads { peer: p, places, more } => {
-                let head = |(place, floor): &(Place, u64)| Head {
+                let head = |(place, floor): &(Place, u8)| Head {
                     feed: feed(place),
-                    floor: *floor,
-                    sequence: place.sequence,
+                    floor: sequence(*floor),
+                    sequence: sequence(place.sequence),
                     hash: Hash([7; 32]),
                 };
                 Input::Heads { from: peer(p), id: 0, heads: places.iter().map(head).collect(), more }
             }
             Deed::Range { peer: p, floor, bundles } => {
-                let at = self.asked.iter().rposition(|(to, _)| *to == peer(p));
+                let at = self.asked.iter().rposition(|(to, ..)| *to == peer(p));
                 let id = at.map_or(0, |at| self.asked.remove(at).1);
                 let bundles = bundles.iter().take(8).map(|(place, later, previous)| {
                     bundle(place, self.stamp(*later), *previous)
                 });
-                Input::Range { from: peer(p), id, floor, bundles: bundles.collect() }
+                Input::Range { from: peer(p), id, floor: sequence(floor), bundles: bundles.collect() }
+            }
+            Deed::Serve { floor, bundles } => {
+                let at = self.asked.iter().rposition(|(_, _, feed)| feed.is_some())?;
+                let (from, id, feed) = self.asked.remove(at);
+                let feed = feed?;
+                let signer = (0..PEERS).find(|n| author(*n) == feed.author)?;
+                let life = if feed.incarnation == Incarnation(0) { 0 } else { 1 };
+                let place = |sequence| Place { author: signer, topic: feed.topic.tag() - 1, life, sequence };
+                let bundles = bundles.iter().take(8).map(|(n, later, previous)| {
+                    bundle(&place(*n), self.stamp(*later), *previous)
+                });
+                Input::Range { from, id, floor: sequence(floor), bundles: bundles.collect() }
             }
             Deed::Failed { peer: p } => {
-                let at = self.asked.iter().rposition(|(to, _)| *to == peer(p))?;
+                let at = self.asked.iter().rposition(|(to, ..)| *to == peer(p))?;
                 Input::Failed { from: peer(p), id: self.asked.remove(at).1 }
             }
             Deed::Ask { peer: p, place, to, newest_first } => {
-                let request = Request::Range { feed: feed(&place), from: place.sequence.min(to), to, newest_first };
+                let request = Request::Range { feed: feed(&place), from: sequence(place.sequence).min(sequence(to)), to: sequence(to), newest_first };
                 Input::Request { from: peer(p), id: 1, request }
             }
             Deed::AskHeads { peer: p } => {
@@ -226,7 +240,10 @@ impl World {
         let mut alive = true;
         for (_, output) in &step.outputs {
             match output {
-                Output::Request { to, id, .. } => self.asked.push((*to, *id)),
+                Output::Request { to, id, request: Request::Range { feed, .. } } => {
+                    self.asked.push((*to, *id, Some(*feed)));
+                }
+                Output::Request { to, id, request: Request::Heads { .. } } => self.asked.push((*to, *id, None)),
                 Output::Halt { .. } => alive = false,
                 _ => {}
             }

@@ -61,6 +61,9 @@ enum Seal {
 impl BenchArgs {
     /// Measures, prints, writes.
     pub async fn run(self) -> anyhow::Result<()> {
+        if let Ok(filter) = std::env::var("METANODE_LOG") {
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        }
         let report: Report = match self.workload {
             Workload::Pair => pair::run(&self).await?,
         };

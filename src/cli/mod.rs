@@ -1,20 +1,21 @@
 //! The command line: one file for each command. Arguments, exit codes and standard output live here only.
 
 mod bench;
-pub mod client;
-pub mod get;
-pub mod kinds;
-pub mod peer;
-pub mod publish;
-pub mod status;
-pub mod subscribe;
-pub mod verify;
+mod client;
 mod completions;
 mod doctor;
+mod get;
 mod init;
 mod key;
+mod kinds;
+mod peer;
+mod publish;
+mod sim;
 mod start;
+mod status;
+mod subscribe;
 mod testnet;
+mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -34,8 +35,16 @@ enum Command {
     Init(init::InitArgs),
     Start(start::StartArgs),
     Key(key::KeyCommand),
+    Pub(publish::PublishArgs),
+    Sub(subscribe::SubscribeArgs),
+    Get(get::GetArgs),
+    Verify(verify::VerifyArgs),
+    Peer(peer::PeerArgs),
+    Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
+    Kinds(kinds::KindsArgs),
     Testnet(testnet::TestnetCommand),
+    Sim(sim::SimArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -47,20 +56,32 @@ pub fn run() -> std::process::ExitCode {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("metanode: {error:#}");
-            std::process::ExitCode::FAILURE
+            std::process::ExitCode::from(client::exit_code(&error))
         }
     }
 }
 
 fn execute(command: Command) -> anyhow::Result<()> {
+    if !matches!(command, Command::Start(_)) {
+        // A reader that has seen enough (`… | head`) ends a command, but not a node.
+        sigpipe::reset();
+    }
     match command {
         Command::Init(args) => args.run(),
-        Command::Key(args) => args.run(),
-        Command::Completions(args) => args.run(&mut Metanode::command()),
         Command::Start(args) => block_on(args.run()),
+        Command::Key(args) => args.run(),
+        Command::Pub(args) => block_on(args.run()),
+        Command::Sub(args) => block_on(args.run()),
+        Command::Get(args) => block_on(args.run()),
+        Command::Verify(args) => block_on(args.run()),
+        Command::Peer(args) => block_on(args.run()),
+        Command::Status(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
+        Command::Kinds(args) => block_on(args.run()),
         Command::Testnet(args) => block_on(args.run()),
+        Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),
+        Command::Completions(args) => args.run(&mut Metanode::command()),
     }
 }
 

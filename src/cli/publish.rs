@@ -165,7 +165,9 @@ impl PublishArgs {
         }
         let took = began.elapsed();
         let report = if self.api.json { done.report(took).to_string() } else { done.told(took) };
-        print(&report)?;
+        if self.api.json || outcome.is_ok() || done.published > 0 {
+            print(&report)?;
+        }
         outcome
     }
 
@@ -314,8 +316,7 @@ fn explained(error: anyhow::Error, lines: &[Line]) -> anyhow::Error {
         let path = fault["path"].as_str().filter(|path| !path.is_empty()).unwrap_or("the whole");
         text.push_str(&format!("{path}: {}\n", fault["detail"].as_str().unwrap_or_default()));
     }
-    let told = error.to_string();
-    error.context(format!("{}\n{told}", text.trim_end()))
+    anyhow::anyhow!("{text}{error}")
 }
 
 fn plain_ack(ack: Ack) -> &'static str {

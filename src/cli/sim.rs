@@ -63,10 +63,8 @@ impl SimArgs {
             return trace(scenario, first);
         }
         let seeds = self.seeds.unwrap_or(if self.seed.is_some() { 1 } else { SEEDS });
-        let runs: Vec<(Scenario, u64)> = scenarios
-            .iter()
-            .flat_map(|scenario| (0..seeds).map(|n| (*scenario, first.wrapping_add(n))))
-            .collect();
+        let runs: Vec<(Scenario, u64)> =
+            scenarios.iter().flat_map(|scenario| (0..seeds).map(|n| (*scenario, first.wrapping_add(n)))).collect();
         let reports = run_all(&runs);
         if self.json {
             writeln!(io::stdout().lock(), "{}", object(&self.scenario, seeds, &reports))?;
@@ -180,7 +178,9 @@ fn trace(scenario: Scenario, seed: u64) -> anyhow::Result<()> {
 fn outcome(reports: &[Report]) -> anyhow::Result<()> {
     let failed: Vec<&Report> = reports.iter().filter(|r| r.failure.is_some()).collect();
     match failed.first() {
-        Some(first) => bail!("{} of {} runs broke a promise; see one: {} --trace", failed.len(), reports.len(), first.replay()),
+        Some(first) => {
+            bail!("{} of {} runs broke a promise; see one: {} --trace", failed.len(), reports.len(), first.replay())
+        }
         None => Ok(()),
     }
 }

@@ -81,7 +81,7 @@ impl TestNode {
     }
 
     async fn say(&self, count: usize) {
-        let payload = Payload::Notification(notification().into());
+        let payload = Payload::Notification(notification());
         let drafts = vec![Draft::new(&payload); count];
         self.client.call(Call::Publish { drafts, ack: Ack::Durable }).await.unwrap();
     }

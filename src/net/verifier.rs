@@ -15,7 +15,7 @@ use crate::wire::{Bundle, Refusal, Response, Verified};
 
 /// Bytes to look at.
 pub enum Job {
-    /// A bundle that came by gossip.
+    /// A frame that came by gossip.
     Gossip { from: NodeId, ticket: u64, bytes: Bytes },
     /// The answer to a request.
     Response { from: NodeId, id: u64, bytes: Bytes },
@@ -81,16 +81,21 @@ impl Worker {
     /// False when the node is gone.
     fn run(&self, job: Job) -> bool {
         match job {
-            Job::Gossip { from, ticket, bytes } => match self.verify(bytes) {
-                Ok(bundle) => {
-                    self.inlet.bundles.blocking_send(Input::Bundle { from, ticket, bundle: Box::new(bundle) }).is_ok()
-                }
-                Err(refusal) => {
-                    let _ = self.refused.send(ticket);
-                    self.refuse(from, refusal)
-                }
-            },
+            Job::Gossip { from, ticket, bytes } => self.gossip(from, ticket, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
+        }
+    }
+
+    /// One bad bundle spoils a frame: nobody honest forwards it.
+    fn gossip(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
+        let bundles = Bundle::split(bytes)
+            .and_then(|bundles| bundles.into_iter().map(|bundle| Verified::check(bundle, self.network)).collect());
+        match bundles {
+            Ok(bundles) => self.inlet.bundles.blocking_send(Input::Bundle { from, ticket, bundles }).is_ok(),
+            Err(refusal) => {
+                let _ = self.refused.send(ticket);
+                self.refuse(from, refusal)
+            }
         }
     }
 

@@ -59,7 +59,7 @@ impl Node {
 
     /// This node has seen a fork itself: it tells everyone, once.
     pub(super) fn on_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
-        let mut draft = Draft::new(&Payload::SecurityIncident(incident(&fork, turn.now.wall).into()));
+        let mut draft = Draft::new(&Payload::SecurityIncident(incident(&fork, turn.now.wall)));
         draft.priority = Priority::Critical;
         self.note_fork(fork, turn);
         self.say(draft);

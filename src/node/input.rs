@@ -7,8 +7,8 @@ use crate::wire::{Head, Refusal, Request, Verified};
 /// Everything that can happen to a node.
 #[derive(Debug)]
 pub enum Input {
-    /// A bundle came by gossip; `ticket` names it in the verdict.
-    Bundle { from: NodeId, ticket: u64, bundle: Box<Verified> },
+    /// Bundles came in one gossip frame; `ticket` names it in the verdict.
+    Bundle { from: NodeId, ticket: u64, bundles: Vec<Verified> },
     /// Bytes from a peer were not what they should be.
     Refused { from: NodeId, refusal: Refusal },
     /// The first connection to a peer stands; `address` is where it was dialled, if it was.

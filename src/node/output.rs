@@ -33,7 +33,7 @@ pub enum Event {
 pub enum Output {
     /// Tell gossip what to do with a bundle.
     Verdict { ticket: u64, verdict: Verdict },
-    /// Hand a bundle to gossip.
+    /// Hand a frame to gossip: one bundle after the other.
     Publish { topic: Category, bytes: Bytes },
     /// Ask a peer.
     Request { to: NodeId, id: u64, request: Request },

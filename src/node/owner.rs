@@ -6,7 +6,7 @@ use super::heartbeat::Beats;
 use super::input::Input;
 use super::output::{Event, Output, Stage, Step, Verdict};
 use super::peers::Peers;
-use super::publish::Waiting;
+use super::publish::{Frame, Waiting};
 use super::registry::Registry;
 use super::status::Counters;
 use crate::feed::{Feeds, Log, NotPlaced, Placed, Repair};
@@ -27,6 +27,7 @@ pub struct Node {
     pub(super) log: Log,
     pub(super) lanes: Lanes,
     pub(super) waiting: Vec<Waiting>,
+    pub(super) frame: Frame,
     pub(super) idempotency: Idempotency,
     pub(super) peers: Peers,
     pub(super) beats: Beats,
@@ -71,6 +72,7 @@ impl Node {
             log: Log::load(view),
             lanes: Lanes::default(),
             waiting: Vec::new(),
+            frame: Frame::default(),
             idempotency: Idempotency::load(view),
             peers: Peers::load(&setup, id, view, now),
             beats: Beats::new(setup.entropy, now.mono),
@@ -112,7 +114,7 @@ impl Node {
     pub fn handle(&mut self, input: Input, view: &dyn View, now: Now, step: &mut Step) {
         let turn = &mut Turn::new(view, step, now);
         match input {
-            Input::Bundle { from, ticket, bundle } => self.on_bundle(from, ticket, *bundle, turn),
+            Input::Bundle { from, ticket, bundles } => self.on_gossip(from, ticket, bundles, turn),
             Input::Refused { from, refusal } => self.on_refused(from, &refusal, turn),
             Input::PeerUp { peer, dialled } => self.on_peer_up(peer, dialled, turn),
             Input::PeerDown { peer } => self.on_peer_down(peer, turn),
@@ -173,6 +175,8 @@ impl Node {
     fn on_stop(&mut self, id: u64, turn: &mut Turn<'_>) {
         self.stopping = true;
         self.seal_waiting(turn);
+        // No stamp is used any more: the next life may go on from here, not from what was put by for this one.
+        self.life.ceiling = self.clock.tick(turn.now.wall);
         self.life.clean = true;
         self.life.save(&mut turn.tx);
         *turn.barrier = true;
@@ -182,19 +186,24 @@ impl Node {
 
     /// Persists the clock's ceiling before stamps below it are used.
     fn reserve_stamps(&mut self, turn: &mut Turn<'_>) {
-        if let Some(ceiling) = self.clock.ceiling(turn.now.wall) {
+        if !self.stopping
+            && let Some(ceiling) = self.clock.ceiling(turn.now.wall)
+        {
             self.life.ceiling = ceiling;
             self.life.save(&mut turn.tx);
             *turn.barrier = true;
         }
     }
 
-    fn on_bundle(&mut self, from: NodeId, ticket: u64, bundle: Verified, turn: &mut Turn<'_>) {
-        self.counters.gossip_bundles += 1;
-        let verdict = match self.admit(Some(from), bundle, false, turn) {
-            Ok(()) => Verdict::Accept,
-            Err(_) => Verdict::Ignore,
-        };
+    /// A frame is worth forwarding when anything in it is news.
+    fn on_gossip(&mut self, from: NodeId, ticket: u64, bundles: Vec<Verified>, turn: &mut Turn<'_>) {
+        self.counters.gossip_bundles += bundles.len() as u64;
+        let mut verdict = Verdict::Ignore;
+        for bundle in bundles {
+            if self.admit(Some(from), bundle, false, turn).is_ok() {
+                verdict = Verdict::Accept;
+            }
+        }
         turn.want(Output::Verdict { ticket, verdict });
     }
 

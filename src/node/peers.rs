@@ -283,6 +283,7 @@ impl Peers {
     pub fn unban(&mut self, id: NodeId, turn: &mut Turn<'_>) -> bool {
         let Some(peer) = self.known.get_mut(&id) else { return false };
         peer.penalty = 0;
+        peer.backoff = Backoff::default();
         peer.record.banned_until = WallMs(0);
         self.save(id, turn);
         turn.want(Output::Ban { peer: id, until: WallMs(0), reason: String::new() });

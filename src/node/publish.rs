@@ -7,7 +7,7 @@ use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::flow::Parcel;
 use crate::types::{Domain, Hash, MessageId, Stamp, limits};
-use crate::wire::{Draft, Faults, FeedId, Header, Pending, Verified};
+use crate::wire::{Category, Draft, Faults, FeedId, Header, Pending, Verified};
 
 /// A publish call whose drafts are in the lanes.
 #[derive(Debug)]
@@ -15,6 +15,35 @@ pub(super) struct Waiting {
     call: u64,
     ack: Ack,
     ids: Vec<MessageId>,
+}
+
+/// The gossip frame being filled: many small bundles of a topic travel as one, because gossip costs the same for a small
+/// frame as for a large one. Bundles leave in the order they were sealed.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    open: Option<(Category, Vec<u8>, usize)>,
+}
+
+impl Frame {
+    fn add(&mut self, topic: Category, bundle: &[u8], turn: &mut Turn<'_>) {
+        if let Some((open, frame, count)) = &mut self.open
+            && *open == topic
+            && frame.len() + bundle.len() <= limits::BUNDLE_TARGET_BYTES
+            && *count < limits::FRAME_BUNDLES
+        {
+            frame.extend_from_slice(bundle);
+            *count += 1;
+            return;
+        }
+        self.send(turn);
+        self.open = Some((topic, bundle.to_vec(), 1));
+    }
+
+    fn send(&mut self, turn: &mut Turn<'_>) {
+        if let Some((topic, frame, _)) = self.open.take() {
+            turn.want(Output::Publish { topic, bytes: frame.into() });
+        }
+    }
 }
 
 /// The call number of what the node says of its own accord.
@@ -64,6 +93,7 @@ impl Node {
         while let Some(load) = self.lanes.take() {
             self.seal(load, turn);
         }
+        self.frame.send(turn);
         for Waiting { call, ack, ids } in self.waiting.drain(..) {
             let stage = match ack {
                 Ack::Accepted => Stage::Now,
@@ -136,7 +166,7 @@ impl Node {
         let Some(bundle) = pending.seal(header, key) else { return };
         let (topic, bytes) = (bundle.header().feed.topic, bundle.wire().clone());
         if self.admit_own(bundle, turn) {
-            turn.want(Output::Publish { topic, bytes });
+            self.frame.add(topic, &bytes, turn);
         }
     }
 

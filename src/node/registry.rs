@@ -90,7 +90,7 @@ fn load(node: NodeId, view: &dyn View) -> Option<Registered> {
 
 /// A row: message id 16, left 1, the registration's bincode form.
 fn save(node: NodeId, message: MessageId, left: bool, said: &NodeRegistration, tx: &mut Txn<'_>) {
-    let payload = Payload::NodeRegistration(said.clone().into()).encode();
+    let payload = Payload::NodeRegistration(said.clone()).encode();
     tx.put(key(node), [message.as_bytes().as_slice(), &[u8::from(left)], &payload].concat());
 }
 

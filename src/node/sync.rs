@@ -40,6 +40,7 @@ impl Node {
         self.counters.repairs_failed += late.len() as u64;
         for asked in self.repair.requests(&self.feeds, turn.now.mono) {
             self.counters.repairs_asked += 1;
+            tracing::debug!(peer = %asked.to, request = ?asked.request, "a range is asked for");
             turn.want(Output::Request { to: asked.to, id: asked.id, request: asked.request });
         }
     }
@@ -128,12 +129,13 @@ impl Node {
             self.repair.finish(id, false);
             return self.on_refused(from, &Refusal::Unasked { reason: "bundles outside the range" }, turn);
         }
-        let mut useful = false;
+        let (mut useful, count) = (false, bundles.len());
         for bundle in bundles {
             let starts = flight.may_start && floor > flight.from && bundle.header().sequence == floor;
             self.counters.repaired_bundles += 1;
             useful |= self.admit(Some(from), bundle, starts, turn).is_ok();
         }
+        tracing::debug!(feed = %flight.feed, from = flight.from, to = flight.to, floor, count, useful, "a range came");
         self.repair.finish(id, useful);
         if floor > flight.from && !flight.may_start {
             // The peer no longer holds the beginning: it is asked again only if nobody else does either.

@@ -306,10 +306,10 @@ fn take(queue: &mut Vec<Input>, most: usize) -> Vec<Input> {
 fn weight(input: &Input) -> usize {
     match input {
         Input::Range { bundles, .. } => 1 + bundles.len(),
+        Input::Bundle { bundles, .. } => bundles.len(),
         Input::Heads { heads, .. } => 1 + heads.len(),
         Input::Call { call: crate::node::Call::Publish { drafts, .. }, .. } => 1 + drafts.len(),
-        Input::Bundle { .. }
-        | Input::Refused { .. }
+        Input::Refused { .. }
         | Input::PeerUp { .. }
         | Input::PeerDown { .. }
         | Input::Addresses { .. }

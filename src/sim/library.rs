@@ -26,6 +26,11 @@ impl Library {
         self.known.entry(Library::name(bytes)).or_insert_with(check).clone()
     }
 
+    /// What the real check says of a gossip frame: one bad bundle spoils it.
+    pub fn frame(&mut self, bytes: &Bytes) -> Result<Vec<Verified>, Refusal> {
+        Bundle::split(bytes.clone())?.iter().map(|bundle| self.verify(bundle.wire())).collect()
+    }
+
     /// A name for bytes, whatever they are.
     pub fn name(bytes: &[u8]) -> Hash {
         Hash(*blake3::hash(bytes).as_bytes())

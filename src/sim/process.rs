@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use super::event::Event;
 use super::host::Released;
 use super::judge::{Holdings, Judge, Load, Verdict, ban, bounds, convergence, halt};
+use super::library::Library;
+use super::trace::Slots;
 use super::workload;
 use super::world::World;
 use crate::feed::{Filter, Log, Stored, find, page};
@@ -49,7 +51,7 @@ impl World {
     fn setup(&mut self, host: usize) -> Setup {
         let wall = self.hosts[host].wall(self.now_us);
         let others = (0..self.hosts.len()).filter(|n| *n != host).take(2);
-        let named = |n: usize| (super::links::address(n), (n % 2 == 0).then(|| self.hosts[n].id));
+        let named = |n: usize| (super::links::address(n), n.is_multiple_of(2).then(|| self.hosts[n].id));
         Setup {
             network: self.network.clone(),
             key: self.hosts[host].key.clone(),
@@ -94,9 +96,10 @@ impl World {
     fn recall_promises(&mut self, host: usize) {
         let machine = &self.hosts[host];
         let Some(process) = &machine.process else { return };
-        let verdict = machine.promised.ids().try_for_each(|id| {
-            machine.promised.check(id, process.node.feeds(), &self.plan.retention, &machine.store)
-        });
+        let verdict = machine
+            .promised
+            .ids()
+            .try_for_each(|id| machine.promised.check(id, process.node.feeds(), &self.plan.retention, &machine.store));
         self.judge(Judge::Durable, verdict);
         self.read(host);
     }
@@ -216,16 +219,19 @@ impl World {
         }
     }
 
-    /// An honest author lets a bundle out.
-    fn wrote(&mut self, host: usize, bytes: &bytes::Bytes) {
-        let bundle = match self.library.verify(bytes) {
-            Ok(bundle) => bundle,
+    /// An honest author lets a frame out.
+    fn wrote(&mut self, host: usize, frame: &bytes::Bytes) {
+        let bundles = match self.library.frame(frame) {
+            Ok(bundles) => bundles,
             Err(refusal) => return self.judge(Judge::Prefix, Err(format!("node {host} publishes junk: {refusal}"))),
         };
-        self.trace.note(self.now_us, host, "publish", bundle.id().as_bytes(), format_args!("{:?}", bundle.slot()));
-        // What survived a crash may have been noted already.
-        if bundle.header().ephemeral || self.prefixes.holds(bundle.slot(), bundle.id()).is_err() {
-            self.note_written(&bundle);
+        let name = Library::name(frame);
+        self.trace.note(self.now_us, host, "publish", name.as_bytes(), format_args!("{}", Slots(&bundles)));
+        for bundle in bundles {
+            // What survived a crash may have been noted already.
+            if bundle.header().ephemeral || self.prefixes.holds(bundle.slot(), bundle.id()).is_err() {
+                self.note_written(&bundle);
+            }
         }
     }
 

@@ -259,8 +259,7 @@ impl Plan {
     fn lies(&mut self, rng: &mut Rng) {
         self.villains.push(Role::Liar);
         // A liar is dangerous to those who have something to ask.
-        let parts: [fn(&mut Plan, &mut Rng); 4] =
-            [Plan::loses, Plan::falls_apart, Plan::crashes, Plan::joins_late];
+        let parts: [fn(&mut Plan, &mut Rng); 4] = [Plan::loses, Plan::falls_apart, Plan::crashes, Plan::joins_late];
         for part in parts {
             if rng.chance(300) {
                 part(self, rng);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::types::{Domain, Hash};
+use crate::wire::{Response, Verified};
 
 /// Everything that happened, in order.
 pub struct Trace {
@@ -37,5 +38,38 @@ impl Trace {
     /// The text, where it was kept.
     pub fn into_lines(self) -> Vec<String> {
         self.lines.unwrap_or_default()
+    }
+}
+
+/// The places of bundles, for people.
+pub struct Slots<'a>(pub &'a [Verified]);
+
+impl fmt::Display for Slots<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, bundle) in self.0.iter().enumerate() {
+            let (header, comma) = (bundle.header(), if n > 0 { ", " } else { "" });
+            let (author, topic) = (header.feed.author, header.feed.topic.slug());
+            if header.ephemeral {
+                write!(f, "{comma}{author:?} {topic} ephemeral")?;
+            } else {
+                write!(f, "{comma}{author:?}.{:x} {topic} {}", header.feed.incarnation.0, header.sequence)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an answer has in it, for people.
+pub struct Summary<'a>(pub &'a Response);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Response::Heads { heads, more } => {
+                write!(f, "{} heads{}", heads.len(), if *more { ", and more" } else { "" })
+            }
+            Response::Range { floor, bundles } => write!(f, "{} bundles, floor {floor}", bundles.len()),
+            Response::Unserved(why) => write!(f, "{why:?}"),
+        }
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::event::Event;
 use super::host::{Asked, Carried};
 use super::library::Library;
+use super::trace::{Slots, Summary};
 use super::villain::Deed;
 use super::world::World;
 use crate::node::Input;
@@ -57,10 +58,10 @@ impl World {
     /// Bytes reach a peer: new ones are verified and handed to the node.
     pub(super) fn receive(&mut self, from: usize, to: usize, topic: Category, bytes: Bytes, again: bool) {
         let Some(sender) = self.id_of(from) else { return };
-        let verified = self.library.verify(&bytes);
+        let verified = self.library.frame(&bytes);
         if let Some(villain) = to.checked_sub(self.hosts.len()) {
-            if let (Some(villain), Ok(bundle)) = (self.villains.get_mut(villain), &verified) {
-                villain.on_gossip(bundle, &mut self.rng);
+            if let (Some(villain), Ok(bundles)) = (self.villains.get_mut(villain), &verified) {
+                bundles.iter().for_each(|bundle| villain.on_gossip(bundle, &mut self.rng));
             }
             return;
         }
@@ -68,23 +69,18 @@ impl World {
         if !process.seen.insert(content_name(topic, &bytes)) && !again {
             return;
         }
-        self.trace.note(
-            self.now_us,
-            to,
-            "gossip",
-            Library::name(&bytes).as_bytes(),
-            format_args!(
-                "from {from}: {}",
-                verified.as_ref().map_or_else(|refusal| refusal.to_string(), |b| format!("{:?}", b.slot()))
-            ),
-        );
+        let (name, at) = (Library::name(&bytes), self.now_us);
         match verified {
-            Ok(bundle) => {
+            Ok(bundles) => {
+                self.trace.note(at, to, "gossip", name.as_bytes(), format_args!("from {from}: {}", Slots(&bundles)));
                 let ticket = process.number();
                 process.tickets.insert(ticket, Carried { from, topic, bytes });
-                self.tell(to, Input::Bundle { from: sender, ticket, bundle: Box::new(bundle) });
+                self.tell(to, Input::Bundle { from: sender, ticket, bundles });
             }
-            Err(refusal) => self.tell(to, Input::Refused { from: sender, refusal }),
+            Err(refusal) => {
+                self.trace.note(at, to, "refuse", name.as_bytes(), format_args!("from {from}: {refusal}"));
+                self.tell(to, Input::Refused { from: sender, refusal });
+            }
         }
     }
 
@@ -148,20 +144,8 @@ impl World {
         let Some((to, id)) = asker else { return };
         let life = self.hosts.get(to).map_or(0, |h| h.life);
         let bytes = response.encode();
-        self.trace.note(
-            self.now_us,
-            host,
-            "answer",
-            Library::name(&bytes).as_bytes(),
-            format_args!(
-                "{to}: {}",
-                match &response {
-                    Response::Heads { heads, more } => format!("{} heads, more {more}", heads.len()),
-                    Response::Range { floor, bundles } => format!("{} bundles from {floor}", bundles.len()),
-                    Response::Unserved(why) => format!("{why:?}"),
-                }
-            ),
-        );
+        let name = Library::name(&bytes);
+        self.trace.note(self.now_us, host, "answer", name.as_bytes(), format_args!("{to}: {}", Summary(&response)));
         self.send_response(host, to, life, id, bytes);
     }
 

@@ -244,8 +244,10 @@ impl Villain {
                 deeds.extend(bundle.map(gossip));
             }
             _ => {
-                let wire = self.stash.get(rng.below(self.stash.len().max(1))).cloned();
-                deeds.extend(wire.map(|bytes| Deed::Gossip { to, topic: feed.topic, bytes }));
+                // A frame of what others said, in no order.
+                let picks = (0..rng.within(1, 5)).filter_map(|_| self.stash.get(rng.below(self.stash.len())));
+                let bytes = Bytes::from(picks.flatten().copied().collect::<Vec<u8>>());
+                deeds.push(Deed::Gossip { to, topic: feed.topic, bytes });
             }
         }
         deeds

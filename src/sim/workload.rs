@@ -23,12 +23,12 @@ pub fn call(rng: &mut Rng, bursts: u64, known: &[MessageId], wall: WallMs) -> (V
 
 /// What a node says of itself when a life begins.
 pub fn registration(wall: WallMs) -> Draft {
-    Draft::new(&Payload::StatusUpdate(status(wall).into()))
+    Draft::new(&Payload::StatusUpdate(status(wall)))
 }
 
 /// The plainest draft of all.
 pub fn order(rng: &mut Rng) -> Draft {
-    Draft::new(&Payload::Custom(custom(rng).into()))
+    Draft::new(&Payload::Custom(custom(rng)))
 }
 
 fn draft(rng: &mut Rng, known: &[MessageId], wall: WallMs) -> Draft {
@@ -50,12 +50,12 @@ fn draft(rng: &mut Rng, known: &[MessageId], wall: WallMs) -> Draft {
 
 fn payload(rng: &mut Rng, wall: WallMs) -> Payload {
     match rng.below(8) {
-        0 => Payload::LogRecord(log(rng, wall).into()),
-        1 => Payload::Metrics(metrics(rng, wall).into()),
-        2 => Payload::SecurityAlert(alert(wall).into()),
-        3 => Payload::StatusUpdate(status(wall).into()),
-        4 => Payload::SettingsDelta(delta(rng, wall).into()),
-        _ => Payload::Custom(custom(rng).into()),
+        0 => Payload::LogRecord(log(rng, wall)),
+        1 => Payload::Metrics(metrics(rng, wall)),
+        2 => Payload::SecurityAlert(alert(wall)),
+        3 => Payload::StatusUpdate(status(wall)),
+        4 => Payload::SettingsDelta(delta(rng, wall)),
+        _ => Payload::Custom(custom(rng)),
     }
 }
 

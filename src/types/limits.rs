@@ -9,6 +9,8 @@ const MIB: usize = 1024 * KIB;
 pub const MESSAGE_BYTES: usize = 256 * KIB;
 /// Encoded bundle, bytes, and its body before and after compression.
 pub const BUNDLE_BYTES: usize = MIB;
+/// Bundles in one gossip frame.
+pub const FRAME_BUNDLES: usize = 1024;
 /// Messages in one bundle.
 pub const BUNDLE_MESSAGES: usize = 4096;
 /// A bundle is sealed at this size even under load: what one gossip frame carries well, bytes.

@@ -230,6 +230,24 @@ impl Bundle {
         Ok(Bundle { signed, codec: Codec::from_tag(codec)?, wire })
     }
 
+    /// Takes a gossip frame apart: one bundle after the other, each with its size in front of its body.
+    pub fn split(frame: Bytes) -> Result<Vec<Bundle>, Refusal> {
+        let (mut rest, mut bundles) = (frame, Vec::new());
+        while !rest.is_empty() || bundles.is_empty() {
+            if bundles.len() == limits::FRAME_BUNDLES {
+                return Err(Refusal::Frame { reason: format!("more than {} bundles", limits::FRAME_BUNDLES) });
+            }
+            let truncated = Refusal::Truncated { have: rest.len(), need: PREFIX_BYTES };
+            let size = rest.get(PREFIX_BYTES - 4..).and_then(|tail| tail.first_chunk::<4>()).ok_or(truncated)?;
+            let need = (u32::from_le_bytes(*size) as usize).saturating_add(PREFIX_BYTES);
+            if rest.len() < need {
+                return Err(Refusal::Truncated { have: rest.len(), need });
+            }
+            bundles.push(Bundle::decode(rest.split_to(need))?);
+        }
+        Ok(bundles)
+    }
+
     /// What it says of itself.
     pub fn header(&self) -> &Header {
         &self.signed.header

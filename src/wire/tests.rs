@@ -51,7 +51,7 @@ fn message<'a>(n: u64, payload: &'a [u8]) -> Message<'a> {
         schema_version: 1,
         content_type: ContentType::Bincode,
         destination: Destination::Everyone,
-        correlation: (n % 3 == 0).then(|| id(1)),
+        correlation: n.is_multiple_of(3).then(|| id(1)),
         parent: None,
         expires: None,
         tags: Vec::new(),
@@ -123,6 +123,27 @@ fn every_truncation_and_every_byte_too_many_is_refused() {
         assert!(check(&wire[..size]).is_err(), "{size} bytes");
     }
     assert!(matches!(check(&[&wire[..], &[0]].concat()), Err(Refusal::Truncated { .. })));
+}
+
+#[test]
+fn a_frame_is_its_bundles_one_after_the_other_and_nothing_else() {
+    let bundles: Vec<Bytes> = (1..6).map(|n| sealed(&vec![vec![n; 300]; n as usize]).wire().clone()).collect();
+    let frame = Bytes::from(bundles.concat());
+    let split: Vec<Bytes> = Bundle::split(frame.clone()).unwrap().iter().map(|b| b.wire().clone()).collect();
+    assert_eq!(split, bundles);
+    assert!(Bundle::split(Bytes::new()).is_err());
+    let ends: Vec<usize> = bundles
+        .iter()
+        .scan(0, |at, b| {
+            *at += b.len();
+            Some(*at)
+        })
+        .collect();
+    for size in 0..frame.len() {
+        assert_eq!(Bundle::split(frame.slice(..size)).is_ok(), ends.contains(&size), "{size} bytes");
+    }
+    let many = bundles[0].repeat(limits::FRAME_BUNDLES + 1);
+    assert!(matches!(Bundle::split(many.into()), Err(Refusal::Frame { .. })));
 }
 
 #[test]
@@ -259,7 +280,9 @@ fn unknown_kinds_travel_and_known_ones_name_themselves() {
     assert_eq!(Kind::from_tag(0x05EE), None);
 }
 
-fn any_message() -> impl Strategy<Value = (u64, Vec<u8>, Vec<String>, Option<u64>, Option<[u8; 16]>)> {
+type Parts = (u64, Vec<u8>, Vec<String>, Option<u64>, Option<[u8; 16]>);
+
+fn any_message() -> impl Strategy<Value = Parts> {
     let tags = prop::collection::vec("[a-zA-Zäß ]{0,20}", 0..4);
     (1u64..1000, prop::collection::vec(any::<u8>(), 0..200), tags, any::<Option<u64>>(), any::<Option<[u8; 16]>>())
 }

@@ -275,7 +275,7 @@ impl Node {
 fn trade(n: usize) -> Value {
     json!({
         "exchange": "test", "symbol": "AAA/BBB", "time_ms": 1_700_000_000_000_u64 + n as u64, "trade_id": n.to_string(),
-        "side": if n % 2 == 0 { "buy" } else { "sell" }, "price": 1.25, "amount": n + 1, "cost": 1.25 * (n + 1) as f64,
+        "side": if n.is_multiple_of(2) { "buy" } else { "sell" }, "price": 1.25, "amount": n + 1, "cost": 1.25 * (n + 1) as f64,
     })
 }
 

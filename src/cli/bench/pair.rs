@@ -116,6 +116,8 @@ async fn measure(args: &BenchArgs, folder: &std::path::Path) -> anyhow::Result<R
         resident_bytes,
         wire_bytes: status.counters.kept_bytes,
         repaired_bundles: status.counters.repaired_bundles,
+        repairs_asked: status.counters.repairs_asked,
+        repairs_failed: status.counters.repairs_failed,
         limits,
         machine: machine(),
     })
@@ -161,15 +163,12 @@ fn draft(args: &BenchArgs, n: u64) -> Draft {
     let mut body = vec![0; args.size as usize];
     let mut noise = blake3::Hasher::new();
     noise.update(&n.to_le_bytes()).finalize_xof().fill(&mut body);
-    let mut draft = Draft::new(&Payload::Custom(
-        Custom {
-            type_name: "bench".into(),
-            schema_version: 1,
-            content_type: "application/octet-stream".into(),
-            body: Blob(body),
-        }
-        .into(),
-    ));
+    let mut draft = Draft::new(&Payload::Custom(Custom {
+        type_name: "bench".into(),
+        schema_version: 1,
+        content_type: "application/octet-stream".into(),
+        body: Blob(body),
+    }));
     draft.alone = args.seal == Seal::Each;
     draft
 }

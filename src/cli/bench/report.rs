@@ -44,6 +44,8 @@ pub struct Report {
     pub resident_bytes: usize,
     pub wire_bytes: u64,
     pub repaired_bundles: u64,
+    pub repairs_asked: u64,
+    pub repairs_failed: u64,
     pub limits: Limits,
     pub machine: String,
 }
@@ -62,10 +64,9 @@ impl Report {
         row("latency", format!("p50 {:.1}  p95 {:.1}  p99 {:.1}  p999 {:.1} ms", l.p50, l.p95, l.p99, l.p999));
         row("processor", format!("{:.2} s", self.cpu_seconds));
         row("memory", format!("{:.0} MB resident", self.resident_bytes as f64 / 1e6));
-        row(
-            "on the wire",
-            format!("{:.1} MB, {} bundles by repair", self.wire_bytes as f64 / 1e6, self.repaired_bundles),
-        );
+        row("on the wire", format!("{:.1} MB", self.wire_bytes as f64 / 1e6));
+        let (asked, failed) = (self.repairs_asked, self.repairs_failed);
+        row("by repair", format!("{} bundles in {asked} requests, {failed} of them in vain", self.repaired_bundles));
         let limits = &self.limits;
         row(
             "one core here",

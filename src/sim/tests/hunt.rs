@@ -1,6 +1,8 @@
 //! Hunting for seeds that fail.
 
 use super::super::*;
+#[path = "../../cli/sim.rs"]
+mod cli;
 #[test]
 fn hunt() {
     let get = |k: &str, d: &str| std::env::var(k).unwrap_or(d.into());
@@ -21,6 +23,9 @@ fn hunt() {
         let (mut steps, mut fails, mut alike) = (0, 0, 0.0f64);
         for seed in first..first + seeds {
             let r = run(s, seed);
+            if r.alike_seconds.unwrap_or(0.0) > 15.0 {
+                println!("slow {} {} {:?}", s.name(), seed, r.alike_seconds);
+            }
             steps += r.steps;
             alike = alike.max(r.alike_seconds.unwrap_or(0.0));
             if let Some(f) = r.failure {
