@@ -90,12 +90,18 @@ impl StartArgs {
         if self.insecure_plain_key {
             set.push("key.allow_plain=true".into());
         }
-        let mut config = Config::load(LoadOptions::from_process(self.config.clone(), set))?;
+        let mut config = Config::load(LoadOptions::from_process(self.file(), set))?;
         if !self.bootstrap.is_empty() {
             config.net.bootstrap.extend(self.bootstrap.iter().cloned());
             config.check()?;
         }
         Ok(config)
+    }
+
+    /// The file named, or the one in the directory named.
+    fn file(&self) -> Option<PathBuf> {
+        let beside = self.dir.as_ref().map(|dir| dir.join("config.toml")).filter(|file| file.is_file());
+        self.config.clone().or(beside)
     }
 
     fn identity(&self, config: &Config) -> anyhow::Result<Identity> {

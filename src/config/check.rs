@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
+use libp2p::multiaddr::{Multiaddr, Protocol};
 use tracing_subscriber::EnvFilter;
 
 use super::nearest::nearest;

@@ -1,5 +1,7 @@
 //! Multiaddresses as text, and peers' ids inside them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -30,6 +32,20 @@ pub(super) fn node_id(peer: &PeerId) -> Option<NodeId> {
 /// The peer of a node.
 pub(super) fn peer_id(node: NodeId) -> Option<PeerId> {
     PeerId::from_bytes(&node.peer_id_bytes()).ok()
+}
+
+/// The TCP socket an address names, unless the system is to choose its port.
+pub(super) fn tcp_place(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) if port != 0 => Some((ip, port).into()),
+        _ => None,
+    }
 }
 
 /// Whether others can be told of an address: not one that means "here" or "anywhere" to them, unless this node is

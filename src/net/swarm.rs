@@ -13,7 +13,7 @@ use libp2p::{
 };
 use tokio::sync::mpsc;
 
-use super::address::{is_specific, node_id, peer_id, split};
+use super::address::{is_specific, node_id, peer_id, split, tcp_place};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version, topic};
 use super::error::NetError;
 use super::verifier::{Job, Verifiers};
@@ -382,8 +382,13 @@ type Early = Vec<SwarmEvent<BehaviourEvent>>;
 async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[String]) -> Result<(Listening, Early), NetError> {
     let (mut waiting, mut early) = (HashMap::new(), Early::new());
     for text in addresses {
-        let failed = |e: String| NetError::Listen { address: text.clone(), cause: e };
-        let listener = swarm.listen_on(parse(text)?).map_err(|e| failed(e.to_string()))?;
+        let failed = |cause: String| NetError::Listen { address: text.clone(), cause };
+        let address = parse(text)?;
+        if let Some(place) = tcp_place(&address) {
+            // libp2p shares a TCP port with whoever else does; two nodes behind one address would take turns.
+            std::net::TcpListener::bind(place).map_err(|e| failed(e.to_string()))?;
+        }
+        let listener = swarm.listen_on(address).map_err(|e| failed(e.to_string()))?;
         waiting.insert(listener, text.clone());
     }
     let (mut listening, deadline) = (Listening::new(), tokio::time::Instant::now() + LISTEN_WITHIN);

@@ -1,7 +1,5 @@
 //! Every judge can object, and a run can be run again.
 
-mod hunt;
-
 use std::collections::BTreeSet;
 
 use super::judge::{Durable, Holdings, Idle, Load, Prefixes, Subscriber, Unique, ban, bounds, convergence, halt};

@@ -205,7 +205,8 @@ impl World {
     pub(super) fn fail_requests(&mut self, host: usize, peer: usize) {
         let (link, id_of_peer) = (self.link(host, peer), self.id_of(peer));
         let Some((process, from)) = self.hosts[host].process.as_mut().zip(id_of_peer) else { return };
-        let lost = process.asked.iter().filter(|(_, asked)| asked.peer == peer && asked.link != link);
+        let lost =
+            process.asked.iter().filter(|(_, asked)| asked.peer == peer && (link.is_none() || asked.link != link));
         let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
         for id in lost {
             if let Some(process) = &mut self.hosts[host].process {
