@@ -422,3 +422,99 @@ fn nothing_is_asked_that_is_held_or_forked_or_let_go() {
     assert_eq!(repair.wanted_count(), 0);
     let _ = Kind::ALL;
 }
+
+#[test]
+fn the_log_goes_on_where_it_was_when_everything_was_let_go() {
+    let mut keeper = Keeper::default();
+    Author::chain(1, 5).iter().for_each(|b| {
+        keeper.offer(b, false);
+    });
+    let end = keeper.log.end();
+    let nothing = Retention::from([(Category::Data, Rule { max_age: None, max_bytes: Some(0) })]);
+    keeper.with(|feeds, log, tx| {
+        trim(feeds, &nothing, WallMs(START_MS), 100, tx);
+        log.save(tx);
+    });
+    assert_eq!(keeper.reopened().log.end(), end, "a position is given once");
+    assert_eq!(bounds(&keeper.store), (end, end));
+}
+
+#[test]
+fn a_proof_above_the_fork_leaves_two_roots_until_the_place_is_found() {
+    let mut author = Author::new(1);
+    let trunk: Vec<Verified> = (0..2).map(|_| author.say(1, b"trunk")).collect();
+    let mut twin = author.twin();
+    let ours: Vec<Verified> = (0..3).map(|_| author.say(1, b"left")).collect();
+    let theirs: Vec<Verified> = (0..3).map(|_| twin.say(1, b"right")).collect();
+    let (mut one, mut two) = (Keeper::default(), Keeper::default());
+    trunk.iter().chain(&ours).for_each(|b| {
+        one.offer(b, false);
+    });
+    trunk.iter().chain(&theirs).for_each(|b| {
+        two.offer(b, false);
+    });
+    let proof = Fork::between(ours[2].signed_header(), theirs[2].signed_header()).unwrap();
+    one.with(|feeds, _, tx| feeds.cut(&proof, tx));
+    two.with(|feeds, _, tx| feeds.cut(&proof, tx));
+    assert_ne!(one.feeds.heads_root(), two.feeds.heads_root(), "below the proof they still hold different bundles");
+    assert_eq!(one.feeds.chain(author.feed()).unwrap().head, ours[1].id(), "the head is the last that is left");
+    assert_eq!(one.offer(&theirs[1], false), "forked");
+    assert_eq!(one.offer(&theirs[0], false), "forked");
+    let lowest = Fork::all(&one.store).into_iter().min_by_key(Fork::sequence).unwrap();
+    two.with(|feeds, _, tx| feeds.cut(&lowest, tx));
+    assert_eq!(one.feeds.heads_root(), two.feeds.heads_root());
+}
+
+#[test]
+fn two_runs_are_one_only_if_the_second_follows_the_first() {
+    let mut author = Author::new(1);
+    let trunk: Vec<Verified> = (0..2).map(|_| author.say(1, b"trunk")).collect();
+    let mut twin = author.twin();
+    let ours = author.say(1, b"left");
+    let theirs: Vec<Verified> = (0..4).map(|_| twin.say(1, b"right")).collect();
+    let mut keeper = Keeper::default();
+    trunk.iter().chain([&ours]).for_each(|b| {
+        keeper.offer(b, false);
+    });
+    assert_eq!(keeper.offer(&theirs[3], true), "appended");
+    assert_eq!(keeper.offer(&theirs[2], false), "prepended");
+    assert_eq!(keeper.offer(&theirs[1], false), "forked", "it names another bundle before it");
+    let chain = keeper.feeds.chain(author.feed()).unwrap();
+    assert_eq!((chain.forked, chain.next, chain.head), (Some(2), 2, trunk[1].id()));
+}
+
+#[test]
+fn runs_that_became_one_are_still_filled_in_below() {
+    let bundles = Author::chain(1, 8);
+    let feed = bundles[0].header().feed;
+    let mut keeper = Keeper::default();
+    for (n, may_start) in [(2, true), (3, false), (6, true), (5, false), (4, false), (1, false), (0, false)] {
+        let placed = keeper.offer(&bundles[n], may_start);
+        assert!(["appended", "prepended"].contains(&placed), "{n}: {placed}");
+    }
+    assert_eq!(keeper.sequences(feed), (0..7).collect());
+}
+
+#[test]
+fn what_is_held_is_asked_for_when_the_feed_must_begin_with_it() {
+    let bundles = Author::chain(1, 6);
+    let feed = bundles[0].header().feed;
+    let (mut keeper, mut repair) = (Keeper::default(), Repair::default());
+    assert_eq!(keeper.offer(&bundles[5], false), "held");
+    repair.claim(peer(1), feed, 5, 5, &keeper.feeds, later(0));
+    let asked = repair.requests(&keeper.feeds, later(200));
+    assert_eq!(asked[0].request, Request::Range { feed, from: 0, to: 5, newest_first: false });
+}
+
+#[test]
+fn nobody_is_woken_for_what_cannot_be_asked_yet() {
+    let (keeper, mut repair) = (Keeper::default(), Repair::default());
+    for seed in 0..6 {
+        repair.claim(peer(1), Author::new(seed).feed(), 0, 5, &keeper.feeds, later(0));
+    }
+    let asked = repair.requests(&keeper.feeds, later(200));
+    assert_eq!(asked.len(), limits::RANGES_PER_PEER);
+    assert_eq!(repair.next_wake(), Some(later(200) + limits::REQUEST_TIMEOUT));
+    repair.finish(asked[0].id, false);
+    assert_eq!(repair.requests(&keeper.feeds, later(201)).len(), 1, "the end of one brings the next");
+}
