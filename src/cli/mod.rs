@@ -55,10 +55,17 @@ pub fn run() -> std::process::ExitCode {
     match execute(command) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("metanode: {error:#}");
+            eprintln!("metanode: {}", told(&error));
             std::process::ExitCode::from(client::exit_code(&error))
         }
     }
+}
+
+/// An error and what caused it, each said once.
+fn told(error: &anyhow::Error) -> String {
+    let mut causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    causes.dedup();
+    causes.join(": ")
 }
 
 fn execute(command: Command) -> anyhow::Result<()> {
