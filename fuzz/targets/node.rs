@@ -164,8 +164,9 @@ impl World {
                 let head = |(place, floor): &(Place, u8)| Head {
                     feed: feed(place),
                     floor: sequence(*floor),
-                    sequence: sequence(place.sequence),
+                    next: sequence(place.sequence),
                     hash: Hash([7; 32]),
+                    forked: (floor % 5 == 0).then(|| sequence(place.sequence)),
                 };
                 Input::Heads { from: peer(p), id: 0, heads: places.iter().map(head).collect(), more }
             }
@@ -243,7 +244,9 @@ impl World {
                 Output::Request { to, id, request: Request::Range { feed, .. } } => {
                     self.asked.push((*to, *id, Some(*feed)));
                 }
-                Output::Request { to, id, request: Request::Heads { .. } } => self.asked.push((*to, *id, None)),
+                Output::Request { to, id, request: Request::Heads { .. } | Request::Fork { .. } } => {
+                    self.asked.push((*to, *id, None));
+                }
                 Output::Halt { .. } => alive = false,
                 _ => {}
             }

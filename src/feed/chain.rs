@@ -103,9 +103,10 @@ impl Chain {
         self.base < self.next
     }
 
-    /// What this node tells others of the feed; none while nothing can be served.
+    /// What this node tells others of the feed; none while there is nothing to tell.
     pub fn announcement(&self, feed: FeedId) -> Option<Head> {
-        let sequence = self.next.checked_sub(1).filter(|_| self.holds_something())?;
-        Some(Head { feed, floor: self.joined, sequence, hash: self.head })
+        let Chain { joined, next, head, forked, .. } = *self;
+        let told = self.holds_something() || forked.is_some();
+        told.then_some(Head { feed, floor: joined.min(next), next, hash: head, forked })
     }
 }

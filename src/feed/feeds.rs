@@ -85,13 +85,15 @@ impl Feeds {
         self.held.values().map(BTreeMap::len).sum()
     }
 
-    /// A digest over the heads of all feeds of which something is held: equal at two nodes that hold the same.
+    /// A digest over the heads of all feeds of which something is held or a fork is known: equal at two nodes that
+    /// hold and know the same.
     pub fn heads_root(&self) -> Hash {
         let mut hasher = Domain::Heads.hasher();
-        for (feed, chain) in self.chains.iter().filter(|(_, c)| c.holds_something()) {
-            hasher.update(&feed.to_bytes());
-            hasher.update(&chain.next.to_be_bytes());
-            hasher.update(chain.head.as_bytes());
+        for head in self.chains.iter().filter_map(|(feed, chain)| chain.announcement(*feed)) {
+            hasher.update(&head.feed.to_bytes());
+            hasher.update(&head.next.to_be_bytes());
+            hasher.update(head.hash.as_bytes());
+            hasher.update(&head.forked.unwrap_or(u64::MAX).to_be_bytes());
         }
         Hash(*hasher.finalize().as_bytes())
     }
@@ -101,6 +103,7 @@ impl Feeds {
         self.chains
             .iter()
             .filter(|(feed, _)| feed.author == author && feed.incarnation == incarnation)
+            .filter(|(_, chain)| chain.holds_something())
             .filter_map(|(feed, chain)| chain.announcement(*feed))
             .collect()
     }
@@ -223,12 +226,19 @@ impl Feeds {
         }
     }
 
+    /// Whether a proof that a feed forked at `at` says more than is known, and there is room to keep it.
+    pub fn lacks_fork(&self, feed: FeedId, at: u64) -> bool {
+        match self.chains.get(&feed) {
+            Some(chain) => chain.forked.is_none_or(|known| at < known),
+            None => self.has_room_for(feed),
+        }
+    }
+
     /// Keeps a proof of a fork and takes nothing at or after it into the chain any more. False when as much or more
     /// was known.
     pub fn cut(&mut self, fork: &Fork, tx: &mut Txn<'_>) -> bool {
         let (feed, at) = (fork.feed(), fork.sequence());
-        let known = self.chains.get(&feed).and_then(|c| c.forked);
-        if known.is_some_and(|k| k <= at) || (!self.chains.contains_key(&feed) && !self.has_room_for(feed)) {
+        if !self.lacks_fork(feed, at) {
             return false;
         }
         let chain = self.chains.entry(feed).or_default();

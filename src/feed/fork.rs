@@ -54,15 +54,22 @@ impl Fork {
         tx.put(Key::new(Table::Fork, &[&slot.to_bytes()]), row);
     }
 
+    /// The proof kept for a place.
+    pub fn load(slot: Slot, view: &dyn View) -> Option<Fork> {
+        Fork::decode(&view.get(&Key::new(Table::Fork, &[&slot.to_bytes()]))?)
+    }
+
+    fn decode(row: &[u8]) -> Option<Fork> {
+        let (first, second) = row.split_at_checked(SIGNED_BYTES)?;
+        Fork::between(&SignedHeader::decode(first).ok()?, &SignedHeader::decode(second).ok()?)
+    }
+
     /// Every proof kept.
     pub fn all(view: &dyn View) -> Vec<Fork> {
         let start = Key::new(Table::Fork, &[]);
         let mut forks = Vec::new();
         view.scan(&start, &start.after_prefix(), &mut |_, row| {
-            let halves = row.split_at_checked(SIGNED_BYTES);
-            forks.extend(halves.and_then(|(first, second)| {
-                Fork::between(&SignedHeader::decode(first).ok()?, &SignedHeader::decode(second).ok()?)
-            }));
+            forks.extend(Fork::decode(row));
             std::ops::ControlFlow::Continue(())
         });
         forks

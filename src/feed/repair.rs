@@ -34,6 +34,8 @@ pub struct Flight {
     pub to: u64,
     /// A feed may begin with what comes: nobody who claims it holds the beginning.
     pub may_start: bool,
+    /// The proof of a fork at `from` was asked for, not bundles.
+    pub proof: bool,
     deadline: Mono,
 }
 
@@ -53,7 +55,7 @@ struct Claim {
 #[derive(Debug, Default)]
 struct Want {
     due: Mono,
-    in_flight: bool,
+    in_flight: Option<u64>,
     /// It was due and nobody was free to be asked: the end of another request brings the next try.
     put_off: bool,
     claims: BTreeMap<NodeId, Claim>,
@@ -88,13 +90,34 @@ impl Repair {
     /// way.
     pub fn probe(&mut self, peer: NodeId, feed: FeedId, sequence: u64, now: Mono) -> Option<Asked> {
         let probed = |f: &Flight| f.peer == peer && f.feed == feed && f.from == sequence;
-        if self.flights.len() >= limits::RANGES_IN_FLIGHT || self.flights.values().any(probed) {
+        if self.flights.values().any(probed) {
+            return None;
+        }
+        self.ask_one(peer, sequence, Request::Range { feed, from: sequence, to: sequence, newest_first: false }, now)
+    }
+
+    /// Asks a peer for its proof that a feed forked at `sequence`, unless somebody is being asked. None as well when
+    /// too much is under way.
+    pub fn ask_fork(&mut self, peer: NodeId, feed: FeedId, sequence: u64, now: Mono) -> Option<Asked> {
+        if self.flights.values().any(|f| f.proof && f.feed == feed && f.from <= sequence) {
+            return None;
+        }
+        self.ask_one(peer, sequence, Request::Fork { feed }, now)
+    }
+
+    fn ask_one(&mut self, peer: NodeId, sequence: u64, request: Request, now: Mono) -> Option<Asked> {
+        let (feed, proof) = match request {
+            Request::Heads { .. } => return None,
+            Request::Range { feed, .. } => (feed, false),
+            Request::Fork { feed } => (feed, true),
+        };
+        if self.flights.len() >= limits::RANGES_IN_FLIGHT {
             return None;
         }
         let id = self.fresh_id();
         let deadline = now + limits::REQUEST_TIMEOUT;
-        self.flights.insert(id, Flight { peer, feed, from: sequence, to: sequence, may_start: false, deadline });
-        let request = Request::Range { feed, from: sequence, to: sequence, newest_first: false };
+        let flight = Flight { peer, feed, from: sequence, to: sequence, may_start: false, proof, deadline };
+        self.flights.insert(id, flight);
         Some(Asked { to: peer, id, request })
     }
 
@@ -114,7 +137,7 @@ impl Repair {
     pub fn finish(&mut self, id: u64, useful: bool) -> Option<Flight> {
         let flight = self.flights.remove(&id)?;
         if let Some(want) = self.wants.get_mut(&flight.feed) {
-            want.in_flight = false;
+            want.in_flight = want.in_flight.filter(|under_way| *under_way != id);
             if !useful {
                 want.claims.remove(&flight.peer);
             }
@@ -144,7 +167,7 @@ impl Repair {
         self.wants.retain(|feed, want| {
             let chain = feeds.chain(*feed);
             want.claims.retain(|_, claim| needed(chain, *claim).is_some());
-            let due = !want.in_flight && want.due <= now;
+            let due = want.in_flight.is_none() && want.due <= now;
             let room = flights.len() < limits::RANGES_IN_FLIGHT;
             want.put_off = due;
             if due
@@ -158,20 +181,20 @@ impl Repair {
                 let (from, to, newest_first) = (range.from, range.to, range.newest_first);
                 let deadline = now + limits::REQUEST_TIMEOUT;
                 let may_start = range.beyond_floor || chain.is_none();
-                flights.insert(*next_id, Flight { peer, feed: *feed, from, to, may_start, deadline });
+                flights.insert(*next_id, Flight { peer, feed: *feed, from, to, may_start, proof: false, deadline });
                 *load.entry(peer).or_default() += 1;
-                (want.in_flight, want.put_off) = (true, false);
+                (want.in_flight, want.put_off) = (Some(*next_id), false);
                 let request = Request::Range { feed: *feed, from, to, newest_first };
                 asked.push(Asked { to: peer, id: *next_id, request });
             }
-            want.in_flight || !want.claims.is_empty()
+            want.in_flight.is_some() || !want.claims.is_empty()
         });
         asked
     }
 
     /// When something here becomes due without anything else happening.
     pub fn next_wake(&self) -> Option<Mono> {
-        let due = self.wants.values().filter(|w| !w.in_flight && !w.put_off).map(|w| w.due);
+        let due = self.wants.values().filter(|w| w.in_flight.is_none() && !w.put_off).map(|w| w.due);
         due.chain(self.flights.values().map(|f| f.deadline)).min()
     }
 

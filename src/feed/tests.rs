@@ -466,6 +466,33 @@ fn a_proof_above_the_fork_leaves_two_roots_until_the_place_is_found() {
 }
 
 #[test]
+fn a_fork_known_to_one_alone_is_in_its_heads_even_with_nothing_held() {
+    let mut author = Author::new(1);
+    let mut twin = author.twin();
+    let proof = Fork::between(author.say(1, b"left").signed_header(), twin.say(1, b"right").signed_header()).unwrap();
+    let (mut one, two) = (Keeper::default(), Keeper::default());
+    one.with(|feeds, _, tx| feeds.cut(&proof, tx));
+    let head = one.feeds.chain(author.feed()).unwrap().announcement(author.feed()).unwrap();
+    assert_eq!((head.last(), head.forked), (None, Some(0)));
+    assert_ne!(one.feeds.heads_root(), two.feeds.heads_root(), "the other must have reason to ask");
+    assert_eq!(Fork::load(Slot { feed: author.feed(), sequence: 0 }, &one.store), Some(proof));
+    assert!(two.feeds.lacks_fork(author.feed(), 0) && !one.feeds.lacks_fork(author.feed(), 0));
+}
+
+#[test]
+fn one_peer_is_asked_for_the_proof_of_a_fork_and_for_a_lower_one_again() {
+    let feed = Author::new(1).feed();
+    let mut repair = Repair::default();
+    let asked = repair.ask_fork(peer(1), feed, 5, later(0)).unwrap();
+    assert_eq!(asked.request, Request::Fork { feed });
+    assert_eq!(repair.ask_fork(peer(2), feed, 5, later(1)), None);
+    assert_eq!(repair.ask_fork(peer(2), feed, 7, later(1)), None);
+    assert!(repair.ask_fork(peer(2), feed, 4, later(1)).is_some());
+    repair.finish(asked.id, false);
+    assert!(repair.flight(asked.id, peer(1)).is_none());
+}
+
+#[test]
 fn two_runs_are_one_only_if_the_second_follows_the_first() {
     let mut author = Author::new(1);
     let trunk: Vec<Verified> = (0..2).map(|_| author.say(1, b"trunk")).collect();

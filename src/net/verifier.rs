@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc as tokio_mpsc;
 
 use crate::driver::Inlet;
+use crate::feed::Fork;
 use crate::node::Input;
 use crate::types::{NetworkId, NodeId, limits};
 use crate::wire::{Bundle, Refusal, Response, Verified};
@@ -129,6 +130,12 @@ impl Worker {
                 let sent = self.inlet.bundles.blocking_send(Input::Range { from, id, floor, bundles: good }).is_ok();
                 sent && bad.is_none_or(|refusal| self.refuse(from, refusal))
             }
+            Ok(Response::Fork { first, second }) => match Fork::check(&first, &second, self.network) {
+                Ok(fork) => self.inlet.control.send(Input::Fork { from, id, fork: Box::new(fork) }).is_ok(),
+                Err(refusal) => {
+                    self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok()
+                }
+            },
             Ok(Response::Unserved(reason)) => {
                 tracing::debug!(peer = %from, ?reason, "a request was not served");
                 self.inlet.control.send(Input::Failed { from, id }).is_ok()

@@ -65,7 +65,7 @@ impl Node {
         self.say(draft);
     }
 
-    fn note_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
+    pub(super) fn note_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
         self.counters.forks += 1;
         let author = fork.feed().author;
         if self.peers.is_connected(author) {

@@ -66,7 +66,7 @@ impl Node {
         let heads = heads.into_iter().map(|head| FeedHead {
             topic: head.feed.topic,
             incarnation: head.feed.incarnation,
-            sequence: head.sequence,
+            sequence: head.next.saturating_sub(1),
             hash: head.hash,
         });
         let beat = Heartbeat {
@@ -110,7 +110,8 @@ impl Node {
         for head in beat.heads.iter().take(Category::ALL.len()) {
             let feed = FeedId { author, incarnation: head.incarnation, topic: head.topic };
             let floor = self.feeds.chain(feed).map_or(0, |c| c.joined);
-            self.on_head(holder, &Head { feed, floor, sequence: head.sequence, hash: head.hash }, turn);
+            let next = head.sequence.saturating_add(1);
+            self.on_head(holder, &Head { feed, floor, next, hash: head.hash, forked: None }, turn);
         }
         if self.peers.is_connected(author) && beat.heads_root != self.feeds.heads_root() {
             self.ask_heads(author, None, turn);

@@ -1,6 +1,7 @@
 //! Everything that can happen to a node.
 
 use super::call::Call;
+use crate::feed::Fork;
 use crate::types::NodeId;
 use crate::wire::{Head, Refusal, Request, Verified};
 
@@ -25,6 +26,8 @@ pub enum Input {
     Heads { from: NodeId, id: u64, heads: Vec<Head>, more: bool },
     /// Bundles that were asked for under `id`, each of them verified.
     Range { from: NodeId, id: u64, floor: u64, bundles: Vec<Verified> },
+    /// The proof of a fork that was asked for under `id`, its signatures checked.
+    Fork { from: NodeId, id: u64, fork: Box<Fork> },
     /// What was asked for under `id` will not come.
     Failed { from: NodeId, id: u64 },
     /// A client of this node asks; `id` names the call in the reply.

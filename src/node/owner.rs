@@ -123,6 +123,7 @@ impl Node {
             Input::Request { from, id, request } => self.on_request(from, id, request, turn),
             Input::Heads { from, id, heads, more } => self.on_heads(from, id, &heads, more, turn),
             Input::Range { from, id, floor, bundles } => self.on_range(from, id, floor, bundles, turn),
+            Input::Fork { from, id, fork } => self.on_fork_proof(from, id, *fork, turn),
             Input::Failed { from, id } => self.on_failed(from, id, now.mono),
             Input::Call { id, call } => self.on_call(id, call, turn),
             Input::Tick => {}

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::output::Output;
 use super::owner::{Node, Turn};
-use crate::feed::{Feeds, Stored};
+use crate::feed::{Feeds, Fork, Stored};
 use crate::types::{Mono, NodeId, limits};
-use crate::wire::{FeedId, Head, Refusal, Request, Response, Slot, Unserved, Verified};
+use crate::wire::{FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, Unserved, Verified};
 
 impl Node {
     pub(super) fn on_peer_up(&mut self, peer: NodeId, dialled: Option<String>, turn: &mut Turn<'_>) {
@@ -65,6 +65,7 @@ impl Node {
                 Response::Heads { heads, more }
             }
             Request::Range { feed, from, to, newest_first } => self.serve_range(feed, from, to, newest_first, turn),
+            Request::Fork { feed } => self.serve_fork(feed, turn),
         }
     }
 
@@ -89,6 +90,18 @@ impl Node {
         Response::Range { floor, bundles }
     }
 
+    fn serve_fork(&self, feed: FeedId, turn: &Turn<'_>) -> Response {
+        let at = self.feeds.chain(feed).and_then(|chain| chain.forked);
+        match at.and_then(|sequence| Fork::load(Slot { feed, sequence }, &turn.tx)) {
+            Some(fork) => {
+                let (first, second) = fork.headers();
+                let bytes = |signed: &SignedHeader| Bytes::copy_from_slice(&signed.encode());
+                Response::Fork { first: bytes(first), second: bytes(second) }
+            }
+            None => Response::Unserved(Unserved::UnknownFeed),
+        }
+    }
+
     pub(super) fn on_heads(&mut self, from: NodeId, id: u64, heads: &[Head], more: bool, turn: &mut Turn<'_>) {
         let _ = id;
         for head in heads {
@@ -99,25 +112,32 @@ impl Node {
         }
     }
 
-    /// A peer holds a feed up to here: what is missing is claimed; where it holds something else, it is asked for that.
+    /// A peer holds a feed up to here: what is missing is claimed; where it holds something else, or knows of a fork,
+    /// it is asked for that.
     pub(super) fn on_head(&mut self, from: NodeId, head: &Head, turn: &mut Turn<'_>) {
         let now = turn.now.mono;
-        if let Some(chain) = self.feeds.chain(head.feed)
-            && (chain.joined..chain.next).contains(&head.sequence)
+        if let Some(at) = head.forked.filter(|at| self.feeds.lacks_fork(head.feed, *at))
+            && let Some(asked) = self.repair.ask_fork(from, head.feed, at, now)
         {
-            let slot = Slot { feed: head.feed, sequence: head.sequence };
-            let ours = if head.sequence + 1 == chain.next {
+            turn.want(Output::Request { to: asked.to, id: asked.id, request: asked.request });
+        }
+        let Some(last) = head.last() else { return };
+        if let Some(chain) = self.feeds.chain(head.feed)
+            && (chain.joined..chain.next).contains(&last)
+        {
+            let slot = Slot { feed: head.feed, sequence: last };
+            let ours = if head.next == chain.next {
                 Some(chain.head)
             } else {
                 Feeds::signed_header(slot, &turn.tx).map(|signed| signed.header.id())
             };
             if ours.is_some_and(|ours| ours != head.hash)
-                && let Some(asked) = self.repair.probe(from, head.feed, head.sequence, now)
+                && let Some(asked) = self.repair.probe(from, head.feed, last, now)
             {
                 turn.want(Output::Request { to: asked.to, id: asked.id, request: asked.request });
             }
         }
-        self.repair.claim(from, head.feed, head.floor, head.sequence, &self.feeds, now);
+        self.repair.claim(from, head.feed, head.floor, last, &self.feeds, now);
     }
 
     pub(super) fn on_range(&mut self, from: NodeId, id: u64, floor: u64, bundles: Vec<Verified>, turn: &mut Turn<'_>) {
@@ -125,7 +145,7 @@ impl Node {
             return self.on_refused(from, &Refusal::Unasked { reason: "no such request is under way" }, turn);
         };
         let strays = |b: &Verified| b.header().feed != flight.feed || !flight.covers(b.header().sequence, floor);
-        if bundles.iter().any(strays) {
+        if flight.proof || bundles.iter().any(strays) {
             self.repair.finish(id, false);
             return self.on_refused(from, &Refusal::Unasked { reason: "bundles outside the range" }, turn);
         }
@@ -140,6 +160,18 @@ impl Node {
         if floor > flight.from && !flight.may_start {
             // The peer no longer holds the beginning: it is asked again only if nobody else does either.
             self.repair.claim(from, flight.feed, floor, flight.to.max(floor), &self.feeds, turn.now.mono);
+        }
+    }
+
+    /// The proof of a fork that was asked for.
+    pub(super) fn on_fork_proof(&mut self, from: NodeId, id: u64, fork: Fork, turn: &mut Turn<'_>) {
+        let asked = self.repair.flight(id, from).is_some_and(|flight| flight.proof && flight.feed == fork.feed());
+        self.repair.finish(id, asked);
+        if !asked {
+            return self.on_refused(from, &Refusal::Unasked { reason: "the proof of another fork" }, turn);
+        }
+        if self.feeds.cut(&fork, &mut turn.tx) {
+            self.note_fork(fork, turn);
         }
     }
 

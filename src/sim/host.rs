@@ -310,6 +310,7 @@ fn weight(input: &Input) -> usize {
         Input::Heads { heads, .. } => 1 + heads.len(),
         Input::Call { call: crate::node::Call::Publish { drafts, .. }, .. } => 1 + drafts.len(),
         Input::Refused { .. }
+        | Input::Fork { .. }
         | Input::PeerUp { .. }
         | Input::PeerDown { .. }
         | Input::Addresses { .. }

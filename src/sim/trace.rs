@@ -69,6 +69,7 @@ impl fmt::Display for Summary<'_> {
                 write!(f, "{} heads{}", heads.len(), if *more { ", and more" } else { "" })
             }
             Response::Range { floor, bundles } => write!(f, "{} bundles, floor {floor}", bundles.len()),
+            Response::Fork { .. } => write!(f, "the proof of a fork"),
             Response::Unserved(why) => write!(f, "{why:?}"),
         }
     }

@@ -8,6 +8,7 @@ use super::library::Library;
 use super::trace::{Slots, Summary};
 use super::villain::Deed;
 use super::world::World;
+use crate::feed::Fork;
 use crate::node::Input;
 use crate::types::{Domain, NodeId, WallMs, limits};
 use crate::wire::{Category, Request, Response};
@@ -182,6 +183,13 @@ impl World {
                     self.tell(to, Input::Refused { from: sender, refusal });
                 }
             }
+            Ok(Response::Fork { first, second }) => match Fork::check(&first, &second, self.network.id()) {
+                Ok(fork) => self.tell(to, Input::Fork { from: sender, id, fork: Box::new(fork) }),
+                Err(refusal) => {
+                    self.tell(to, Input::Refused { from: sender, refusal });
+                    self.tell(to, Input::Failed { from: sender, id });
+                }
+            },
             Ok(Response::Unserved(_)) => self.tell(to, Input::Failed { from: sender, id }),
             Err(refusal) => {
                 self.tell(to, Input::Refused { from: sender, refusal });

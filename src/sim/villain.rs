@@ -80,7 +80,11 @@ impl Villain {
             (Role::Equivocator { .. }, Request::Range { feed, from: low, to, .. }) => {
                 Some(self.branch_range(from, *feed, *low, *to).encode())
             }
+            (Role::Equivocator { .. }, Request::Fork { .. }) => {
+                Some(Response::Unserved(Unserved::UnknownFeed).encode())
+            }
             (Role::Liar, Request::Heads { .. }) => self.false_heads(rng),
+            (Role::Liar, Request::Fork { .. }) => self.false_proof(rng),
             (Role::Liar, Request::Range { feed, from: low, to, .. }) => self.false_range(*feed, *low, *to, rng),
         }
     }
@@ -98,8 +102,9 @@ impl Villain {
         let head = |bundle: &Verified| Head {
             feed: self.feed,
             floor: 0,
-            sequence: bundle.header().sequence,
+            next: bundle.header().sequence + 1,
             hash: bundle.id(),
+            forked: None,
         };
         Response::Heads { heads: last.map(head).into_iter().collect(), more: false }
     }
@@ -173,16 +178,32 @@ impl Villain {
         let known: Vec<(FeedId, (u64, Hash))> = self.heads.iter().map(|(feed, head)| (*feed, *head)).collect();
         let mut heads = Vec::new();
         for (feed, (sequence, hash)) in known {
-            heads.push(match rng.below(6) {
-                0 => Head { feed, floor: sequence, sequence, hash },
-                1 => Head { feed, floor: 0, sequence: sequence + rng.within(1, 1 << 40), hash },
-                2 => Head { feed, floor: rng.within(0, sequence + 5), sequence: sequence + 5, hash: Hash::ZERO },
-                3 => Head { feed, floor: u64::MAX, sequence: u64::MAX, hash },
-                4 => Head { feed: FeedId { incarnation: Incarnation(rng.draw()), ..feed }, floor: 0, sequence, hash },
-                _ => Head { feed, floor: 0, sequence, hash },
+            let truth = Head { feed, floor: 0, next: sequence + 1, hash, forked: None };
+            heads.push(match rng.below(7) {
+                0 => Head { floor: sequence, ..truth },
+                1 => Head { next: truth.next + rng.within(1, 1 << 40), ..truth },
+                2 => Head { floor: rng.within(0, sequence + 5), next: sequence + 6, hash: Hash::ZERO, ..truth },
+                3 => Head { floor: u64::MAX, next: u64::MAX, ..truth },
+                4 => Head { feed: FeedId { incarnation: Incarnation(rng.draw()), ..feed }, ..truth },
+                5 => Head { forked: Some(rng.within(0, sequence + 2)), ..truth },
+                _ => truth,
             });
         }
         Some(Response::Heads { heads, more: rng.chance(300) }.encode())
+    }
+
+    fn false_proof(&self, rng: &mut Rng) -> Option<Bytes> {
+        let mut header = || {
+            let wire = self.stash.get(rng.below(self.stash.len().max(1)))?;
+            Some(Bytes::copy_from_slice(&Bundle::decode(wire.clone()).ok()?.signed_header().encode()))
+        };
+        let (first, second) = header().zip(header())?;
+        match rng.below(4) {
+            0 => None,
+            1 => Some(Response::Unserved(Unserved::UnknownFeed).encode()),
+            2 => Some(Response::Fork { first: spoil(&first, rng), second }.encode()),
+            _ => Some(Response::Fork { first, second }.encode()),
+        }
     }
 
     fn false_range(&mut self, feed: FeedId, low: u64, to: u64, rng: &mut Rng) -> Option<Bytes> {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::bundle::SIGNED_BYTES;
 use super::feed_id::FeedId;
 use super::message::bincode_config;
 use super::refusal::Refusal;
@@ -13,12 +14,21 @@ use crate::types::{Hash, limits};
 pub struct Head {
     /// The feed.
     pub feed: FeedId,
-    /// The first sequence the node still holds.
+    /// The first sequence the node still holds; `next` when it holds nothing.
     pub floor: u64,
-    /// The last sequence.
-    pub sequence: u64,
-    /// The id of the last bundle.
+    /// One past the last sequence.
+    pub next: u64,
+    /// The id of the bundle before `next`; zeros when there is none.
     pub hash: Hash,
+    /// Where the author said two things, if the node has proof of it: see [`Request::Fork`].
+    pub forked: Option<u64>,
+}
+
+impl Head {
+    /// The last sequence the node holds.
+    pub fn last(&self) -> Option<u64> {
+        self.next.checked_sub(1).filter(|last| *last >= self.floor)
+    }
 }
 
 /// What a node asks of another.
@@ -34,6 +44,8 @@ pub enum Request {
         /// From `to` downwards, for filling in history.
         newest_first: bool,
     },
+    /// The proof that the author of a feed said two things.
+    Fork { feed: FeedId },
 }
 
 /// Why a request was not served.
@@ -54,6 +66,8 @@ pub enum Response {
     Heads { heads: Vec<Head>, more: bool },
     /// Bundles in the order asked for, as many as fit, and the first sequence still held.
     Range { floor: u64, bundles: Vec<Bytes> },
+    /// Two signed headers that cannot both stand in one feed, the lower sequence first.
+    Fork { first: Bytes, second: Bytes },
     /// Nothing.
     Unserved(Unserved),
 }
@@ -69,7 +83,7 @@ impl Request {
         let request = decode(bytes)?;
         match &request {
             Request::Range { from, to, .. } if from > to => Err(Refusal::Frame { reason: "an empty range".into() }),
-            Request::Range { .. } | Request::Heads { .. } => Ok(request),
+            Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } => Ok(request),
         }
     }
 }
@@ -90,7 +104,12 @@ impl Response {
             Response::Range { bundles, .. } if bundles.len() > limits::RANGE_BUNDLES => {
                 Err(Refusal::Frame { reason: format!("{} bundles", bundles.len()) })
             }
-            Response::Heads { .. } | Response::Range { .. } | Response::Unserved(_) => Ok(response),
+            Response::Fork { first, second } if first.len().max(second.len()) > SIGNED_BYTES => {
+                Err(Refusal::Frame { reason: "more than two signed headers".into() })
+            }
+            Response::Heads { .. } | Response::Range { .. } | Response::Fork { .. } | Response::Unserved(_) => {
+                Ok(response)
+            }
         }
     }
 }

@@ -329,7 +329,7 @@ proptest! {
         prop_assert_eq!(Request::decode(&request.encode()).unwrap(), request);
         let response = Response::Range { floor: from, bundles: bundles.into_iter().map(Bytes::from).collect() };
         prop_assert_eq!(Response::decode(&response.encode()).unwrap(), response);
-        let head = Head { feed, floor: 1, sequence: from, hash: Hash([3; 32]) };
+        let head = Head { feed, floor: 1, next: from, hash: Hash([3; 32]), forked: newest_first.then_some(from) };
         let response = Response::Heads { heads: vec![head; 3], more: newest_first };
         prop_assert_eq!(Response::decode(&response.encode()).unwrap(), response);
     }

@@ -328,26 +328,37 @@ def read_feed(r):
 
 
 def read_head(r):
-    return {"feed": read_feed(r), "floor": r.varint(64), "sequence": r.varint(64), "hash": r.take(32)}
+    return {
+        "feed": read_feed(r),
+        "floor": r.varint(64),
+        "next": r.varint(64),
+        "hash": r.take(32),
+        "forked": r.option(lambda: r.varint(64)),
+    }
 
 
 def decode_request(data):
     r = Reader(data)
-    if r.enum(2) == 0:
+    variant = r.enum(3)
+    if variant == 0:
         request = ("heads", r.option(lambda: read_feed(r)))
-    else:
+    elif variant == 1:
         request = ("range", read_feed(r), r.varint(64), r.varint(64), r.boolean())
+    else:
+        request = ("fork", read_feed(r))
     r.end()
     return request
 
 
 def decode_response(data):
     r = Reader(data)
-    variant = r.enum(3)
+    variant = r.enum(4)
     if variant == 0:
         response = ("heads", r.list(lambda: read_head(r)), r.boolean())
     elif variant == 1:
         response = ("range", r.varint(64), r.list(r.blob))
+    elif variant == 2:
+        response = ("fork", r.blob(), r.blob())
     else:
         response = ("unserved", ["busy", "unknown_feed", "banned"][r.enum(3)])
     r.end()
@@ -461,9 +472,11 @@ def check_wire(v):
     same("lz4 messages", [decode_message(i)["payload"] for i in items], [b"a" * 1000, b"b" * 1000])
 
     feed = {"author": author, "incarnation": 0x0102030405060708, "topic": 5}
-    head = {"feed": feed, "floor": 3, "sequence": 300, "hash": b["bundle_id"]}
+    head = {"feed": feed, "floor": 3, "next": 301, "hash": b["bundle_id"], "forked": 302}
     same("request heads", decode_request(b["request_heads"]), ("heads", feed))
     same("request range", decode_request(b["request_range"]), ("range", feed, 3, 300, True))
+    same("request fork", decode_request(b["request_fork"]), ("fork", feed))
+    same("response fork", decode_response(b["response_fork"]), ("fork", b"first", b"second"))
     same("response heads", decode_response(b["response_heads"]), ("heads", [head], True))
     same("response range", decode_response(b["response_range"]), ("range", 3, [b"bundle"]))
     check_refusals(b["bundle_plain"], network)

@@ -25,6 +25,8 @@ struct Vectors {
     request_range: String,
     response_heads: String,
     response_range: String,
+    request_fork: String,
+    response_fork: String,
 }
 
 fn full_message() -> Message<'static> {
@@ -56,7 +58,7 @@ fn current() -> Vectors {
     let packed = sealed(&[vec![b'a'; 1000], vec![b'b'; 1000]]);
     let signed = plain.signed_header();
     let feed = plain.header().feed;
-    let head = Head { feed, floor: 3, sequence: 300, hash: plain.id() };
+    let head = Head { feed, floor: 3, next: 301, hash: plain.id(), forked: Some(302) };
     Vectors {
         network_name: network().to_string(),
         network_id: network().id().0.to_string(),
@@ -77,6 +79,10 @@ fn current() -> Vectors {
         response_heads: hex::encode(Response::Heads { heads: vec![head], more: true }.encode()),
         response_range: hex::encode(
             Response::Range { floor: 3, bundles: vec![Bytes::from_static(b"bundle")] }.encode(),
+        ),
+        request_fork: hex::encode(Request::Fork { feed }.encode()),
+        response_fork: hex::encode(
+            Response::Fork { first: Bytes::from_static(b"first"), second: Bytes::from_static(b"second") }.encode(),
         ),
     }
 }
