@@ -28,8 +28,11 @@ pub const HEADER_VALUE_BYTES: usize = 4 * KIB;
 pub const MAX_FUTURE: Duration = Duration::from_secs(15);
 /// A remote stamp pushes a node's clock at most this far ahead of its wall clock.
 pub const MAX_CLOCK_PUSH: Duration = Duration::from_secs(2);
-/// How far ahead of use the clock's ceiling is persisted.
-pub const CLOCK_RESERVE: Duration = Duration::from_secs(20);
+/// How far ahead of use the clock's ceiling is persisted. After a crash a node's stamps begin there: so far in the
+/// future that others would put them off is too far.
+pub const CLOCK_RESERVE: Duration = Duration::from_secs(6);
+/// The same for readings that only count up, 65,536 in a millisecond: twice what many full steps can use.
+pub const COUNT_RESERVE: Duration = Duration::from_millis(400);
 /// Ids of one bundle are stamped within this long before the bundle's own stamp.
 pub const BUNDLE_SPAN: Duration = Duration::from_secs(60);
 

@@ -60,6 +60,22 @@ fn a_remote_stamp_pushes_a_clock_a_little_and_no_further() {
 }
 
 #[test]
+fn crash_after_crash_a_clock_stays_where_others_take_its_stamps() {
+    let mut clock = Clock::resume(Stamp(0));
+    let mut last = Stamp(0);
+    for life in 0..20 {
+        let ceiling = clock.ceiling(WALL).unwrap_or_else(|| panic!("life {life} begins without a ceiling of its own"));
+        for _ in 0..1_000 {
+            let next = clock.tick(WALL);
+            assert!(next > last && next < ceiling);
+            last = next;
+        }
+        assert!(last.wall() < WALL.plus(limits::MAX_FUTURE), "life {life}: {last:?}");
+        clock = Clock::resume(ceiling);
+    }
+}
+
+#[test]
 fn texts_that_are_no_ids_say_what_would_be() {
     assert!("Bad Name".parse::<NetworkName>().unwrap_err().to_string().contains("a-z"));
     assert!("12D3KooW".parse::<NodeId>().unwrap_err().to_string().contains("metanode key show"));

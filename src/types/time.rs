@@ -133,12 +133,16 @@ impl Clock {
 
     /// The ceiling to persist before the next readings are used, when the present one is nearly reached.
     pub fn ceiling(&mut self, wall: WallMs) -> Option<Stamp> {
-        let margin = Stamp::new(limits::CLOCK_RESERVE.as_millis() as u64 / 2, 0);
-        let ahead = self.last.max(Stamp::new(wall.0, 0));
-        if ahead.0 + margin.0 <= self.ceiling.0 {
+        let millis = |time: Duration| time.as_millis() as u64;
+        // Ahead of the wall clock, readings only count up: a node that crashes again and again, and begins at its
+        // ceiling each time, must not run away from the others' clocks.
+        let ends_at = |by_wall: Duration, by_count: Duration| {
+            (wall.0.saturating_add(millis(by_wall))).max(self.last.ms().saturating_add(millis(by_count)))
+        };
+        if ends_at(limits::CLOCK_RESERVE / 2, limits::COUNT_RESERVE / 2) < self.ceiling.ms() {
             return None;
         }
-        self.ceiling = Stamp::new(ahead.ms() + limits::CLOCK_RESERVE.as_millis() as u64, 0);
+        self.ceiling = Stamp::new(ends_at(limits::CLOCK_RESERVE, limits::COUNT_RESERVE), 0);
         Some(self.ceiling)
     }
 }
