@@ -1,6 +1,6 @@
 //! The thread that owns the node.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -10,7 +10,7 @@ use super::clock::SystemClock;
 use super::flusher::Flusher;
 use super::ports::{Asked, NetCommand, Ports};
 use crate::feed::ephemeral_entries;
-use crate::node::{Answer, CallRefusal, Event, Input, Node, Output, Setup, Stage, Step};
+use crate::node::{Answer, CallRefusal, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
 use crate::types::{Now, limits};
 
@@ -38,12 +38,7 @@ pub struct Driver {
     flushed: mpsc::UnboundedReceiver<Result<u64, StoreError>>,
     replies: BTreeMap<u64, oneshot::Sender<Result<Answer, CallRefusal>>>,
     next_call: u64,
-    /// Outputs that wait for the disk, by the epoch that frees them.
-    waiting: VecDeque<(u64, Vec<Output>)>,
-    epoch: u64,
-    /// Until this epoch is flushed, nothing that waits for a commit leaves.
-    barrier: u64,
-    flushed_epoch: u64,
+    gate: Gate,
     ended: Option<Ended>,
 }
 
@@ -63,10 +58,7 @@ impl Driver {
             flushed,
             replies: BTreeMap::new(),
             next_call: 1,
-            waiting: VecDeque::new(),
-            epoch: 0,
-            barrier: 0,
-            flushed_epoch: 0,
+            gate: Gate::default(),
             ended: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -140,38 +132,16 @@ impl Driver {
             self.ended = Some(Err(e.to_string()));
             return;
         }
-        if flush {
-            self.epoch += 1;
-            self.flusher.request(self.epoch);
+        let freed = self.gate.committed(outputs, flush, barrier);
+        if let Some(epoch) = freed.flush {
+            self.flusher.request(epoch);
         }
-        if barrier {
-            self.barrier = self.epoch;
-        }
-        let held = self.barrier > self.flushed_epoch;
-        let (mut later, mut committed) = (Vec::new(), Vec::new());
-        for (stage, output) in outputs {
-            match stage {
-                Stage::Now => self.emit(output),
-                Stage::Committed if held => later.push(output),
-                Stage::Committed => committed.push(output),
-                Stage::Flushed => later.push(output),
-            }
-        }
-        committed.into_iter().for_each(|output| self.emit(output));
-        if !later.is_empty() {
-            let epoch = if flush { self.epoch } else { self.barrier };
-            self.waiting.push_back((epoch, later));
-        }
+        freed.outputs.into_iter().for_each(|output| self.emit(output));
     }
 
     fn on_flushed(&mut self, done: Option<Result<u64, StoreError>>) {
         match done {
-            Some(Ok(epoch)) => {
-                self.flushed_epoch = epoch;
-                while let Some((_, outputs)) = self.waiting.pop_front_if(|(waits_for, _)| *waits_for <= epoch) {
-                    outputs.into_iter().for_each(|output| self.emit(output));
-                }
-            }
+            Some(Ok(epoch)) => self.gate.flushed(epoch).into_iter().for_each(|output| self.emit(output)),
             Some(Err(e)) => self.ended = Some(Err(e.to_string())),
             None => self.ended = Some(Err("the thread that flushes the store has died".into())),
         }

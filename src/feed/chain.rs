@@ -106,7 +106,10 @@ impl Chain {
     /// What this node tells others of the feed; none while there is nothing to tell.
     pub fn announcement(&self, feed: FeedId) -> Option<Head> {
         let Chain { joined, next, head, forked, .. } = *self;
-        let told = self.holds_something() || forked.is_some();
-        told.then_some(Head { feed, floor: joined.min(next), next, hash: head, forked })
+        if self.holds_something() {
+            return Some(Head { feed, floor: joined, next, hash: head, forked });
+        }
+        // Where the chain stood when the last of it was let go differs from node to node; the fork does not.
+        forked.map(|_| Head { feed, floor: 0, next: 0, hash: Hash::ZERO, forked })
     }
 }

@@ -11,6 +11,7 @@
 mod boot;
 mod call;
 mod evidence;
+mod gate;
 mod heartbeat;
 mod input;
 mod output;
@@ -23,6 +24,7 @@ mod sync;
 
 pub use boot::{Life, Setup};
 pub use call::{Ack, Answer, Call, CallRefusal};
+pub use gate::{Freed, Gate};
 pub use input::Input;
 pub use output::{Event, Output, Stage, Step, Verdict};
 pub use owner::Node;

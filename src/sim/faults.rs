@@ -1,10 +1,12 @@
 //! What goes wrong, when it does.
 
 use super::event::Event;
+use super::judge::Subscriber;
 use super::scenario::Fault;
 use super::world::World;
 use crate::feed::Stored;
 use crate::types::storage::{Key, Table, View};
+use crate::wire::Verified;
 
 /// Rows looked at for an old bundle.
 const ROWS: usize = 200;
@@ -57,6 +59,8 @@ impl World {
         machine.store = copy;
         machine.place += 1;
         machine.promised.forgive(&machine.store);
+        // The copy may be from before a crash: what it has in a place is not what was delivered from there since.
+        machine.subscriber = Subscriber::default();
         self.drop_links(host);
         self.agenda.add(self.now_us + down_us, Event::Boot { host });
     }
@@ -73,7 +77,9 @@ impl World {
         let index = self.rng.below(wires.len());
         let known = wires.get(index).cloned().zip(self.link(from, to));
         let bundle = known.and_then(|(wire, _)| self.library.verify(&wire).ok());
-        if let Some(bundle) = bundle {
+        // Nobody can have heard what its author holds back until its disk has it.
+        let heard = |b: &Verified| b.header().feed.author != self.hosts[from].id || self.was_let_out(b);
+        if let Some(bundle) = bundle.filter(heard) {
             self.receive(from, to, bundle.header().feed.topic, bundle.wire().clone(), true);
         }
     }

@@ -4,13 +4,13 @@
 //!   inbox ─▶ step ─▶ commit ─▶ release: now, committed unless a barrier holds it, flushed when the disk has it
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use super::judge::{Durable, Idle, Subscriber};
-use crate::node::{Input, Node, Output, Setup, Stage, Step};
+use crate::node::{Gate, Input, Node, Output, Setup, Step};
 use crate::types::{Hash, MemoryStore, Mono, NodeId, Now, WallMs, limits};
 use crate::wire::Category;
 
@@ -88,10 +88,7 @@ pub struct Process {
     /// The number of the latest wake-up call; earlier ones are void.
     pub wake: u64,
     pub idle: Idle,
-    waiting: VecDeque<(u64, Vec<Output>)>,
-    epoch: u64,
-    barrier: u64,
-    flushed: u64,
+    pub gate: Gate,
     /// The flush under way: the epoch it serves, the batches it covers.
     flushing: Option<(u64, usize)>,
     requested: Option<u64>,
@@ -191,35 +188,15 @@ impl Host {
         Some((step, weight))
     }
 
-    /// Commits a step and sorts its outputs by when they may leave; line by line what the driver does.
+    /// Commits a step and lets go of what may leave.
     pub fn release(&mut self, step: Step) -> Released {
         let flush = step.needs_flush();
         let Step { batch, outputs, barrier } = step;
         self.store.commit(batch);
         let Some(process) = self.process.as_mut() else { return Released { outputs: Vec::new(), flush: false } };
-        if flush {
-            process.epoch += 1;
-            process.requested = Some(process.epoch);
-        }
-        if barrier {
-            process.barrier = process.epoch;
-        }
-        let held = process.barrier > process.flushed;
-        let (mut now, mut later, mut committed) = (Vec::new(), Vec::new(), Vec::new());
-        for (stage, output) in outputs {
-            match stage {
-                Stage::Now => now.push(output),
-                Stage::Committed if held => later.push(output),
-                Stage::Committed => committed.push(output),
-                Stage::Flushed => later.push(output),
-            }
-        }
-        now.append(&mut committed);
-        if !later.is_empty() {
-            let epoch = if flush { process.epoch } else { process.barrier };
-            process.waiting.push_back((epoch, later));
-        }
-        Released { outputs: now, flush: self.begin_flush() }
+        let freed = process.gate.committed(outputs, flush, barrier);
+        process.requested = freed.flush.or(process.requested);
+        Released { outputs: freed.outputs, flush: self.begin_flush() }
     }
 
     /// Begins a flush when one is wanted and none is under way.
@@ -243,10 +220,7 @@ impl Host {
                 self.store.flush();
                 self.durable = 0;
             }
-            process.flushed = epoch;
-            while let Some((_, ready)) = process.waiting.pop_front_if(|(waits_for, _)| *waits_for <= epoch) {
-                outputs.extend(ready);
-            }
+            outputs = process.gate.flushed(epoch);
         }
         Released { outputs, flush: self.begin_flush() }
     }
@@ -263,10 +237,7 @@ impl Process {
             due: false,
             wake: 0,
             idle: Idle::default(),
-            waiting: VecDeque::new(),
-            epoch: 0,
-            barrier: 0,
-            flushed: 0,
+            gate: Gate::default(),
             flushing: None,
             requested: None,
             up: BTreeSet::new(),
@@ -293,7 +264,7 @@ impl Process {
 
     /// Whether the node has given up waiting for nothing: outputs wait for the disk, or inputs for a step.
     pub fn is_busy(&self) -> bool {
-        !self.waiting.is_empty() || !self.calls.is_empty() || !self.bundles.is_empty()
+        self.gate.is_waiting() || !self.calls.is_empty() || !self.bundles.is_empty()
     }
 }
 

@@ -229,10 +229,15 @@ impl World {
         self.trace.note(self.now_us, host, "publish", name.as_bytes(), format_args!("{}", Slots(&bundles)));
         for bundle in bundles {
             // What survived a crash may have been noted already.
-            if bundle.header().ephemeral || self.prefixes.holds(bundle.slot(), bundle.id()).is_err() {
+            if bundle.header().ephemeral || !self.was_let_out(&bundle) {
                 self.note_written(&bundle);
             }
         }
+    }
+
+    /// Whether an honest author was seen to let a bundle out.
+    pub(super) fn was_let_out(&self, bundle: &Verified) -> bool {
+        self.prefixes.holds(bundle.slot(), bundle.id()).is_ok()
     }
 
     fn note_written(&mut self, bundle: &Verified) {
