@@ -103,6 +103,11 @@ impl Chain {
         self.base < self.next
     }
 
+    /// Whether only its last bundle is held.
+    pub fn is_down_to_its_head(&self) -> bool {
+        self.forked.is_none() && self.base + 1 == self.next
+    }
+
     /// What this node tells others of the feed; none while there is nothing to tell.
     pub fn announcement(&self, feed: FeedId) -> Option<Head> {
         let Chain { joined, next, head, forked, .. } = *self;

@@ -1,8 +1,9 @@
 //! How long messages are kept, by category: by age, by bytes, or for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::chain::Chain;
 use super::feeds::Feeds;
 use super::log::Stored;
 use crate::types::storage::{Txn, View};
@@ -14,7 +15,8 @@ use crate::wire::{Bundle, Category, FeedId, Slot};
 pub struct Rule {
     /// Bundles older than this go.
     pub max_age: Option<Duration>,
-    /// When all feeds of the category hold more than this, bytes, the oldest bundles go.
+    /// When all feeds of the category hold more than this, bytes, the oldest bundles go; the last of each feed only
+    /// when nothing else is left.
     pub max_bytes: Option<u64>,
 }
 
@@ -31,26 +33,38 @@ pub fn trim(feeds: &mut Feeds, rules: &Retention, wall: WallMs, budget: usize, t
         }
         let mut ages = oldest(feeds, *category, tx);
         let mut bytes: u64 = feeds.chains().filter(|(f, _)| f.topic == *category).map(|(_, c)| c.bytes).sum();
+        let too_many = |bytes: u64| rule.max_bytes.is_some_and(|most| bytes > most);
+        let mut heads = Vec::new();
         while gone < budget
-            && let Some(((clock, feed), ())) = ages.pop_first()
+            && let Some((clock, feed)) = ages.pop_first()
         {
             let too_old = rule.max_age.is_some_and(|age| clock.wall() < wall.minus(age));
-            let too_many = rule.max_bytes.is_some_and(|most| bytes > most);
-            if !too_old && !too_many {
+            if !too_old && !too_many(bytes) {
                 break;
+            }
+            if !too_old && feeds.chain(feed).is_some_and(Chain::is_down_to_its_head) {
+                heads.push(feed);
+                continue;
             }
             bytes = bytes.saturating_sub(drop_base(feeds, feed, tx));
             gone += 1;
-            ages.extend(base_clock(feeds, feed, tx).map(|clock| ((clock, feed), ())));
+            ages.extend(base_clock(feeds, feed, tx).map(|clock| (clock, feed)));
+        }
+        // Nodes that hold the end of every feed know that they hold the same: bytes take it only when all else is gone.
+        for feed in heads {
+            if gone < budget && too_many(bytes) {
+                bytes = bytes.saturating_sub(drop_base(feeds, feed, tx));
+                gone += 1;
+            }
         }
     }
     gone
 }
 
 /// The feeds of a category that hold something, by the clock of their lowest bundle.
-fn oldest(feeds: &Feeds, category: Category, view: &dyn View) -> BTreeMap<(Stamp, FeedId), ()> {
+fn oldest(feeds: &Feeds, category: Category, view: &dyn View) -> BTreeSet<(Stamp, FeedId)> {
     let of_category = feeds.chains().filter(|(feed, _)| feed.topic == category).map(|(feed, _)| *feed);
-    of_category.filter_map(|feed| Some(((base_clock(feeds, feed, view)?, feed), ()))).collect()
+    of_category.filter_map(|feed| Some((base_clock(feeds, feed, view)?, feed))).collect()
 }
 
 fn base_clock(feeds: &Feeds, feed: FeedId, view: &dyn View) -> Option<Stamp> {

@@ -360,6 +360,28 @@ fn retention_lets_go_by_age_and_by_bytes_oldest_first() {
     );
 }
 
+#[test]
+fn bytes_take_the_end_of_a_feed_only_when_nothing_else_is_left() {
+    let mut keeper = Keeper::default();
+    let (old, young) = (Author::chain(1, 1), Author::chain(2, 10));
+    old.iter().chain(&young).for_each(|b| {
+        keeper.offer(b, false);
+    });
+    let (old, young) = (old[0].header().feed, young[0].header().feed);
+    let bytes = |keeper: &Keeper, feed| keeper.feeds.chain(feed).unwrap().bytes;
+    let mut trim_to = |most| {
+        let rule = Retention::from([(Category::Data, Rule { max_age: None, max_bytes: Some(most) })]);
+        keeper.with(|feeds, _, tx| trim(feeds, &rule, WallMs(START_MS), 100, tx));
+        (bytes(&keeper, old), bytes(&keeper, young), keeper.sequences(young).len())
+    };
+    let (head, _, left) = trim_to(3 * 400);
+    assert!(head > 0 && left > 1, "the older head stays while the other feed has more than its own");
+    let (one, other, left) = trim_to(head + head);
+    assert!(one > 0 && other > 0 && left == 1);
+    let (one, other, _) = trim_to(head);
+    assert!(one == 0 && other > 0, "then the oldest head goes");
+}
+
 fn peer(n: u8) -> NodeId {
     NodeId([n; 32])
 }

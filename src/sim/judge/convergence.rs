@@ -99,7 +99,10 @@ fn forks(feed: FeedId, all: &[Holdings]) -> Verdict {
 
 fn differing_heads(one: &Holdings, two: &Holdings) -> String {
     let feeds: BTreeSet<&FeedId> = one.chains.keys().chain(two.chains.keys()).collect();
-    let stand = |h: &Holdings, feed: &FeedId| h.chains.get(feed).map(|c| (c.next, c.head, c.forked));
+    let stand = |h: &Holdings, feed: &FeedId| {
+        let head = h.chains.get(feed)?.announcement(*feed)?;
+        Some((head.next, head.hash, head.forked))
+    };
     let differing = feeds.into_iter().filter(|feed| stand(one, feed) != stand(two, feed)).take(3);
     let lines: Vec<String> =
         differing.map(|feed| format!("{feed} {:?} and {:?}", one.chains.get(feed), two.chains.get(feed))).collect();
