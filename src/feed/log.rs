@@ -1,23 +1,30 @@
 //! The order in which bundles arrived at this node. Every message has a position, counted from 0, for good.
 //!
+//! Bundles of one feed that arrive at one time in their order are a run, and a run is one row, so that many small
+//! bundles cost little more than a large one.
+//!
 //! ```text
 //!  Bundle  slot            → position 8 │ arrived_ms 8 │ refused count 2, index 4 each │ the bundle's bytes
-//!  Log     position        → slot 49 │ count 4 │ arrived_ms 8
-//!  Span    clock, position → slot 49 │ stamp of the first message 8
+//!  Log     position        → slot of the first bundle 49 │ bundles 4 │ messages 4 │ first stamp 8 │ arrived_ms 8
+//!  Span    stamp of the first message, position → clock of the last bundle 8
 //!  Correlation  correlation, message id → position 8
 //!  Meta    "log"           → the end 8, as it was when rows were last let go
 //! ```
 
+use std::ops::ControlFlow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Stamp, WallMs};
+use crate::types::{Stamp, WallMs, limits};
 use crate::wire::{Bundle, Slot, Verified};
 
 /// The end of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Log {
     next: u64,
+    /// The run at the end, while it may grow.
+    open: Option<Run>,
 }
 
 /// A bundle as it is kept.
@@ -33,16 +40,21 @@ pub struct Stored {
     pub wire: Bytes,
 }
 
-/// One row of the log.
+/// Bundles that follow one another in a feed and in the log. Retention takes them from the first on; the row goes with
+/// the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Position of the bundle's first message.
+pub struct Run {
+    /// Position of the first message.
     pub position: u64,
-    /// Where the bundle is.
+    /// Where the first bundle is.
     pub slot: Slot,
-    /// How many messages it has.
-    pub count: u32,
-    /// When it arrived.
+    /// How many bundles, one or more.
+    pub bundles: u32,
+    /// How many messages they have.
+    pub messages: u32,
+    /// The stamp of the first message.
+    pub opened: Stamp,
+    /// When they arrived.
     pub arrived: WallMs,
 }
 
@@ -50,13 +62,14 @@ impl Log {
     /// The log's end as the store has it.
     pub fn load(view: &dyn View) -> Log {
         let start = Key::new(Table::Log, &[]);
-        let last = view.last(&start, &start.after_prefix()).and_then(|(key, row)| Row::read(&key, &row));
+        let last = view.last(&start, &start.after_prefix()).and_then(|(key, row)| Run::read(&key, &row));
         let saved = view.get(&end_key()).and_then(|row| Some(u64::from_be_bytes(row.as_ref().try_into().ok()?)));
-        Log { next: last.map_or(0, |row| row.position + u64::from(row.count)).max(saved.unwrap_or(0)) }
+        Log { next: last.map_or(0, |run| run.end()).max(saved.unwrap_or(0)), open: None }
     }
 
     /// Writes the end down: rows that lead to it may have been let go.
-    pub fn save(&self, tx: &mut Txn<'_>) {
+    pub fn save(&mut self, tx: &mut Txn<'_>) {
+        self.open = None;
         tx.put(end_key(), self.next.to_be_bytes().to_vec());
     }
 
@@ -67,7 +80,7 @@ impl Log {
 
     /// Keeps a bundle and gives its messages their positions. Returns the first position and the bytes kept.
     pub fn append(&mut self, bundle: &Verified, arrived: WallMs, tx: &mut Txn<'_>) -> (u64, u64) {
-        let (position, slot) = (self.next, bundle.slot().to_bytes());
+        let position = self.next;
         self.next += u64::from(bundle.count());
         let stored = Stored {
             position,
@@ -78,10 +91,19 @@ impl Log {
         let row = stored.encode();
         let bytes = row.len() as u64;
         tx.put(Stored::key(bundle.slot()), row);
-        let (count, ms) = (bundle.count().to_be_bytes(), arrived.0.to_be_bytes());
-        tx.put(log_key(position), [&slot[..], &count, &ms].concat());
-        let first = bundle.first().stamp().0.to_be_bytes();
-        tx.put(span_key(bundle.header().clock, position), [&slot[..], &first].concat());
+        let mut run = self.open.filter(|run| run.goes_on_with(bundle, arrived)).unwrap_or(Run {
+            position,
+            slot: bundle.slot(),
+            bundles: 0,
+            messages: 0,
+            opened: bundle.first().stamp(),
+            arrived,
+        });
+        run.bundles += 1;
+        run.messages += bundle.count();
+        self.open = Some(run);
+        tx.put(log_key(run.position), run.encode());
+        tx.put(span_key(run.opened, run.position), bundle.header().clock.0.to_be_bytes().to_vec());
         for entry in bundle.correlated() {
             let at = position + u64::from(entry.index);
             tx.put(correlation_key(&entry.correlation.0, &entry.id.0), at.to_be_bytes().to_vec());
@@ -133,9 +155,11 @@ impl Stored {
         let Some(row) = tx.get(&key) else { return 0 };
         tx.delete(key);
         let Some(stored) = Stored::decode(&row) else { return row.len() as u64 };
-        tx.delete(log_key(stored.position));
+        if let Some(run) = Run::at(stored.position, tx).filter(|run| run.last() == slot) {
+            tx.delete(log_key(run.position));
+            tx.delete(span_key(run.opened, run.position));
+        }
         if let Ok(bundle) = Bundle::decode(stored.wire) {
-            tx.delete(span_key(bundle.header().clock, stored.position));
             for (correlation, id) in super::query::correlations(&bundle) {
                 tx.delete(correlation_key(&correlation.0, &id.0));
             }
@@ -144,18 +168,82 @@ impl Stored {
     }
 }
 
-impl Row {
-    /// Reads a row from its key and value.
-    pub fn read(key: &[u8], value: &[u8]) -> Option<Row> {
+impl Run {
+    /// Reads a run from its row's key and value.
+    pub fn read(key: &[u8], value: &[u8]) -> Option<Run> {
         let position = u64::from_be_bytes(key.get(1..)?.try_into().ok()?);
         let (slot, rest) = value.split_at_checked(Slot::BYTES)?;
-        let (count, arrived) = rest.split_first_chunk::<4>()?;
-        Some(Row {
+        let (bundles, rest) = rest.split_first_chunk::<4>()?;
+        let (messages, rest) = rest.split_first_chunk::<4>()?;
+        let (opened, arrived) = rest.split_first_chunk::<8>()?;
+        Some(Run {
             position,
             slot: Slot::from_bytes(slot)?,
-            count: u32::from_be_bytes(*count),
+            bundles: u32::from_be_bytes(*bundles),
+            messages: u32::from_be_bytes(*messages),
+            opened: Stamp(u64::from_be_bytes(*opened)),
             arrived: WallMs(u64::from_be_bytes(arrived.try_into().ok()?)),
         })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let counts = [self.bundles.to_be_bytes(), self.messages.to_be_bytes()].concat();
+        let times = [self.opened.0.to_be_bytes(), self.arrived.0.to_be_bytes()].concat();
+        [&self.slot.to_bytes()[..], &counts, &times].concat()
+    }
+
+    /// The run whose messages include `position`.
+    pub fn at(position: u64, view: &dyn View) -> Option<Run> {
+        let (key, value) = view.last(&log_key(0), &log_key(position.saturating_add(1)))?;
+        Run::read(&key, &value).filter(|run| position < run.end())
+    }
+
+    /// One past the position of the last message.
+    pub fn end(&self) -> u64 {
+        self.position + u64::from(self.messages)
+    }
+
+    /// Where the last bundle is.
+    pub fn last(&self) -> Slot {
+        Slot { sequence: self.slot.sequence + u64::from(self.bundles) - 1, ..self.slot }
+    }
+
+    /// Whether a bundle that arrives now is the next of the run. A run spans no more time than a bundle may: ids are
+    /// looked for that far back.
+    fn goes_on_with(&self, bundle: &Verified, arrived: WallMs) -> bool {
+        let next = Slot { sequence: self.slot.sequence + u64::from(self.bundles), ..self.slot };
+        let clock = bundle.header().clock;
+        let near = clock >= self.opened && clock.ms() - self.opened.ms() <= limits::BUNDLE_SPAN.as_millis() as u64;
+        bundle.slot() == next && arrived == self.arrived && near && self.bundles < limits::RUN_BUNDLES
+    }
+
+    /// Hands over the bundles that are still kept, in order, beginning with the one that has `position` in it.
+    pub fn bundles_from(&self, position: u64, view: &dyn View, visit: &mut dyn FnMut(Slot, Stored) -> ControlFlow<()>) {
+        let first = Slot { sequence: self.slot.sequence + self.index_of(position, view), ..self.slot };
+        let past = Slot { sequence: self.last().sequence + 1, ..self.slot };
+        view.scan(&Stored::key(first), &Stored::key(past), &mut |key, row| match key
+            .get(1..)
+            .and_then(Slot::from_bytes)
+            .zip(Stored::decode(row))
+        {
+            Some((slot, stored)) => visit(slot, stored),
+            None => ControlFlow::Continue(()),
+        });
+    }
+
+    /// Which of the run's bundles has `position` in it: a binary search, since positions grow, and what retention has
+    /// taken lies below the rest.
+    fn index_of(&self, position: u64, view: &dyn View) -> u64 {
+        let (mut low, mut high) = (0, u64::from(self.bundles));
+        while position > self.position && high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let slot = Slot { sequence: self.slot.sequence + middle, ..self.slot };
+            match Stored::load(slot, view) {
+                Some(stored) if stored.position > position => high = middle,
+                Some(_) | None => low = middle,
+            }
+        }
+        low
     }
 }
 
@@ -163,14 +251,14 @@ fn end_key() -> Key {
     Key::new(Table::Meta, &[b"log"])
 }
 
-/// The key of the log's row that begins at `position`.
+/// The key of the run that begins at `position`.
 pub fn log_key(position: u64) -> Key {
     Key::new(Table::Log, &[&position.to_be_bytes()])
 }
 
-/// The key of a bundle by the stamp of its last message.
-pub fn span_key(clock: Stamp, position: u64) -> Key {
-    Key::new(Table::Span, &[&clock.0.to_be_bytes(), &position.to_be_bytes()])
+/// The key of a run by the stamp of its first message.
+pub fn span_key(opened: Stamp, position: u64) -> Key {
+    Key::new(Table::Span, &[&opened.0.to_be_bytes(), &position.to_be_bytes()])
 }
 
 /// The key of a message by its conversation.

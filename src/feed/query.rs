@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::log::{Log, Row, Stored, log_key, span_key};
+use super::feeds::Feeds;
+use super::log::{Log, Run, Stored, log_key, span_key};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Incarnation, MessageId, NodeId, Stamp, WallMs, limits};
-use crate::wire::{Bundle, Category, Header, Kind, Message, Priority, Proof, Signature, Verified};
+use crate::wire::{Bundle, Category, Header, Kind, Message, Priority, Proof, Signature, Slot, Verified};
 
 /// One message as it is kept: its bytes, and what the bundle around it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,22 +117,31 @@ pub fn start_position(start: Start, view: &dyn View) -> u64 {
 /// The first position kept and the position after the last.
 pub fn bounds(view: &dyn View) -> (u64, u64) {
     let end = Log::load(view).end();
-    (row_from(0, view).map_or(end, |row| row.position), end)
+    (run_from(0, view).and_then(|run| first_kept(&run, view)).unwrap_or(end), end)
 }
 
-fn row_from(position: u64, view: &dyn View) -> Option<Row> {
+/// The position of the first message of a run that retention has not taken.
+fn first_kept(run: &Run, view: &dyn View) -> Option<u64> {
+    let mut first = None;
+    run.bundles_from(run.position, view, &mut |_, stored| {
+        first = Some(stored.position);
+        ControlFlow::Break(())
+    });
+    first
+}
+
+fn run_from(position: u64, view: &dyn View) -> Option<Run> {
     let mut found = None;
     view.scan(&log_key(position), &Key::new(Table::Log, &[]).after_prefix(), &mut |key, value| {
-        found = Row::read(key, value);
+        found = Run::read(key, value);
         ControlFlow::Break(())
     });
     found
 }
 
-/// The row whose messages include `position`, or the first after it.
-fn row_at(position: u64, view: &dyn View) -> Option<Row> {
-    let before = view.last(&log_key(0), &log_key(position.saturating_add(1))).and_then(|(k, v)| Row::read(&k, &v));
-    before.filter(|row| position < row.position + u64::from(row.count)).or_else(|| row_from(position, view))
+/// The run whose messages include `position`, or the first after it.
+fn run_at(position: u64, view: &dyn View) -> Option<Run> {
+    Run::at(position, view).or_else(|| run_from(position, view))
 }
 
 /// The first position that arrived at `time` or later: a binary search, since arrival times grow with positions.
@@ -139,53 +149,96 @@ fn since(time: WallMs, first: u64, end: u64, view: &dyn View) -> u64 {
     let (mut low, mut high) = (first, end);
     while low < high {
         let middle = low + (high - low) / 2;
-        match row_at(middle, view) {
-            Some(row) if row.arrived < time => low = (row.position + u64::from(row.count)).max(middle + 1),
-            Some(row) => high = row.position.min(middle),
+        match run_at(middle, view) {
+            Some(run) if run.arrived < time => low = run.end().max(middle + 1),
+            Some(run) => high = run.position.min(middle),
             None => high = middle,
         }
     }
-    low.min(end)
+    low.clamp(first, end)
+}
+
+/// Every bundle kept, in the order of the log, beginning with the one that has `position` in it.
+pub fn bundles_from(position: u64, view: &dyn View, visit: &mut dyn FnMut(Slot, Stored) -> ControlFlow<()>) {
+    runs_from(position, view, &mut |run| {
+        let mut flow = ControlFlow::Continue(());
+        run.bundles_from(position, view, &mut |slot, stored| {
+            flow = visit(slot, stored);
+            flow
+        });
+        flow
+    });
+}
+
+fn runs_from(position: u64, view: &dyn View, visit: &mut dyn FnMut(&Run) -> ControlFlow<()>) {
+    let Some(first) = run_at(position, view) else { return };
+    view.scan(&log_key(first.position), &Key::new(Table::Log, &[]).after_prefix(), &mut |key, value| {
+        Run::read(key, value).map_or(ControlFlow::Continue(()), |run| visit(&run))
+    });
 }
 
 /// Reads messages that match, from a position on, at most `limit`. Expired messages and those that break a rule of
 /// their kind are passed over.
 pub fn page(from: u64, limit: usize, filter: &Filter, wall: WallMs, view: &dyn View) -> Page {
-    let Some(first) = row_at(from, view) else { return Page { next: from, ..Page::default() } };
-    let mut page = Page { entries: Vec::new(), next: from, missed: first.position.saturating_sub(from) };
-    view.scan(&log_key(first.position), &Key::new(Table::Log, &[]).after_prefix(), &mut |key, value| {
-        let Some(row) = Row::read(key, value) else { return ControlFlow::Continue(()) };
-        let from = page.next.max(row.position);
-        page.next = row.position + u64::from(row.count);
-        if !filter.topic_and_author(row.slot.feed.topic, row.slot.feed.author) {
+    let mut page = Page { entries: Vec::new(), next: from, missed: 0 };
+    let mut reached = None;
+    runs_from(from, view, &mut |run| {
+        let wanted_feed = filter.topic_and_author(run.slot.feed.topic, run.slot.feed.author);
+        if !wanted_feed {
+            reached = reached.or_else(|| first_kept(run, view));
+            page.next = page.next.max(run.end());
             return ControlFlow::Continue(());
         }
-        for entry in entries(&row, view).into_iter().filter(|e| e.position >= from) {
-            if !wanted(&entry, row.slot.feed.topic, filter, wall) {
+        run.bundles_from(from, view, &mut |slot, stored| {
+            reached = reached.or(Some(stored.position));
+            page.take(&stored, slot.feed.topic, from, limit, filter, wall)
+        });
+        if page.entries.len() == limit {
+            return ControlFlow::Break(());
+        }
+        page.next = page.next.max(run.end());
+        ControlFlow::Continue(())
+    });
+    page.missed = reached.map_or(0, |first| first.saturating_sub(from));
+    page
+}
+
+impl Page {
+    /// Takes what is wanted of a bundle, until the page is full.
+    fn take(
+        &mut self,
+        stored: &Stored,
+        topic: Category,
+        from: u64,
+        limit: usize,
+        filter: &Filter,
+        wall: WallMs,
+    ) -> ControlFlow<()> {
+        for entry in entries(stored).into_iter().filter(|e| e.position >= from) {
+            if !wanted(&entry, topic, filter, wall) {
                 continue;
             }
-            if page.entries.len() == limit {
-                page.next = entry.position;
+            if self.entries.len() == limit {
+                self.next = entry.position;
                 return ControlFlow::Break(());
             }
-            page.entries.push(entry);
+            self.next = entry.position + 1;
+            self.entries.push(entry);
         }
-        if page.entries.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    page
+        ControlFlow::Continue(())
+    }
 }
 
 fn wanted(entry: &Entry, topic: Category, filter: &Filter, wall: WallMs) -> bool {
     entry.message().is_some_and(|m| filter.matches(topic, &m) && m.expires.is_none_or(|at| at > wall))
 }
 
-/// The messages of one row, without those that were refused.
-fn entries(row: &Row, view: &dyn View) -> Vec<Entry> {
-    let Some(stored) = Stored::load(row.slot, view) else { return Vec::new() };
+/// The messages of one bundle, without those that were refused.
+fn entries(stored: &Stored) -> Vec<Entry> {
     let Ok(bundle) = Bundle::decode(stored.wire.clone()) else { return Vec::new() };
     let Ok(body) = bundle.unpack() else { return Vec::new() };
     let kept = bundle.divide(&body).enumerate().filter(|(i, _)| !stored.refused.contains(&(*i as u32)));
-    kept.map(|(index, bytes)| entry(&stored, &bundle, index, bytes)).collect()
+    kept.map(|(index, bytes)| entry(stored, &bundle, index, bytes)).collect()
 }
 
 fn entry(stored: &Stored, bundle: &Bundle, index: usize, bytes: Bytes) -> Entry {
@@ -220,25 +273,38 @@ pub struct Found {
     pub proof: Proof,
 }
 
-/// Finds a message by id: among the bundles whose time covers the id's.
+/// Finds a message by id: among the runs whose time covers the id's.
 pub fn find(id: MessageId, view: &dyn View) -> Option<Found> {
     let stamp = id.stamp();
-    let latest = Stamp::new(stamp.ms() + limits::BUNDLE_SPAN.as_millis() as u64 + 1, 0);
+    // A run ends at most so long after its first message.
+    let earliest = Stamp::new(stamp.ms().saturating_sub(limits::BUNDLE_SPAN.as_millis() as u64), 0);
     let mut found = None;
-    view.scan(&span_key(stamp, 0), &span_key(latest, 0), &mut |_, value| {
-        let Some((slot, first)) = value.split_at_checked(crate::wire::Slot::BYTES) else {
-            return ControlFlow::Continue(());
-        };
-        let opened = first.try_into().map_or(Stamp(0), |first| Stamp(u64::from_be_bytes(first)));
-        if opened <= stamp {
-            found = crate::wire::Slot::from_bytes(slot).and_then(|slot| find_in(slot, id, view));
+    view.scan_back(&span_key(earliest, 0), &span_key(Stamp(stamp.0.saturating_add(1)), 0), &mut |key, value| {
+        let position = key.get(9..).and_then(|p| p.try_into().ok()).map(u64::from_be_bytes);
+        let closed = value.as_ref().try_into().map_or(Stamp(0), |clock| Stamp(u64::from_be_bytes(clock)));
+        if let Some(position) = position.filter(|_| closed >= stamp) {
+            found = Run::at(position, view).and_then(|run| find_in_run(&run, id, view));
         }
         if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     found
 }
 
-fn find_in(slot: crate::wire::Slot, id: MessageId, view: &dyn View) -> Option<Found> {
+/// The bundles of a run are in the order of their clocks: a binary search.
+fn find_in_run(run: &Run, id: MessageId, view: &dyn View) -> Option<Found> {
+    let slot = |index: u64| Slot { sequence: run.slot.sequence + index, ..run.slot };
+    let (mut low, mut high) = (0, u64::from(run.bundles));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match Feeds::signed_header(slot(middle), view) {
+            Some(signed) if signed.header.clock >= id.stamp() => high = middle,
+            Some(_) | None => low = middle + 1,
+        }
+    }
+    find_in(slot(low), id, view)
+}
+
+fn find_in(slot: Slot, id: MessageId, view: &dyn View) -> Option<Found> {
     let stored = Stored::load(slot, view)?;
     let bundle = Bundle::decode(stored.wire.clone()).ok()?;
     let items: Vec<Bytes> = bundle.divide(&bundle.unpack().ok()?).collect();
@@ -254,8 +320,13 @@ pub fn conversation(correlation: MessageId, limit: usize, view: &dyn View) -> Ve
     let start = Key::new(Table::Correlation, &[&correlation.0]);
     view.scan(&start, &start.after_prefix(), &mut |_, value| {
         let position = value.as_ref().try_into().map(u64::from_be_bytes).unwrap_or(u64::MAX);
-        let row = row_at(position, view).filter(|row| row.position <= position);
-        let found = row.and_then(|row| self::entries(&row, view).into_iter().find(|e| e.position == position));
+        let mut found = None;
+        if let Some(run) = Run::at(position, view) {
+            run.bundles_from(position, view, &mut |_, stored| {
+                found = self::entries(&stored).into_iter().find(|e| e.position == position);
+                ControlFlow::Break(())
+            });
+        }
         entries.extend(found);
         if entries.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

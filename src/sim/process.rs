@@ -10,7 +10,7 @@ use super::library::Library;
 use super::trace::Slots;
 use super::workload;
 use super::world::World;
-use crate::feed::{Filter, Log, Stored, find, page};
+use crate::feed::{Filter, Log, Stored, bundles_from, find, page};
 use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, MessageId, NodeId};
@@ -308,16 +308,12 @@ impl World {
         let machine = &self.hosts[host];
         let mut verdict = Ok(());
         let mut end = machine.compared;
-        let start = Key::new(Table::Log, &[&end.to_be_bytes()]);
-        machine.store.scan(&start, &Key::new(Table::Log, &[]).after_prefix(), &mut |key, row| {
-            let slot = row.get(..Slot::BYTES).and_then(Slot::from_bytes);
-            let position = key.get(1..).and_then(|p| p.try_into().ok()).map_or(0, u64::from_be_bytes);
-            end = position + 1;
-            let stored = slot.and_then(|slot| Bundle::decode(Stored::load(slot, &machine.store)?.wire).ok());
-            let Some((slot, bundle)) = slot.zip(stored) else {
-                verdict = Err(format!("the log's row at {position} leads nowhere"));
+        bundles_from(end, &machine.store, &mut |slot, stored| {
+            let Ok(bundle) = Bundle::decode(stored.wire) else {
+                verdict = Err(format!("what is kept of {slot:?} is no bundle"));
                 return ControlFlow::Break(());
             };
+            end = stored.position + u64::from(bundle.header().count);
             if slot.feed.author != machine.id && self.is_honest(slot.feed.author) {
                 verdict = self.prefixes.holds(slot, bundle.header().id());
             }

@@ -42,6 +42,8 @@ pub const FRAME_BYTES: usize = 4 * MIB;
 pub const RANGE_BYTES: usize = 2 * MIB;
 /// Bundles in one answer to a range request.
 pub const RANGE_BUNDLES: usize = 1024;
+/// Bundles in one run of the log.
+pub const RUN_BUNDLES: u32 = 1024;
 /// Feed heads in one frame.
 pub const HEADS: usize = 4096;
 /// Range requests under way at once, to all peers.

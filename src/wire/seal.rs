@@ -1,7 +1,8 @@
 //! The one primitive under every signature: ed25519 over a statement about n items.
 
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 
+use super::authors::verify_strict;
 use crate::types::{Domain, Hash, NetworkId, NodeId};
 
 /// What kind of statement a signature makes, so that one can never be passed off as another.
@@ -54,8 +55,6 @@ impl Statement<'_> {
     /// Whether `signature` is the author's. Strict verification: no small-order keys or points, canonical encodings
     /// only, so that no two nodes can differ on an answer.
     pub fn holds(&self, signature: &Signature) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(self.author.as_bytes()) else { return false };
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(self.digest().as_bytes(), &signature).is_ok()
+        verify_strict(self.author, self.digest().as_bytes(), &signature.0)
     }
 }
