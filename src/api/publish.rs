@@ -19,7 +19,7 @@ use super::state::{ApiState, unexpected};
 use crate::driver::CallError;
 use crate::node::{Ack, Answer, Call, CallRefusal};
 use crate::types::{MessageId, WallMs, limits};
-use crate::wire::{Draft, FaultCode, Faults, Kind};
+use crate::wire::{Draft, FaultCode, Faults, Kind, Seal};
 
 /// Messages whose faults are told in one answer.
 const FAULTY_MESSAGES: usize = 100;
@@ -35,6 +35,8 @@ const READ_HERE_BYTES: usize = 32 * 1024;
 pub struct PublishParams {
     /// Answer when the messages are `accepted`, `written` or `durable` (on the disk); by default `durable`.
     ack: Option<String>,
+    /// One signature over as many messages as wait together, or one for `each`; by default `bundle`.
+    seal: Option<String>,
     /// The body is bare payloads of this kind: `Data/ExchangeData`.
     kind: Option<String>,
     /// With `kind`: `Critical`, `High`, `Normal`, `Low` or `Bulk`.
@@ -105,12 +107,14 @@ pub async fn publish(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Published>), Problem> {
     let ack = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
+    let seal: Seal = parsed("seal", params.seal.as_deref())?.unwrap_or_default();
     let (form, layout) = (params.form()?, layout(&headers)?);
     let body = body.map_err(|e| if e.status() == 413 { too_large() } else { Problem::request(e.body_text()) })?;
     let mut batch = drafts_of(body, form, layout, state.wall()).await?;
     if let Some(key) = headers.get("idempotency-key") {
         batch.key(key.to_str().map_err(|_| Problem::request("the header Idempotency-Key is not text"))?)?;
     }
+    batch.drafts.iter_mut().for_each(|draft| draft.seal = seal);
     let ids = say(&state, batch, ack).await?;
     Ok((StatusCode::CREATED, Json(Published { count: ids.len(), ids, ack })))
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::wire::Seal;
 use report::Report;
 
 /// Measure this machine.
@@ -28,8 +29,8 @@ pub struct BenchArgs {
     /// How many messages
     #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     messages: u64,
-    /// One signature over many messages, or one for each
-    #[arg(long, default_value = "bundle")]
+    /// One signature over many messages, or one for each: bundle or each
+    #[arg(long, value_name = "SEAL", default_value = "bundle")]
     seal: Seal,
     /// Messages in one call to the node
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=4096))]
@@ -47,15 +48,6 @@ pub struct BenchArgs {
 enum Workload {
     /// From one node to another: signed, carried, verified, on disk at both
     Pair,
-}
-
-/// How messages are signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Seal {
-    /// One signature over as many as travel together
-    Bundle,
-    /// A signature for each
-    Each,
 }
 
 impl BenchArgs {

@@ -21,7 +21,7 @@ use super::client::{ApiArgs, Client, ClientError, duration, print, write_file};
 use crate::driver::SystemClock;
 use crate::node::Ack;
 use crate::types::{MessageId, limits};
-use crate::wire::{Kind, Priority};
+use crate::wire::{Kind, Priority, Seal};
 
 /// Lines read ahead of the request under way, in batches.
 const BATCHES_AHEAD: usize = 4;
@@ -80,6 +80,9 @@ pub struct PublishArgs {
     /// When the node answers: when the messages are accepted, written or durable (on the disk)
     #[arg(long, value_name = "LEVEL", default_value = "durable")]
     ack: Ack,
+    /// One signature over as many messages as wait together, or one for each: bundle or each
+    #[arg(long, value_name = "SEAL", default_value = "bundle")]
+    seal: Seal,
     /// Lines of one request at most
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = batch)]
     batch: usize,
@@ -213,6 +216,9 @@ impl PublishArgs {
 
     fn query(&self, ack: Ack) -> anyhow::Result<Vec<(&'static str, String)>> {
         let mut query = vec![("kind", self.kind.to_string()), ("ack", plain_ack(ack).to_string())];
+        if self.seal != Seal::default() {
+            query.push(("seal", self.seal.to_string()));
+        }
         query.extend(self.priority.map(|p| ("priority", p.to_string())));
         query.extend(self.to.clone().map(|to| ("to", to)));
         query.extend(self.corr.map(|id| ("corr", id.to_string())));

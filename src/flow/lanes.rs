@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::types::limits;
-use crate::wire::{Category, Draft, Priority};
+use crate::wire::{Category, Draft, Priority, Seal};
 
 /// A draft on its way, and who waits for it.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Lanes {
             // 96 bytes cover what surrounds a payload in the common case; the target is far below the limit.
             bytes += parcel.draft.payload_bytes() + 96;
             let full = bytes > limits::BUNDLE_TARGET_BYTES || load.len() == limits::BUNDLE_MESSAGES;
-            let alone = parcel.draft.alone;
+            let alone = parcel.draft.seal == Seal::Each;
             if (full || alone) && !load.is_empty() {
                 break;
             }

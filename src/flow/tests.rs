@@ -3,7 +3,7 @@
 use super::*;
 use crate::types::storage::{Batch, Txn};
 use crate::types::{Hash, MemoryStore, MessageId, WallMs, limits};
-use crate::wire::{Draft, Kind, Payload, Priority};
+use crate::wire::{Draft, Kind, Payload, Priority, Seal};
 
 fn payload(kind: Kind) -> Payload {
     let vectors = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/kinds.json"));
@@ -60,7 +60,7 @@ fn a_bundle_is_cut_at_its_size_and_a_draft_that_wants_its_own_seal_gets_it() {
     assert_eq!(loads.concat(), (0..2000).collect::<Vec<_>>());
     for call in 0..4 {
         let mut parcel = parcel(Kind::ExchangeData, Priority::Normal, call);
-        parcel.draft.alone = call == 2;
+        parcel.draft.seal = if call == 2 { Seal::Each } else { Seal::Bundle };
         lanes.push(parcel);
     }
     assert_eq!(drain(&mut lanes), [vec![0, 1], vec![2], vec![3]]);

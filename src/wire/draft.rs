@@ -7,6 +7,37 @@ use super::kind::{Kind, Payload};
 use super::message::{ContentType, Destination, Message, Priority};
 use crate::types::{Hash, MessageId, WallMs, limits};
 
+/// What one signature is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Seal {
+    /// As many messages as wait together: the fast way, and each of them can still be proved alone.
+    #[default]
+    Bundle,
+    /// This message only: what is shown of it to others says nothing of its neighbours.
+    Each,
+}
+
+impl std::fmt::Display for Seal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Seal::Bundle => "bundle",
+            Seal::Each => "each",
+        })
+    }
+}
+
+impl std::str::FromStr for Seal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "bundle" => Ok(Seal::Bundle),
+            "each" => Ok(Seal::Each),
+            _ => Err(format!("`{text}` is not a way to sign: use bundle or each")),
+        }
+    }
+}
+
 /// A message without an id, its payload typed and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Draft {
@@ -26,8 +57,8 @@ pub struct Draft {
     pub tags: Vec<String>,
     /// The application's own entries.
     pub headers: BTreeMap<String, String>,
-    /// Under a signature of its own, instead of one with others that wait.
-    pub alone: bool,
+    /// What its signature is over.
+    pub seal: Seal,
     /// A second draft with the same key is the same message.
     pub idempotency: Option<Hash>,
 }
@@ -45,7 +76,7 @@ impl Draft {
             expires: None,
             tags: Vec::new(),
             headers: BTreeMap::new(),
-            alone: false,
+            seal: Seal::Bundle,
             idempotency: None,
         }
     }

@@ -26,7 +26,7 @@ mod verified;
 
 pub use bundle::{Bundle, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
 pub use codec::Codec;
-pub use draft::Draft;
+pub use draft::{Draft, Seal};
 pub use fault::{Fault, FaultClass, FaultCode, Faults};
 pub use feed_id::{FeedId, Slot, topic_name};
 pub use frame::{Head, Request, Response, Unserved};

@@ -93,6 +93,26 @@ async fn arrays_lines_and_bare_payloads_are_published_in_order() {
 }
 
 #[tokio::test]
+async fn one_signature_is_over_all_of_a_body_or_each_has_its_own() {
+    let rig = Rig::start().await;
+    for (query, signatures) in [("", 1), ("&seal=bundle", 1), ("&seal=each", 3)] {
+        let lines = [0, 1, 2].map(|n| trade(n).to_string()).join("\n");
+        let (status, said) = rig.lines(&format!("/v1/messages?kind=ExchangeData{query}"), lines).await;
+        assert_eq!(status, 201, "{said}");
+        let mut different = std::collections::BTreeSet::new();
+        for id in ids(&said) {
+            let (_, message) = rig.get(&format!("/v1/messages/{id}")).await;
+            different.insert(message["message"]["signature"].as_str().unwrap().to_string());
+        }
+        assert_eq!(different.len(), signatures, "{query}");
+    }
+    let (status, problem) = rig.lines("/v1/messages?kind=ExchangeData&seal=none", trade(1).to_string()).await;
+    assert_eq!(status, 400);
+    assert!(problem["detail"].as_str().unwrap().contains("bundle or each"), "{problem}");
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn more_than_one_call_takes_is_cut_into_several() {
     let rig = Rig::start().await;
     let count = limits::PUBLISH_BATCH as u64 + 10;

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::report::{Latency, Report, machine};
-use super::{BenchArgs, Seal, limit};
+use super::{BenchArgs, limit};
 use crate::config::NetConfig;
 use crate::driver::{self, Client, Driver, Ended, Watch};
 use crate::net::{Net, split_bootstrap};
@@ -105,7 +105,7 @@ async fn measure(args: &BenchArgs, folder: &std::path::Path) -> anyhow::Result<R
         workload: "pair",
         nodes: 2,
         size_bytes: args.size,
-        seal: if args.seal == Seal::Each { "each" } else { "bundle" },
+        seal: args.seal.to_string(),
         messages: args.messages,
         seconds,
         messages_per_second: args.messages as f64 / seconds,
@@ -169,7 +169,7 @@ fn draft(args: &BenchArgs, n: u64) -> Draft {
         content_type: "application/octet-stream".into(),
         body: Blob(body),
     }));
-    draft.alone = args.seal == Seal::Each;
+    draft.seal = args.seal;
     draft
 }
 

@@ -33,7 +33,7 @@ pub struct Report {
     pub workload: &'static str,
     pub nodes: u32,
     pub size_bytes: u32,
-    pub seal: &'static str,
+    pub seal: String,
     pub messages: u64,
     pub seconds: f64,
     pub messages_per_second: f64,
