@@ -141,6 +141,7 @@ fn setup(
         place,
         bootstrap: bootstrap?,
         target_peers: config.net.target_peers as usize,
+        scheduler: config.flow.scheduler,
         retention: retention(config),
         registration: Some(registration(config, identity.node_id(), listening, api)),
     })

@@ -59,6 +59,7 @@ fn setup() -> Setup {
         place: 1,
         bootstrap: vec![("/ip4/127.0.0.1/tcp/1".into(), None)],
         target_peers: 12,
+        scheduler: Default::default(),
         retention: Default::default(),
         registration: None,
     }

@@ -18,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::status::used;
-use crate::node::Status;
+use crate::node::{LaneInfo, Queues, Status};
 
 /// Upper ends of the latency buckets, seconds: from 50 µs.
 const BUCKETS: [f64; 16] = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
@@ -73,7 +73,8 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem>
     let status = state.status().await?;
     let used = used(&state).await?;
     let mut text = String::new();
-    let registry = registry(&state, &status, used);
+    let mut registry = registry(&state, &status, used);
+    flow(registry.sub_registry_with_prefix("flow"), &state.queues().await?);
     encode(&mut text, &registry).map_err(|e| Problem::new(Cause::Internal, format!("cannot be written: {e}")))?;
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())
@@ -119,6 +120,34 @@ fn node(room: &mut Registry, status: &Status, resident: Option<u64>) {
         refused.get_or_create(&vec![("reason", reason.to_string())]).inc_by(*count);
     }
     room.register("refused", "What was refused, by reason", refused);
+}
+
+fn flow(room: &mut Registry, queues: &Queues) {
+    let labels = |lane: &LaneInfo| vec![("priority", lane.priority.to_string())];
+    let gauges = |of: fn(&LaneInfo) -> u64| {
+        let family = Family::default();
+        queues.lanes.iter().for_each(|lane| set(&family, &labels(lane), of(lane)));
+        family
+    };
+    let counters = |of: fn(&LaneInfo) -> u64| {
+        let family: Family<Labels, Counter> = Family::default();
+        for lane in &queues.lanes {
+            family.get_or_create(&labels(lane)).inc_by(of(lane));
+        }
+        family
+    };
+    room.register("waiting_messages", "Messages that wait to be said", gauges(|lane| lane.waiting_messages));
+    room.register("waiting_bytes", "Bytes that wait to be said", gauges(|lane| lane.waiting_bytes));
+    room.register("sent_messages", "Messages that left their lane", counters(|lane| lane.sent_messages));
+    room.register("sent_bytes", "Bytes that left their lane", counters(|lane| lane.sent_bytes));
+    room.register("late_messages", "Messages that waited beyond their deadline", counters(|lane| lane.late_messages));
+    let help = "Messages that found their lane full and were refused";
+    room.register("overflowed_messages", help, counters(|lane| lane.overflowed_messages));
+    let waits: Family<Labels, Counter<f64, std::sync::atomic::AtomicU64>> = Family::default();
+    for lane in &queues.lanes {
+        waits.get_or_create(&labels(lane)).inc_by(lane.mean_wait_ms * lane.sent_messages as f64 / 1e3);
+    }
+    room.register_with_unit("wait", "Time messages waited, together", Unit::Seconds, waits);
 }
 
 fn feed(room: &mut Registry, status: &Status) {

@@ -27,6 +27,7 @@ mod params;
 mod peers;
 mod problem;
 mod publish;
+mod queues;
 mod reader;
 mod routes;
 mod serve;

@@ -17,9 +17,10 @@ use super::nodes::{Nodes, Topology};
 use super::peers::{Ban, Dial, Peers};
 use super::problem::{Cause, Problem, ProblemForm};
 use super::publish::Published;
+use super::queues::Schedule;
 use super::routes::described;
 use super::status::NodeState;
-use crate::node::PeerInfo;
+use crate::node::{PeerInfo, Queues};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
 
@@ -121,6 +122,8 @@ fn schemas() -> Map<String, Value> {
         Nodes,
         PeerInfo,
         Peers,
+        Queues,
+        Schedule,
         ProblemForm,
         Published,
         Readiness,

@@ -38,6 +38,12 @@ impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Part<T> {
     }
 }
 
+/// The body of a request, as the JSON object it should be.
+pub fn asked<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|e| Problem::request(format!("the body is not the JSON object it should be: {e}")))
+}
+
 /// One value of a query string, if it is there.
 pub fn parsed<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
     text.map(|text| text.parse().map_err(|e| Problem::request(format!("{name}: {e}")))).transpose()

@@ -7,10 +7,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::params::Part;
+use super::params::{Part, asked};
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use crate::node::{Call, PeerInfo};
@@ -151,10 +150,4 @@ fn peer_of(address: &str) -> Result<Option<NodeId>, Problem> {
 
 fn cut(text: &str) -> String {
     text.chars().take(80).collect()
-}
-
-/// A JSON object that is asked for.
-fn asked<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|e| Problem::request(format!("the body is not the JSON object it should be: {e}")))
 }

@@ -31,6 +31,8 @@ pub enum Cause {
     Invalid,
     /// The node cannot do it now.
     Unavailable,
+    /// More is said than can leave; later it can.
+    Busy,
     /// The answer did not come in time.
     TimedOut,
     /// The program is wrong.
@@ -48,6 +50,7 @@ impl Cause {
             Cause::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Cause::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Cause::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Cause::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Cause::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -63,6 +66,7 @@ impl Cause {
             Cause::MediaType => "The body is of a type that is not taken",
             Cause::Invalid => "Not valid",
             Cause::Unavailable => "Not available now",
+            Cause::Busy => "Busy",
             Cause::TimedOut => "No answer in time",
             Cause::Internal => "An error in the node",
         }
@@ -79,6 +83,7 @@ impl Cause {
             Cause::MediaType => "urn:metanode:problem:media-type",
             Cause::Invalid => "urn:metanode:problem:invalid",
             Cause::Unavailable => "urn:metanode:problem:unavailable",
+            Cause::Busy => "urn:metanode:problem:busy",
             Cause::TimedOut => "urn:metanode:problem:timed-out",
             Cause::Internal => "urn:metanode:problem:internal",
         }
@@ -135,6 +140,9 @@ impl IntoResponse for Problem {
         let mut response = (self.cause.status(), Json(self.body())).into_response();
         let media = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, media);
+        if self.cause == Cause::Busy {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         response
     }
 }
@@ -145,6 +153,7 @@ impl From<CallError> for Problem {
             CallError::Gone | CallError::Refused(CallRefusal::Stopping) => {
                 Problem::new(Cause::Unavailable, format!("{error}; start it again with `metanode start`"))
             }
+            CallError::Refused(CallRefusal::Full { .. }) => Problem::new(Cause::Busy, error.to_string()),
             CallError::Refused(CallRefusal::UnknownPeer(_)) => {
                 Problem::new(Cause::NotFound, format!("{error}; `metanode peer ls` lists the peers that are"))
             }

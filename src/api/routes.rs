@@ -11,7 +11,7 @@ use super::guard::guard;
 use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
-use super::{health, kinds, messages, metrics, nodes, openapi, peers, publish, status, subscribe};
+use super::{health, kinds, messages, metrics, nodes, openapi, peers, publish, queues, status, subscribe};
 use crate::types::limits;
 
 /// The API's routes.
@@ -35,6 +35,8 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(subscribe::events))
         .routes(routes!(subscribe::frames))
         .routes(routes!(status::show))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::schedule))
         .routes(routes!(peers::list))
         .routes(routes!(peers::show))
         .routes(routes!(peers::ban))

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use super::metrics::Requests;
 use super::problem::{Cause, Problem};
 use crate::driver::{Client, SystemClock, Watch};
-use crate::node::{Answer, Call, PeerInfo, Status};
+use crate::node::{Answer, Call, PeerInfo, Queues, Status};
 use crate::store::Store;
 use crate::types::{NetworkName, WallMs, limits};
 
@@ -87,6 +87,14 @@ impl ApiState {
         }
     }
 
+    /// What waits to be said.
+    pub(super) async fn queues(&self) -> Result<Queues, Problem> {
+        match self.client.call(Call::Queues).await? {
+            Answer::Queues(queues) => Ok(queues),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// A call that is answered with nothing but that it is done.
     pub(super) async fn order(&self, call: Call) -> Result<(), Problem> {
         match self.client.call(call).await? {
@@ -101,6 +109,7 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
     let what = match answer {
         Answer::Published { .. } => "ids",
         Answer::Status(_) => "a status",
+        Answer::Queues(_) => "queues",
         Answer::Peers(_) => "peers",
         Answer::Done => "done",
     };

@@ -10,6 +10,7 @@ mod key;
 mod kinds;
 mod peer;
 mod publish;
+mod queue;
 mod sim;
 mod start;
 mod status;
@@ -40,6 +41,7 @@ enum Command {
     Get(get::GetArgs),
     Verify(verify::VerifyArgs),
     Peer(peer::PeerArgs),
+    Queue(queue::QueueArgs),
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Kinds(kinds::KindsArgs),
@@ -82,6 +84,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Get(args) => block_on(args.run()),
         Command::Verify(args) => block_on(args.run()),
         Command::Peer(args) => block_on(args.run()),
+        Command::Queue(args) => block_on(args.run()),
         Command::Status(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),

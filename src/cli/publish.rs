@@ -25,6 +25,9 @@ use crate::wire::{Kind, Priority, Seal};
 
 /// Lines read ahead of the request under way, in batches.
 const BATCHES_AHEAD: usize = 4;
+/// The problem of a lane that is full, and the time until it is tried again.
+const BUSY: &str = "urn:metanode:problem:busy";
+const WHEN_BUSY: Duration = Duration::from_millis(100);
 /// The lines of one request have at most this many bytes.
 const BATCH_BYTES: usize = limits::API_BODY_BYTES / 2;
 
@@ -209,9 +212,15 @@ impl PublishArgs {
             body.push_str(&line.text);
             body.push('\n');
         }
-        let request = client.request(Method::POST, &["messages"], &self.query(ack)?);
-        let request = request.header("content-type", "application/x-ndjson").body(body);
-        client.json(request).await.map_err(|e| explained(e, lines))
+        loop {
+            let request = client.request(Method::POST, &["messages"], &self.query(ack)?);
+            let request = request.header("content-type", "application/x-ndjson").body(body.clone());
+            match client.json(request).await {
+                // The node pushes back; whoever pipes waits with it.
+                Err(error) if is_busy(&error) => tokio::time::sleep(WHEN_BUSY).await,
+                answer => return answer.map_err(|e| explained(e, lines)),
+            }
+        }
     }
 
     fn query(&self, ack: Ack) -> anyhow::Result<Vec<(&'static str, String)>> {
@@ -307,6 +316,12 @@ fn fitting(lines: &[Line], most: usize) -> usize {
         bytes <= BATCH_BYTES
     });
     fit.count().max(1).min(lines.len())
+}
+
+/// Whether the node took nothing because too much waits already.
+fn is_busy(error: &anyhow::Error) -> bool {
+    let refused = |e: &ClientError| matches!(e, ClientError::Refused { problem, .. } if problem["type"] == BUSY);
+    error.downcast_ref().is_some_and(refused)
 }
 
 /// An error with all the faults it has, at the lines of the input.

@@ -83,6 +83,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     key("store.cache_bytes", "Memory for cached pages, bytes."),
     key("store.flush_every_ms", "What need not be on disk at once is there after this many milliseconds."),
+    key(
+        "flow.scheduler",
+        "How priorities share the way out when more is said than can leave: \"strict\", \"weighted\" (shares\n\
+         of 16, 8, 4, 2, 1), \"deficit\" (the same in turns) or \"adaptive\" (more for what is late).",
+    ),
     key("retention.system.max_age_s", AGE),
     key("retention.system.max_bytes", BYTES),
     key("retention.consensus.max_age_s", AGE),

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::Policy;
 use crate::types::NetworkName;
 
 pub use error::{ConfigError, Fault, Origin};
@@ -56,6 +57,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// The store on disk.
     pub store: StoreConfig,
+    /// How messages share the way out.
+    pub flow: FlowConfig,
     /// What is kept for how long.
     pub retention: Retention,
     /// The log.
@@ -92,6 +95,14 @@ pub struct StoreConfig {
     pub cache_bytes: u64,
     /// What is not flushed at once reaches the disk after at most this long, milliseconds. 1 to 60,000.
     pub flush_every_ms: u64,
+}
+
+/// How messages of this node share the way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowConfig {
+    /// The rule by which priorities are served.
+    pub scheduler: Policy,
 }
 
 /// The log, on standard error.
@@ -133,6 +144,7 @@ impl Default for Config {
             net: NetConfig::default(),
             api: ApiConfig::default(),
             store: StoreConfig::default(),
+            flow: FlowConfig::default(),
             retention: Retention::default(),
             log: LogConfig::default(),
         }

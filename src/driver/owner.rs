@@ -77,7 +77,7 @@ impl Driver {
                 done = self.flushed.recv() => self.on_flushed(done),
                 _ = self.ports.control.recv_many(&mut control, limits::STEP_INPUTS) => {}
                 _ = self.ports.calls.recv_many(&mut calls, limits::CALL_QUEUE) => {}
-                _ = self.ports.bundles.recv_many(&mut bundles, limits::STEP_INPUTS) => {}
+                Some(input) = self.ports.bundles.recv() => bundles.push(input),
                 () = tokio::time::sleep_until(wake) => {}
             }
             // One step takes whatever else has come meanwhile.
@@ -91,9 +91,12 @@ impl Driver {
             {
                 calls.push(asked);
             }
+            let mut bytes = bundles.iter().map(size_bytes).sum::<usize>();
             while bundles.len() < limits::STEP_INPUTS
+                && bytes < limits::STEP_BUNDLE_BYTES
                 && let Ok(input) = self.ports.bundles.try_recv()
             {
+                bytes += size_bytes(&input);
                 bundles.push(input);
             }
             self.step(control.drain(..), calls.drain(..), bundles.drain(..));
@@ -182,5 +185,13 @@ impl Driver {
                 tracing::warn!(feed = %fork.feed(), sequence = fork.sequence(), "an author said two things in one place");
             }
         }
+    }
+}
+
+/// The bundles an input brings, bytes: a step is kept short, so that what is urgent need not wait for a long one.
+fn size_bytes(input: &Input) -> usize {
+    match input {
+        Input::Bundle { bundles, .. } | Input::Range { bundles, .. } => bundles.iter().map(|b| b.wire().len()).sum(),
+        _ => 0,
     }
 }

@@ -34,6 +34,7 @@ impl Loop {
             place: store.place(),
             bootstrap: vec![("/ip4/127.0.0.1/tcp/9".into(), None)],
             target_peers: 4,
+            scheduler: Default::default(),
             retention: Default::default(),
             registration: None,
         };

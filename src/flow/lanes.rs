@@ -1,8 +1,10 @@
-//! One lane per rank and topic.
+//! One lane per rank, bounded; in a lane a queue for what may travel in one bundle.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use crate::types::limits;
+use super::scheduler::{DEADLINES, LANES, Policy, Scheduler};
+use crate::types::{Mono, limits};
 use crate::wire::{Category, Draft, Priority, Seal};
 
 /// A draft on its way, and who waits for it.
@@ -16,53 +18,194 @@ pub struct Parcel {
     pub index: usize,
 }
 
-/// Which bundles a draft may travel in: by rank first, so that what is urgent is sealed first.
-type Lane = (Priority, Category, Priority, bool);
+/// What may travel in one bundle: topic, stated priority, and whether it is kept.
+type Kinship = (Category, Priority, bool);
 
-/// The drafts of a step, by rank, topic, stated priority and whether they are kept.
+#[derive(Debug)]
+struct Queued {
+    parcel: Parcel,
+    since: Mono,
+    number: u64,
+}
+
+/// What a lane has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneCounts {
+    /// Messages that left.
+    pub messages: u64,
+    /// Their payloads and what surrounds them, bytes.
+    pub bytes: u64,
+    /// How long they waited, together and at most, microseconds.
+    pub waited_us: u64,
+    pub longest_us: u64,
+    /// Messages that waited longer than the lane's deadline.
+    pub late: u64,
+    /// Messages that found the lane full.
+    pub overflowed: u64,
+}
+
 #[derive(Debug, Default)]
+struct Lane {
+    queues: BTreeMap<Kinship, VecDeque<Queued>>,
+    messages: usize,
+    bytes: usize,
+    counts: LaneCounts,
+}
+
+/// Where a lane stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneState {
+    /// Which.
+    pub priority: Priority,
+    /// Messages and bytes that wait.
+    pub messages: usize,
+    pub bytes: usize,
+    /// How long the oldest has waited.
+    pub oldest: Option<Duration>,
+    /// What it has done.
+    pub counts: LaneCounts,
+}
+
+/// The lanes of a node.
+#[derive(Debug)]
 pub struct Lanes {
-    lanes: BTreeMap<Lane, VecDeque<Parcel>>,
-    waiting: usize,
+    lanes: [Lane; LANES],
+    scheduler: Scheduler,
+    next_number: u64,
+}
+
+/// Drafts that travel in one bundle.
+#[derive(Debug)]
+pub struct Load {
+    /// The drafts, in the order in which they came.
+    pub parcels: Vec<Parcel>,
+    /// About how large they are, bytes.
+    pub bytes: usize,
+}
+
+/// What surrounds a payload in the common case, bytes; the target of a bundle is far below its limit.
+const AROUND_BYTES: usize = 96;
+
+fn size(draft: &Draft) -> usize {
+    draft.payload_bytes() + AROUND_BYTES
+}
+
+fn rank(draft: &Draft) -> Priority {
+    draft.priority.rank(draft.kind().category())
 }
 
 impl Lanes {
+    /// Empty lanes.
+    pub fn new(policy: Policy) -> Lanes {
+        Lanes { lanes: Default::default(), scheduler: Scheduler::new(policy), next_number: 0 }
+    }
+
+    /// The rule by which lanes are served.
+    pub fn policy(&self) -> Policy {
+        self.scheduler.policy()
+    }
+
+    /// Serves lanes by another rule from now on. What waits, waits on.
+    pub fn schedule(&mut self, policy: Policy) {
+        self.scheduler = Scheduler::new(policy);
+    }
+
+    /// Whether all of these drafts find room; if not, the lane that is full. It counts them.
+    pub fn refuse(&mut self, drafts: &[Draft]) -> Option<Priority> {
+        let mut more = [(0, 0); LANES];
+        for draft in drafts {
+            let (messages, bytes) = &mut more[rank(draft) as usize];
+            *messages += 1;
+            *bytes += size(draft);
+        }
+        let full = |(lane, (messages, bytes)): (&Lane, &(usize, usize))| {
+            // An empty lane takes any call, however large.
+            *messages > 0
+                && lane.messages > 0
+                && (lane.messages + messages > limits::LANE_MESSAGES || lane.bytes + bytes > limits::LANE_BYTES)
+        };
+        let first = self.lanes.iter().zip(&more).position(full)?;
+        for (lane, (messages, _)) in self.lanes.iter_mut().zip(&more) {
+            lane.counts.overflowed += *messages as u64;
+        }
+        Priority::ALL.get(first).copied()
+    }
+
     /// Puts a draft in its lane.
-    pub fn push(&mut self, parcel: Parcel) {
-        let (kind, priority) = (parcel.draft.kind(), parcel.draft.priority);
-        let topic = kind.category();
-        let lane = (priority.rank(topic), topic, priority, kind.is_ephemeral());
-        self.lanes.entry(lane).or_default().push_back(parcel);
-        self.waiting += 1;
+    pub fn push(&mut self, parcel: Parcel, now: Mono) {
+        let (draft, number) = (&parcel.draft, self.next_number);
+        self.next_number += 1;
+        let lane = &mut self.lanes[rank(draft) as usize];
+        lane.messages += 1;
+        lane.bytes += size(draft);
+        let kinship = (draft.kind().category(), draft.priority, draft.kind().is_ephemeral());
+        lane.queues.entry(kinship).or_default().push_back(Queued { parcel, since: now, number });
     }
 
     /// How many drafts wait.
     pub fn waiting(&self) -> usize {
-        self.waiting
+        self.lanes.iter().map(|lane| lane.messages).sum()
     }
 
-    /// The next load for one bundle, from the most urgent lane: as many drafts as fit, at least one.
-    pub fn take(&mut self) -> Option<Vec<Parcel>> {
-        let mut lane = self.lanes.first_entry()?;
-        let queue = lane.get_mut();
-        let (mut load, mut bytes) = (Vec::new(), 0);
-        while let Some(parcel) = queue.front() {
-            // 96 bytes cover what surrounds a payload in the common case; the target is far below the limit.
-            bytes += parcel.draft.payload_bytes() + 96;
-            let full = bytes > limits::BUNDLE_TARGET_BYTES || load.len() == limits::BUNDLE_MESSAGES;
-            let alone = parcel.draft.seal == Seal::Each;
-            if (full || alone) && !load.is_empty() {
+    /// The next load for one bundle, from the lane whose turn it is: as many drafts as fit, at least one.
+    pub fn take(&mut self, now: Mono) -> Option<Load> {
+        let waits = self.lanes.each_ref().map(|lane| lane.oldest().map(|since| now - since));
+        let rank = self.scheduler.next(&waits)?;
+        let load = self.lanes[rank as usize].take(DEADLINES[rank as usize], now)?;
+        self.scheduler.served(rank, load.bytes, waits[rank as usize].unwrap_or_default());
+        Some(load)
+    }
+
+    /// Where every lane stands, most urgent first.
+    pub fn states(&self, now: Mono) -> Vec<LaneState> {
+        let state = |(priority, lane): (Priority, &Lane)| LaneState {
+            priority,
+            messages: lane.messages,
+            bytes: lane.bytes,
+            oldest: lane.oldest().map(|since| now - since),
+            counts: lane.counts,
+        };
+        Priority::ALL.into_iter().zip(&self.lanes).map(state).collect()
+    }
+}
+
+impl Lane {
+    /// When the oldest came.
+    fn oldest(&self) -> Option<Mono> {
+        self.queues.values().filter_map(VecDeque::front).map(|queued| queued.since).min()
+    }
+
+    /// From the queue whose first came first.
+    fn take(&mut self, deadline: Duration, now: Mono) -> Option<Load> {
+        let first = |queue: &VecDeque<Queued>| queue.front().map(|queued| queued.number);
+        let kinship = *self.queues.iter().min_by_key(|(_, queue)| first(queue))?.0;
+        let queue = self.queues.get_mut(&kinship)?;
+        let mut load = Load { parcels: Vec::new(), bytes: 0 };
+        while let Some(queued) = queue.front() {
+            let bytes = size(&queued.parcel.draft);
+            let full =
+                load.bytes + bytes > limits::BUNDLE_TARGET_BYTES || load.parcels.len() == limits::BUNDLE_MESSAGES;
+            let alone = queued.parcel.draft.seal == Seal::Each;
+            if (full || alone) && !load.parcels.is_empty() {
                 break;
             }
-            load.extend(queue.pop_front());
+            let waited = now - queued.since;
+            self.counts.waited_us += waited.as_micros() as u64;
+            self.counts.longest_us = self.counts.longest_us.max(waited.as_micros() as u64);
+            self.counts.late += u64::from(waited > deadline);
+            load.bytes += bytes;
+            load.parcels.extend(queue.pop_front().map(|queued| queued.parcel));
             if alone {
                 break;
             }
         }
         if queue.is_empty() {
-            lane.remove();
+            self.queues.remove(&kinship);
         }
-        self.waiting -= load.len();
+        self.messages -= load.parcels.len();
+        self.bytes -= load.bytes;
+        self.counts.messages += load.parcels.len() as u64;
+        self.counts.bytes += load.bytes as u64;
         Some(load)
     }
 }

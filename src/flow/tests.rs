@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::types::storage::{Batch, Txn};
-use crate::types::{Hash, MemoryStore, MessageId, WallMs, limits};
+use crate::types::{Hash, MemoryStore, MessageId, Mono, WallMs, limits};
 use crate::wire::{Draft, Kind, Payload, Priority, Seal};
+
+mod schedule;
 
 fn payload(kind: Kind) -> Payload {
     let vectors = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/kinds.json"));
@@ -18,19 +20,23 @@ fn parcel(kind: Kind, priority: Priority, call: u64) -> Parcel {
     Parcel { draft, call, index: 0 }
 }
 
+fn push(lanes: &mut Lanes, parcel: Parcel) {
+    lanes.push(parcel, Mono(0));
+}
+
 fn drain(lanes: &mut Lanes) -> Vec<Vec<u64>> {
-    std::iter::from_fn(|| lanes.take()).map(|load| load.iter().map(|p| p.call).collect()).collect()
+    std::iter::from_fn(|| lanes.take(Mono(0))).map(|load| load.parcels.iter().map(|p| p.call).collect()).collect()
 }
 
 #[test]
 fn what_is_urgent_goes_first_and_rank_follows_the_category_when_nothing_is_said() {
-    let mut lanes = Lanes::default();
-    lanes.push(parcel(Kind::ExchangeData, Priority::Bulk, 1));
-    lanes.push(parcel(Kind::ExchangeData, Priority::Normal, 2));
-    lanes.push(parcel(Kind::TokenTransfer, Priority::Normal, 3));
-    lanes.push(parcel(Kind::SecurityAlert, Priority::Normal, 4));
-    lanes.push(parcel(Kind::LogRecord, Priority::Normal, 5));
-    lanes.push(parcel(Kind::LogRecord, Priority::Critical, 6));
+    let mut lanes = Lanes::new(Policy::Strict);
+    push(&mut lanes, parcel(Kind::ExchangeData, Priority::Bulk, 1));
+    push(&mut lanes, parcel(Kind::ExchangeData, Priority::Normal, 2));
+    push(&mut lanes, parcel(Kind::TokenTransfer, Priority::Normal, 3));
+    push(&mut lanes, parcel(Kind::SecurityAlert, Priority::Normal, 4));
+    push(&mut lanes, parcel(Kind::LogRecord, Priority::Normal, 5));
+    push(&mut lanes, parcel(Kind::LogRecord, Priority::Critical, 6));
     assert_eq!(lanes.waiting(), 6);
     assert_eq!(drain(&mut lanes), [vec![4], vec![6], vec![3], vec![2], vec![5], vec![1]]);
     assert_eq!(lanes.waiting(), 0);
@@ -38,21 +44,21 @@ fn what_is_urgent_goes_first_and_rank_follows_the_category_when_nothing_is_said(
 
 #[test]
 fn only_one_topic_one_priority_and_one_permanence_travel_together() {
-    let mut lanes = Lanes::default();
-    lanes.push(parcel(Kind::StatusUpdate, Priority::Normal, 1));
-    lanes.push(parcel(Kind::Heartbeat, Priority::Normal, 2));
-    lanes.push(parcel(Kind::StatusUpdate, Priority::Normal, 3));
-    lanes.push(parcel(Kind::ExchangeData, Priority::Normal, 4));
-    lanes.push(parcel(Kind::StatusUpdate, Priority::High, 5));
+    let mut lanes = Lanes::new(Policy::Strict);
+    push(&mut lanes, parcel(Kind::StatusUpdate, Priority::Normal, 1));
+    push(&mut lanes, parcel(Kind::Heartbeat, Priority::Normal, 2));
+    push(&mut lanes, parcel(Kind::StatusUpdate, Priority::Normal, 3));
+    push(&mut lanes, parcel(Kind::ExchangeData, Priority::Normal, 4));
+    push(&mut lanes, parcel(Kind::StatusUpdate, Priority::High, 5));
     assert_eq!(drain(&mut lanes), [vec![5], vec![1, 3], vec![2], vec![4]]);
 }
 
 #[test]
 fn a_bundle_is_cut_at_its_size_and_a_draft_that_wants_its_own_seal_gets_it() {
-    let mut lanes = Lanes::default();
+    let mut lanes = Lanes::new(Policy::Strict);
     let draft = parcel(Kind::ExchangeData, Priority::Normal, 0).draft;
     for call in 0..2000 {
-        lanes.push(Parcel { draft: draft.clone(), call, index: 0 });
+        push(&mut lanes, Parcel { draft: draft.clone(), call, index: 0 });
     }
     let loads = drain(&mut lanes);
     assert!(loads.len() > 2);
@@ -61,7 +67,7 @@ fn a_bundle_is_cut_at_its_size_and_a_draft_that_wants_its_own_seal_gets_it() {
     for call in 0..4 {
         let mut parcel = parcel(Kind::ExchangeData, Priority::Normal, call);
         parcel.draft.seal = if call == 2 { Seal::Each } else { Seal::Bundle };
-        lanes.push(parcel);
+        push(&mut lanes, parcel);
     }
     assert_eq!(drain(&mut lanes), [vec![0, 1], vec![2], vec![3]]);
 }

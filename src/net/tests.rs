@@ -58,6 +58,7 @@ impl TestNode {
             place: store.place(),
             bootstrap: bootstrap.iter().map(|a| split_bootstrap(a).unwrap()).collect(),
             target_peers: 12,
+            scheduler: Default::default(),
             retention: Default::default(),
             registration: None,
         };

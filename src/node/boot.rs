@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::feed::Retention;
+use crate::flow::Policy;
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Incarnation, NetworkName, NodeId, Now, Stamp};
 use crate::wire::Draft;
@@ -22,6 +23,8 @@ pub struct Setup {
     pub bootstrap: Vec<(String, Option<NodeId>)>,
     /// Known peers are dialled while fewer than this are connected.
     pub target_peers: usize,
+    /// How what this node says shares the way out.
+    pub scheduler: Policy,
     /// How long messages are kept.
     pub retention: Retention,
     /// What the node says of itself at every start.

@@ -2,9 +2,11 @@
 //! the store themselves and slow nobody.
 
 use super::peers::PeerInfo;
+use super::queues::Queues;
 use super::status::Status;
-use crate::types::{MessageId, NodeId};
-use crate::wire::{Draft, Faults};
+use crate::flow::Policy;
+use crate::types::{MessageId, NodeId, limits};
+use crate::wire::{Draft, Faults, Priority};
 
 /// How sure a publisher wants to be before it is answered.
 #[derive(
@@ -53,6 +55,10 @@ pub enum Call {
     Status,
     /// Who is known?
     Peers,
+    /// What waits to be said?
+    Queues,
+    /// Serve the lanes by another rule.
+    Schedule(Policy),
     /// Connect to an address.
     Dial { address: String, peer: Option<NodeId> },
     /// Have nothing to do with a peer for so many seconds.
@@ -72,6 +78,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// All peers known.
     Peers(Vec<PeerInfo>),
+    /// What waits to be said.
+    Queues(Queues),
     /// It is done.
     Done,
 }
@@ -81,8 +89,10 @@ pub enum Answer {
 pub enum CallRefusal {
     #[error("message {index} is not valid: {faults}")]
     Invalid { index: usize, faults: Faults },
-    #[error("at most {} messages in one call", crate::types::limits::PUBLISH_BATCH)]
+    #[error("at most {} messages in one call", limits::PUBLISH_BATCH)]
     TooMany,
+    #[error("the {lane} lane is full: {} messages or {} MiB wait; send again in a moment", limits::LANE_MESSAGES, limits::LANE_BYTES >> 20)]
+    Full { lane: Priority },
     #[error("peer {0} is not known")]
     UnknownPeer(NodeId),
     #[error("the node is stopping")]

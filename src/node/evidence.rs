@@ -62,7 +62,7 @@ impl Node {
         let mut draft = Draft::new(&Payload::SecurityIncident(incident(&fork, turn.now.wall)));
         draft.priority = Priority::Critical;
         self.note_fork(fork, turn);
-        self.say(draft);
+        self.say(draft, turn);
     }
 
     pub(super) fn note_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {

@@ -9,7 +9,7 @@ use super::peers::{Beat, scramble};
 use crate::feed::NotPlaced;
 use crate::types::{Mono, NodeId, Stamp, WallMs, limits};
 use crate::wire::kind::system::{FeedHead, Heartbeat};
-use crate::wire::{Category, ContentType, Draft, FeedId, Head, Kind, Message, Payload, Verified};
+use crate::wire::{Category, ContentType, Draft, FeedId, Head, Kind, Message, Payload, Priority, Verified};
 
 /// What is older than this when it comes is a replay.
 const OLDEST: Duration = Duration::from_secs(60);
@@ -77,7 +77,10 @@ impl Node {
             clock_ms: turn.now.wall,
             heads: heads.collect(),
         };
-        self.say(Draft::new(&Payload::Heartbeat(beat)));
+        let mut draft = Draft::new(&Payload::Heartbeat(beat));
+        // Behind a full lane of its own messages a node would seem dead.
+        draft.priority = Priority::High;
+        self.say(draft, turn);
     }
 
     pub(super) fn on_ephemeral(

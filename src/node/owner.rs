@@ -1,5 +1,7 @@
 //! The node itself, and the one way through it.
 
+use std::collections::BTreeMap;
+
 use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
 use super::heartbeat::Beats;
@@ -26,7 +28,7 @@ pub struct Node {
     pub(super) repair: Repair,
     pub(super) log: Log,
     pub(super) lanes: Lanes,
-    pub(super) waiting: Vec<Waiting>,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) frame: Frame,
     pub(super) idempotency: Idempotency,
     pub(super) peers: Peers,
@@ -70,8 +72,8 @@ impl Node {
             feeds: Feeds::load(view)?,
             repair: Repair::default(),
             log: Log::load(view),
-            lanes: Lanes::default(),
-            waiting: Vec::new(),
+            lanes: Lanes::new(setup.scheduler),
+            waiting: BTreeMap::new(),
             frame: Frame::default(),
             idempotency: Idempotency::load(view),
             peers: Peers::load(&setup, id, view, now),
@@ -89,7 +91,7 @@ impl Node {
         node.life.save(&mut turn.tx);
         *turn.barrier = true;
         if let Some(draft) = node.setup.registration.clone() {
-            node.say(draft);
+            node.say(draft, &turn);
         }
         node.seal_waiting(&mut turn);
         Ok((node, step))
@@ -146,6 +148,9 @@ impl Node {
 
     /// When the node wants to be called even if nothing happens.
     pub fn next_wake(&self) -> Mono {
+        if self.lanes.waiting() > 0 {
+            return Mono::default();
+        }
         let beat = (!self.stopping).then(|| self.beats.due());
         let timers = [beat, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake()];
         timers.into_iter().flatten().min().unwrap_or_default()
@@ -154,6 +159,11 @@ impl Node {
     fn on_call(&mut self, id: u64, call: Call, turn: &mut Turn<'_>) {
         let answer = match call {
             Call::Publish { drafts, ack } => return self.on_publish(id, drafts, ack, turn),
+            Call::Queues => Ok(Answer::Queues(self.queues(turn))),
+            Call::Schedule(policy) => {
+                self.lanes.schedule(policy);
+                Ok(Answer::Queues(self.queues(turn)))
+            }
             Call::Status => Ok(Answer::Status(Box::new(self.status(turn)))),
             Call::Peers => Ok(Answer::Peers(self.peers.list(turn.now))),
             Call::Dial { address, peer } => {

@@ -12,9 +12,10 @@ use crate::wire::{Category, Draft, Faults, FeedId, Header, Pending, Verified};
 /// A publish call whose drafts are in the lanes.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    call: u64,
     ack: Ack,
     ids: Vec<MessageId>,
+    /// How many of them are not sealed yet.
+    left: usize,
 }
 
 /// The gossip frame being filled: many small bundles of a topic travel as one, because gossip costs the same for a small
@@ -55,10 +56,14 @@ impl Node {
             turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(refusal) }));
             return;
         }
+        if let Some(lane) = self.lanes.refuse(&drafts) {
+            turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(CallRefusal::Full { lane }) }));
+            return;
+        }
         self.counters.published_messages += drafts.len() as u64;
-        self.waiting.push(Waiting { call, ack, ids: vec![MessageId([0; 16]); drafts.len()] });
+        self.waiting.insert(call, Waiting { ack, ids: vec![MessageId([0; 16]); drafts.len()], left: drafts.len() });
         for (index, draft) in drafts.into_iter().enumerate() {
-            self.lanes.push(Parcel { draft, call, index });
+            self.lanes.push(Parcel { draft, call, index }, turn.now.mono);
         }
     }
 
@@ -81,20 +86,25 @@ impl Node {
 
     /// Says something of the node's own accord. Nothing after the clean stop was written down: a chain that grows
     /// later and loses that in a power cut would be taken up where it has already gone on.
-    pub(super) fn say(&mut self, draft: Draft) {
+    pub(super) fn say(&mut self, draft: Draft, turn: &Turn<'_>) {
         if self.stopping {
             return;
         }
-        self.lanes.push(Parcel { draft, call: OWN, index: 0 });
+        self.lanes.push(Parcel { draft, call: OWN, index: 0 }, turn.now.mono);
     }
 
-    /// Seals all that waits, most urgent first, and answers the calls it came with.
+    /// Seals what waits, as the scheduler says, up to a step's share, and answers the calls that are through. A node
+    /// that stops seals everything.
     pub(super) fn seal_waiting(&mut self, turn: &mut Turn<'_>) {
-        while let Some(load) = self.lanes.take() {
-            self.seal(load, turn);
+        let mut sealed = 0;
+        while (sealed < limits::STEP_SEAL_BYTES || self.stopping)
+            && let Some(load) = self.lanes.take(turn.now.mono)
+        {
+            sealed += load.bytes;
+            self.seal(load.parcels, turn);
         }
         self.frame.send(turn);
-        for Waiting { call, ack, ids } in self.waiting.drain(..) {
+        for (call, Waiting { ack, ids, .. }) in self.waiting.extract_if(.., |_, waiting| waiting.left == 0) {
             let stage = match ack {
                 Ack::Accepted => Stage::Now,
                 Ack::Written => Stage::Committed,
@@ -116,10 +126,11 @@ impl Node {
                 self.close(std::mem::take(&mut pending), self.header(feed, priority, ephemeral), turn);
             }
             let id = self.stamp(&parcel, &mut pending, turn);
-            if let Some(waiting) = self.waiting.iter_mut().find(|w| w.call == parcel.call)
+            if let Some(waiting) = self.waiting.get_mut(&parcel.call)
                 && let Some(place) = waiting.ids.get_mut(parcel.index)
             {
                 *place = id;
+                waiting.left -= 1;
             }
         }
         self.close(pending, self.header(feed, priority, ephemeral), turn);

@@ -59,6 +59,7 @@ impl World {
             entropy: self.rng.draw(),
             place: self.hosts[host].place,
             target_peers: self.plan.target_peers,
+            scheduler: Default::default(),
             retention: self.plan.retention.clone(),
             registration: Some(workload::registration(wall)),
         }

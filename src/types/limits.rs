@@ -66,6 +66,13 @@ pub const FEEDS: usize = 65_536;
 /// Feeds of one author a node follows: topics times incarnations.
 pub const FEEDS_PER_AUTHOR: usize = 2_048;
 
+/// Messages and bytes that wait in one lane before it is full.
+pub const LANE_MESSAGES: usize = 65_536;
+pub const LANE_BYTES: usize = 32 * MIB;
+/// What one step seals, bytes: what comes later and is more urgent waits for no more than this.
+pub const STEP_SEAL_BYTES: usize = MIB;
+/// Verified bundles taken into one step, bytes.
+pub const STEP_BUNDLE_BYTES: usize = 2 * MIB;
 /// Messages in one publish call.
 pub const PUBLISH_BATCH: usize = 4096;
 /// Publish calls queued for the node before clients are pushed back.

@@ -2,7 +2,7 @@
 //! same few authors are heard again and again.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use curve25519_dalek::constants::EIGHT_TORSION;
@@ -15,7 +15,7 @@ const REMEMBERED: usize = 1024;
 
 thread_local! {
     /// A memo of a pure function: `None` for bytes that are no key, or a weak one.
-    static KEYS: RefCell<HashMap<NodeId, Option<VerifyingKey>>> = RefCell::default();
+    static KEYS: RefCell<BTreeMap<NodeId, Option<VerifyingKey>>> = RefCell::default();
 }
 
 /// The eight points of small order, as they are written in a signature.

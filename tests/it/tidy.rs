@@ -13,13 +13,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["types", "wire", "feed", "flow"]),
     ("sim", &["types", "wire", "feed", "flow", "node"]),
     ("keys", &["types"]),
-    ("config", &["types"]),
+    ("config", &["types", "flow"]),
     ("store", &["types"]),
     ("driver", &["types", "wire", "feed", "node", "store"]),
-    ("net", &["types", "wire", "node", "config", "driver"]),
-    ("api", &["types", "wire", "feed", "node", "store", "driver"]),
+    ("net", &["types", "wire", "feed", "node", "config", "driver"]),
+    ("api", &["types", "wire", "feed", "flow", "node", "store", "driver"]),
     ("start", &["types", "wire", "feed", "node", "keys", "config", "store", "driver", "net", "api"]),
-    ("cli", &["types", "wire", "feed", "node", "sim", "keys", "config", "store", "driver", "net", "api", "start"]),
+    (
+        "cli",
+        &["types", "wire", "feed", "flow", "node", "sim", "keys", "config", "store", "driver", "net", "api", "start"],
+    ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.

@@ -97,12 +97,33 @@ async fn metrics_have_rooms_units_and_no_ids() {
         "metanode_node_published_messages_total 3",
         "metanode_api_requests_total{method=\"GET\",route=\"/v1/messages/{id}\",status=\"200\"} 1",
         "metanode_api_latency_seconds_bucket{le=\"0.00005\",route=\"/v1/messages\"}",
+        "metanode_flow_sent_messages_total{priority=\"Normal\"} ",
+        "metanode_flow_waiting_messages{priority=\"Critical\"} 0",
+        "metanode_flow_wait_seconds_total{priority=\"Bulk\"} 0",
         "metanode_store_disk_bytes ",
         "# EOF",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
     assert!(!text.contains(&id));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn lanes_are_shown_and_served_by_another_rule_when_told() {
+    let rig = Rig::start().await;
+    rig.trades(0..3).await;
+    let (status, queues) = rig.get("/v1/queues").await;
+    assert_eq!((status, &queues["scheduler"]), (200, &json!("weighted")));
+    let normal = &queues["lanes"][2];
+    assert_eq!((&normal["priority"], &normal["waiting_messages"]), (&json!("Normal"), &json!(0)));
+    assert!(normal["sent_messages"].as_u64().unwrap() >= 3, "{queues}");
+    let put = |rule: &str| rig.request(Method::PUT, "/v1/queues/scheduler").json(&json!({ "scheduler": rule })).send();
+    assert_eq!(put("strict").await.unwrap().status(), 200);
+    assert_eq!(rig.get("/v1/queues").await.1["scheduler"], "strict");
+    let refused = put("fair").await.unwrap();
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().await.unwrap().contains("adaptive"));
     rig.stop().await;
 }
 
@@ -130,6 +151,8 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("get", "/v1/kinds"),
         ("get", "/v1/kinds/{kind}"),
         ("get", "/v1/kinds/{category}/{message_type}"),
+        ("get", "/v1/queues"),
+        ("put", "/v1/queues/scheduler"),
         ("get", "/livez"),
         ("get", "/readyz"),
         ("get", "/metrics"),

@@ -48,6 +48,7 @@ impl Rig {
             place: store.place(),
             bootstrap: Vec::new(),
             target_peers: 0,
+            scheduler: Default::default(),
             retention: Default::default(),
             registration: None,
         };

@@ -48,6 +48,7 @@ impl BenchNode {
             place: store.place(),
             bootstrap: bootstrap.map(split_bootstrap).transpose()?.into_iter().collect(),
             target_peers: 4,
+            scheduler: Default::default(),
             retention: Default::default(),
             registration: None,
         };
@@ -60,7 +61,9 @@ impl BenchNode {
     async fn status(&self) -> anyhow::Result<Status> {
         match self.client.call(Call::Status).await? {
             Answer::Status(status) => Ok(*status),
-            Answer::Published { .. } | Answer::Peers(_) | Answer::Done => Err(anyhow!("not a status")),
+            Answer::Published { .. } | Answer::Peers(_) | Answer::Queues(_) | Answer::Done => {
+                Err(anyhow!("not a status"))
+            }
         }
     }
 

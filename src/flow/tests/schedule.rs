@@ -1,0 +1,134 @@
+//! Laws of the schedulers: shares, starvation, and who is served first.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Serves `rounds` loads of `sizes` bytes, all lanes of `busy` never empty. Bytes by lane.
+fn served(policy: Policy, busy: [bool; LANES], sizes: &[usize], rounds: usize) -> [usize; LANES] {
+    let mut scheduler = Scheduler::new(policy);
+    let waits = busy.map(|busy| busy.then_some(Duration::ZERO));
+    let mut bytes = [0; LANES];
+    for n in 0..rounds {
+        let Some(lane) = scheduler.next(&waits) else { break };
+        let size = sizes[n % sizes.len()];
+        scheduler.served(lane, size, Duration::ZERO);
+        bytes[lane as usize] += size;
+    }
+    bytes
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    prop::sample::select(Policy::ALL.to_vec())
+}
+
+proptest! {
+    #[test]
+    fn some_lane_is_served_whenever_one_waits_and_none_otherwise(policy in policies(), busy: [bool; LANES]) {
+        let lane = Scheduler::new(policy).next(&busy.map(|busy| busy.then_some(Duration::ZERO)));
+        prop_assert_eq!(lane.is_some(), busy.contains(&true));
+        prop_assert!(lane.is_none_or(|lane| busy[lane as usize]));
+    }
+
+    /// What every rule but the strict one promises: by bytes, 16 to 8 to 4 to 2 to 1, whatever the loads' sizes.
+    #[test]
+    fn busy_lanes_get_their_shares(
+        policy in prop::sample::select(vec![Policy::Weighted, Policy::Deficit, Policy::Adaptive]),
+        busy: [bool; LANES], sizes in prop::collection::vec(1usize..65_536, 1..20),
+    ) {
+        prop_assume!(busy.contains(&true));
+        let bytes = served(policy, busy, &sizes, 40_000);
+        let weights = [16.0, 8.0, 4.0, 2.0, 1.0];
+        let shares: f64 = weights.iter().zip(busy).filter(|(_, busy)| *busy).map(|(weight, _)| *weight).sum();
+        let all: usize = bytes.iter().sum();
+        for n in 0..LANES {
+            let due = if busy[n] { all as f64 * weights[n] / shares } else { 0.0 };
+            // A turn of the coarsest rule, and a load.
+            let slack = 2.0 * (16.0 * 16_384.0 + 65_536.0);
+            prop_assert!((bytes[n] as f64 - due).abs() <= slack, "lane {}: {} of {}, due {}", n, bytes[n], all, due);
+        }
+    }
+
+    /// A lane that was empty saved nothing up, and a lane that was busy alone owes nothing.
+    #[test]
+    fn what_becomes_busy_is_served_soon_and_does_not_take_all(
+        policy in prop::sample::select(vec![Policy::Weighted, Policy::Deficit, Policy::Adaptive]),
+        before in 0usize..5_000, lane in 0usize..LANES,
+    ) {
+        let mut scheduler = Scheduler::new(policy);
+        let bulk = [None, None, None, None, Some(Duration::ZERO)];
+        for _ in 0..before {
+            let lane = scheduler.next(&bulk).unwrap();
+            scheduler.served(lane, 60_000, Duration::ZERO);
+        }
+        let mut both = bulk;
+        both[lane] = Some(Duration::ZERO);
+        let order: Vec<usize> = (0..40).map(|_| {
+            let lane = scheduler.next(&both).unwrap();
+            scheduler.served(lane, 60_000, Duration::ZERO);
+            lane as usize
+        }).collect();
+        prop_assert!(order[..2].contains(&lane), "{:?}", order);
+        prop_assert!(order.contains(&4), "{:?}", order);
+    }
+}
+
+#[test]
+fn the_strict_rule_starves_and_no_other_does() {
+    let all = [true; LANES];
+    assert_eq!(served(Policy::Strict, all, &[1000], 1000), [1_000_000, 0, 0, 0, 0]);
+    for policy in [Policy::Weighted, Policy::Deficit, Policy::Adaptive] {
+        let bytes = served(policy, all, &[1000], 1000);
+        assert!(bytes.iter().all(|bytes| *bytes > 0), "{policy}: {bytes:?}");
+    }
+}
+
+#[test]
+fn the_adaptive_rule_hurries_what_is_late() {
+    let share = |late: Duration| {
+        let mut scheduler = Scheduler::new(Policy::Adaptive);
+        let waits = [None, None, Some(late), None, Some(Duration::ZERO)];
+        let mut normal = 0;
+        for _ in 0..1000 {
+            let lane = scheduler.next(&waits).unwrap();
+            scheduler.served(lane, 1000, waits[lane as usize].unwrap());
+            normal += usize::from(lane == Priority::Normal);
+        }
+        normal
+    };
+    let (punctual, late) = (share(Duration::ZERO), share(Duration::from_millis(450)));
+    assert!((790..=810).contains(&punctual), "{punctual} of 1000: four to one");
+    assert!((945..=960).contains(&late), "{late} of 1000: twenty to one");
+}
+
+#[test]
+fn a_full_lane_refuses_and_says_which_and_an_empty_one_takes_any_call() {
+    let mut lanes = Lanes::new(Policy::Weighted);
+    let drafts: Vec<Draft> = (0..4096).map(|_| parcel(Kind::ExchangeData, Priority::Bulk, 0).draft).collect();
+    let mut calls = 0;
+    while lanes.refuse(&drafts).is_none() {
+        drafts.iter().cloned().for_each(|draft| push(&mut lanes, Parcel { draft, call: calls, index: 0 }));
+        calls += 1;
+    }
+    assert!(lanes.waiting() <= limits::LANE_MESSAGES && calls > 1);
+    assert_eq!(lanes.refuse(&drafts), Some(Priority::Bulk));
+    assert_eq!(lanes.refuse(&[parcel(Kind::ExchangeData, Priority::High, 0).draft]), None, "another lane has room");
+    let bulk = &lanes.states(Mono(0))[Priority::Bulk as usize];
+    assert_eq!((bulk.messages, bulk.counts.overflowed), (lanes.waiting(), 2 * 4096));
+}
+
+#[test]
+fn a_lane_counts_what_waited_and_what_was_late() {
+    let mut lanes = Lanes::new(Policy::Weighted);
+    lanes.push(parcel(Kind::SecurityAlert, Priority::Normal, 1), Mono(0));
+    lanes.push(parcel(Kind::SecurityAlert, Priority::Normal, 2), Mono(15_000));
+    let state = lanes.states(Mono(20_000))[0];
+    assert_eq!((state.messages, state.oldest), (2, Some(Duration::from_millis(20))));
+    assert_eq!(lanes.take(Mono(20_000)).unwrap().parcels.len(), 2);
+    let state = lanes.states(Mono(20_000))[0];
+    assert_eq!((state.messages, state.bytes, state.oldest), (0, 0, None));
+    let counts = state.counts;
+    assert_eq!((counts.messages, counts.late, counts.waited_us, counts.longest_us), (2, 1, 25_000, 20_000));
+}
