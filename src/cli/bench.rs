@@ -1,8 +1,10 @@
 //! `metanode bench`: measures this machine, with real nodes on loopback.
 
 mod limit;
+mod mixed;
 mod pair;
 mod report;
+mod rig;
 
 use std::path::PathBuf;
 
@@ -18,6 +20,7 @@ use report::Report;
   metanode bench pair
   metanode bench pair --seal each --messages 40000
   metanode bench pair --size 1024 --out figures.json
+  metanode bench mixed
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
 pub struct BenchArgs {
@@ -48,6 +51,8 @@ pub struct BenchArgs {
 enum Workload {
     /// From one node to another: signed, carried, verified, on disk at both
     Pair,
+    /// The same, saturated with Bulk, and what is more urgent beside it
+    Mixed,
 }
 
 impl BenchArgs {
@@ -56,9 +61,13 @@ impl BenchArgs {
         if let Ok(filter) = std::env::var("METANODE_LOG") {
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         }
-        let report: Report = match self.workload {
-            Workload::Pair => pair::run(&self).await?,
+        let folder = std::env::temp_dir().join(format!("metanode-bench-{}", std::process::id()));
+        let measured = match self.workload {
+            Workload::Pair => pair::measure(&self, &folder).await,
+            Workload::Mixed => mixed::measure(&self, &folder).await,
         };
+        let _ = std::fs::remove_dir_all(&folder);
+        let report: Report = measured?;
         let json = serde_json::to_string_pretty(&report)?;
         if let Some(path) = &self.out {
             std::fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;

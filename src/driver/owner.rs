@@ -76,6 +76,7 @@ impl Driver {
                 biased;
                 done = self.flushed.recv() => self.on_flushed(done),
                 _ = self.ports.control.recv_many(&mut control, limits::STEP_INPUTS) => {}
+                Some(input) = self.ports.urgent.recv() => bundles.push(input),
                 _ = self.ports.calls.recv_many(&mut calls, limits::CALL_QUEUE) => {}
                 Some(input) = self.ports.bundles.recv() => bundles.push(input),
                 () = tokio::time::sleep_until(wake) => {}
@@ -94,7 +95,7 @@ impl Driver {
             let mut bytes = bundles.iter().map(size_bytes).sum::<usize>();
             while bundles.len() < limits::STEP_INPUTS
                 && bytes < limits::STEP_BUNDLE_BYTES
-                && let Ok(input) = self.ports.bundles.try_recv()
+                && let Ok(input) = self.ports.urgent.try_recv().or_else(|_| self.ports.bundles.try_recv())
             {
                 bytes += size_bytes(&input);
                 bundles.push(input);

@@ -87,6 +87,8 @@ pub struct Watch {
 /// How the network hands inputs over.
 #[derive(Clone)]
 pub struct Inlet {
+    /// Verified bundles that say they are urgent; taken before the others.
+    pub urgent: mpsc::Sender<Input>,
     /// Verified bundles and answers with bundles; bounded, so that verifiers wait for the node.
     pub bundles: mpsc::Sender<Input>,
     /// Everything else; as many as there can be connections and streams.
@@ -98,6 +100,7 @@ pub struct Inlet {
 /// The driver's own ends.
 pub struct Ports {
     pub(super) calls: mpsc::Receiver<Asked>,
+    pub(super) urgent: mpsc::Receiver<Input>,
     pub(super) bundles: mpsc::Receiver<Input>,
     pub(super) control: mpsc::UnboundedReceiver<Input>,
     pub(super) net: mpsc::UnboundedSender<NetCommand>,
@@ -111,17 +114,19 @@ pub struct Ports {
 /// All ends of a driver: its own, the network's, and what clients hold.
 pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Watch) {
     let (calls_in, calls) = mpsc::channel(limits::CALL_QUEUE);
+    let (urgent_in, urgent) = mpsc::channel(limits::INPUT_QUEUE);
     let (bundles_in, bundles) = mpsc::channel(limits::INPUT_QUEUE);
     let (control_in, control) = mpsc::unbounded_channel();
     let (net, commands) = mpsc::unbounded_channel();
     let (log_end, log_end_seen) = watch::channel(0);
     let (ephemeral, _) = broadcast::channel(limits::INPUT_QUEUE);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
-    let inlet = Inlet { bundles: bundles_in, control: control_in, queued_bytes: queued_bytes.clone() };
+    let inlet =
+        Inlet { urgent: urgent_in, bundles: bundles_in, control: control_in, queued_bytes: queued_bytes.clone() };
     let watch = Watch { log_end: log_end_seen, ephemeral: ephemeral.clone() };
     let client = Client { calls: calls_in };
     let open = (inlet.clone(), client.clone());
-    let ports = Ports { calls, bundles, control, net, queued_bytes, log_end, ephemeral, _open: open };
+    let ports = Ports { calls, urgent, bundles, control, net, queued_bytes, log_end, ephemeral, _open: open };
     (ports, inlet, commands, client, watch)
 }
 

@@ -134,8 +134,12 @@ impl Feeds {
             return Placed::Not(NotPlaced::AfterFork);
         }
         if sequence > chain.next {
-            // Everything between is gone everywhere: go on from here, and say where the links begin anew.
+            // Everything between is gone everywhere: go on from here, and say where the links begin anew. Stamps grow
+            // along a feed, over what is gone as well.
             if may_start {
+                if bundle.first().stamp() <= chain.clock {
+                    return Placed::Not(NotPlaced::Old);
+                }
                 self.join_at(feed, &bundle);
                 return self.append(feed, bundle, tx);
             }

@@ -289,6 +289,21 @@ fn what_nobody_holds_any_more_is_stepped_over_and_can_be_filled_in_later() {
 }
 
 #[test]
+fn what_goes_on_after_a_hole_with_an_older_stamp_changes_nothing() {
+    let mut author = Author::new(1);
+    let mut keeper = Keeper::default();
+    author.clock = 100;
+    let first = author.say(1, b"first");
+    (author.next, author.clock) = (9, 10);
+    let later = author.say(1, b"later, and earlier");
+    keeper.offer(&first, false);
+    let before = keeper.feeds.chain(author.feed()).cloned();
+    assert_eq!(keeper.offer(&later, true), "old");
+    assert_eq!(keeper.feeds.chain(author.feed()).cloned(), before);
+    assert_eq!(keeper.reopened().feeds.heads_root(), keeper.feeds.heads_root());
+}
+
+#[test]
 fn memory_for_early_bundles_is_bounded() {
     let bundles = Author::chain(1, limits::HELD_PER_FEED * 2);
     let mut keeper = Keeper::default();

@@ -1,8 +1,7 @@
 //! The thread that decides what to believe, so that neither the swarm nor the node's owner spends time on it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use crate::driver::Inlet;
 use crate::feed::Fork;
 use crate::node::Input;
 use crate::types::{NetworkId, NodeId, limits};
-use crate::wire::{Bundle, Refusal, Response, Verified};
+use crate::wire::{Bundle, Priority, Refusal, Response, Verified};
 
 /// Bytes to look at.
 pub enum Job {
@@ -22,10 +21,51 @@ pub enum Job {
     Response { from: NodeId, id: u64, bytes: Bytes },
 }
 
-/// Hands jobs to the verifiers.
+/// Hands jobs to the verifiers: what is urgent first.
 pub struct Verifiers {
-    jobs: mpsc::Sender<Job>,
-    gossip_waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
+}
+
+/// Jobs that wait.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Gossip that says it is Critical or High, and all other jobs. Each has room for as much gossip as the other, so
+    /// that neither a flood of one nor of the other keeps the rest away.
+    urgent: VecDeque<Job>,
+    other: VecDeque<Job>,
+    other_gossip: usize,
+    closed: bool,
+}
+
+impl Queue {
+    /// Held only while a job is put in or taken out. A poisoned lock means a verifier panicked: the others go on.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job; none when there will be no more.
+    fn take(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(job) = waiting.urgent.pop_front() {
+                return Some(job);
+            }
+            if let Some(job) = waiting.other.pop_front() {
+                waiting.other_gossip -= usize::from(matches!(job, Job::Gossip { .. }));
+                return Some(job);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl Verifiers {
@@ -36,39 +76,51 @@ impl Verifiers {
         inlet: &Inlet,
         refused: tokio_mpsc::UnboundedSender<u64>,
     ) -> std::io::Result<Verifiers> {
-        let (jobs, queue) = mpsc::channel();
-        let queue = Arc::new(std::sync::Mutex::new(queue));
-        let gossip_waiting = Arc::new(AtomicUsize::new(0));
+        let verifiers = Verifiers { queue: Arc::default() };
         let threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).clamp(1, 8);
         for n in 0..threads {
-            let (queue, waiting) = (queue.clone(), gossip_waiting.clone());
+            let queue = verifiers.queue.clone();
             let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone() };
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || {
-                loop {
-                    // Held only while taking a job. A poisoned lock means a verifier panicked: the others go on.
-                    let job = queue.lock().unwrap_or_else(|e| e.into_inner()).recv();
-                    let Ok(job) = job else { return };
-                    if matches!(job, Job::Gossip { .. }) {
-                        waiting.fetch_sub(1, Ordering::Relaxed);
-                    }
+                while let Some(job) = queue.take() {
                     if !worker.run(job) {
                         return;
                     }
                 }
             })?;
         }
-        Ok(Verifiers { jobs, gossip_waiting })
+        Ok(verifiers)
     }
 
     /// Hands over a job. False when too much gossip waits: it is let go, and its feed brings it back by repair.
     pub fn take(&self, job: Job) -> bool {
-        if matches!(job, Job::Gossip { .. }) {
-            if self.gossip_waiting.load(Ordering::Relaxed) >= limits::VERIFY_QUEUE {
-                return false;
+        let mut waiting = self.queue.lock();
+        match &job {
+            Job::Gossip { bytes, .. } if Bundle::urgency(bytes) <= Priority::High => {
+                if waiting.urgent.len() >= limits::VERIFY_QUEUE {
+                    return false;
+                }
+                waiting.urgent.push_back(job);
             }
-            self.gossip_waiting.fetch_add(1, Ordering::Relaxed);
+            Job::Gossip { .. } => {
+                if waiting.other_gossip >= limits::VERIFY_QUEUE {
+                    return false;
+                }
+                waiting.other_gossip += 1;
+                waiting.other.push_back(job);
+            }
+            Job::Response { .. } => waiting.other.push_back(job),
         }
-        self.jobs.send(job).is_ok()
+        drop(waiting);
+        self.queue.changed.notify_one();
+        true
+    }
+}
+
+impl Drop for Verifiers {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.changed.notify_all();
     }
 }
 
@@ -89,10 +141,14 @@ impl Worker {
 
     /// One bad bundle spoils a frame: nobody honest forwards it.
     fn gossip(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
+        let urgent = Bundle::urgency(&bytes) <= Priority::High;
         let bundles = Bundle::split(bytes)
             .and_then(|bundles| bundles.into_iter().map(|bundle| Verified::check(bundle, self.network)).collect());
         match bundles {
-            Ok(bundles) => self.inlet.bundles.blocking_send(Input::Bundle { from, ticket, bundles }).is_ok(),
+            Ok(bundles) => {
+                let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
+                inlet.blocking_send(Input::Bundle { from, ticket, bundles }).is_ok()
+            }
             Err(refusal) => {
                 let _ = self.refused.send(ticket);
                 self.refuse(from, refusal)

@@ -230,6 +230,14 @@ impl Bundle {
         Ok(Bundle { signed, codec: Codec::from_tag(codec)?, wire })
     }
 
+    /// How urgent a gossip frame says its first bundle is. Nothing is checked yet: this decides who waits, not what is
+    /// believed.
+    pub fn urgency(frame: &[u8]) -> Priority {
+        let (priority, topic) = (frame.get(2).copied(), frame.get(3).copied());
+        let priority = priority.and_then(Priority::from_tag).unwrap_or(Priority::Bulk);
+        topic.and_then(Category::from_tag).map_or(Priority::Bulk, |topic| priority.rank(topic))
+    }
+
     /// Takes a gossip frame apart: one bundle after the other, each with its size in front of its body.
     pub fn split(frame: Bytes) -> Result<Vec<Bundle>, Refusal> {
         let (mut rest, mut bundles) = (frame, Vec::new());

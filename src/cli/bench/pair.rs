@@ -1,95 +1,29 @@
-//! Two nodes on loopback, one says, the other holds: everything between them is the real thing.
+//! Two nodes, one says, the other holds: as fast as they can.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
-use anyhow::{Context, anyhow};
-use ed25519_dalek::SigningKey;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::report::{Latency, Report, machine};
+use super::rig::{self, BenchNode};
 use super::{BenchArgs, limit};
-use crate::config::NetConfig;
-use crate::driver::{self, Client, Driver, Ended, Watch};
-use crate::net::{Net, split_bootstrap};
-use crate::node::{Ack, Answer, Call, Setup, Status};
-use crate::store::{Store, StoreOptions};
-use crate::types::NetworkName;
+use crate::driver::Watch;
+use crate::node::{Ack, Call};
 use crate::wire::kind::Blob;
 use crate::wire::kind::external::Custom;
-use crate::wire::{Draft, Payload};
+use crate::wire::{Draft, Payload, Priority};
 
 /// Calls of the publisher under way at once.
 const CALLS: usize = 4;
-/// The nodes meet within this.
-const MEET_WITHIN: Duration = Duration::from_secs(20);
 
-struct BenchNode {
-    address: String,
-    client: Client,
-    watch: Watch,
-    store: Arc<Store>,
-    thread: std::thread::JoinHandle<Ended>,
-}
-
-impl BenchNode {
-    async fn start(folder: &std::path::Path, seed: u8, bootstrap: Option<&str>) -> anyhow::Result<BenchNode> {
-        let options =
-            StoreOptions { path: folder.join(format!("node-{seed}")), cache_bytes: 64 << 20, flush_every_ms: 200 };
-        let store = Arc::new(Store::open(&options)?);
-        let (ports, inlet, commands, client, watch) = driver::ports();
-        let network: NetworkName = "bench".parse()?;
-        let config = NetConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..NetConfig::default() };
-        let (net, listening) = Net::listen(&config, network.clone(), &[seed; 32], inlet, commands).await?;
-        let setup = Setup {
-            network,
-            key: SigningKey::from_bytes(&[seed; 32]),
-            entropy: u64::from(seed),
-            place: store.place(),
-            bootstrap: bootstrap.map(split_bootstrap).transpose()?.into_iter().collect(),
-            target_peers: 4,
-            scheduler: Default::default(),
-            retention: Default::default(),
-            registration: None,
-        };
-        let thread = Driver::start(setup, store.clone(), ports)?;
-        tokio::spawn(net.run());
-        let address = listening.into_iter().next().context("the node listens nowhere")?;
-        Ok(BenchNode { address, client, watch, store, thread })
-    }
-
-    async fn status(&self) -> anyhow::Result<Status> {
-        match self.client.call(Call::Status).await? {
-            Answer::Status(status) => Ok(*status),
-            Answer::Published { .. } | Answer::Peers(_) | Answer::Queues(_) | Answer::Done => {
-                Err(anyhow!("not a status"))
-            }
-        }
-    }
-
-    async fn stop(self) -> anyhow::Result<()> {
-        self.client.call(Call::Stop).await?;
-        let end = tokio::task::spawn_blocking(move || self.thread.join()).await?;
-        end.map_err(|_| anyhow!("a node panicked"))?.map_err(|fault| anyhow!(fault))
-    }
-}
-
-/// Runs the workload in a folder of its own, which is gone afterwards.
-pub async fn run(args: &BenchArgs) -> anyhow::Result<Report> {
-    let folder = std::env::temp_dir().join(format!("metanode-bench-{}", std::process::id()));
-    let report = measure(args, &folder).await;
-    let _ = std::fs::remove_dir_all(&folder);
-    report
-}
-
-async fn measure(args: &BenchArgs, folder: &std::path::Path) -> anyhow::Result<Report> {
-    let one = BenchNode::start(folder, 1, None).await?;
-    let two = BenchNode::start(folder, 2, Some(&one.address)).await?;
-    meet(&one).await?;
+/// Measures, in a folder that is not there yet.
+pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> {
+    let (one, two) = rig::pair(folder).await?;
     let limits = limit::measure(args.size as usize);
-    let batches = Supply::new(args);
+    let batches = Supply::new(args, Priority::Normal);
     let bar = progress(args.messages);
-    let cpu = cpu_seconds();
+    let cpu = rig::cpu_seconds();
     let start = Instant::now();
     let arrivals = tokio::spawn(watch_arrivals(two.watch.clone(), args.messages, start, bar.clone()));
     let said = publish(&one, batches, start).await?;
@@ -98,7 +32,7 @@ async fn measure(args: &BenchArgs, folder: &std::path::Path) -> anyhow::Result<R
     let store = two.store.clone();
     tokio::task::spawn_blocking(move || store.flush()).await??;
     let seconds = start.elapsed().as_secs_f64();
-    let cpu_seconds = self::cpu_seconds() - cpu;
+    let cpu_seconds = rig::cpu_seconds() - cpu;
     bar.finish_and_clear();
     let status = two.status().await?;
     let resident_bytes = memory_stats::memory_stats().map_or(0, |m| m.physical_mem);
@@ -126,29 +60,17 @@ async fn measure(args: &BenchArgs, folder: &std::path::Path) -> anyhow::Result<R
     })
 }
 
-async fn meet(node: &BenchNode) -> anyhow::Result<()> {
-    let meeting = async {
-        let mut pace = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            pace.tick().await;
-            if node.status().await?.peers > 0 {
-                return Ok(());
-            }
-        }
-    };
-    tokio::time::timeout(MEET_WITHIN, meeting).await.context("the nodes did not meet")?
-}
-
 /// Payloads that do not compress, a few hundred different ones, over and over.
-struct Supply {
+pub struct Supply {
     drafts: Vec<Draft>,
     left: u64,
     batch: u64,
 }
 
 impl Supply {
-    fn new(args: &BenchArgs) -> Supply {
-        Supply { drafts: (0..512).map(|n| draft(args, n)).collect(), left: args.messages, batch: args.batch }
+    /// As many as asked for, in calls as large as asked for.
+    pub fn new(args: &BenchArgs, priority: Priority) -> Supply {
+        Supply { drafts: (0..512).map(|n| draft(args, priority, n)).collect(), left: args.messages, batch: args.batch }
     }
 }
 
@@ -162,7 +84,7 @@ impl Iterator for Supply {
     }
 }
 
-fn draft(args: &BenchArgs, n: u64) -> Draft {
+fn draft(args: &BenchArgs, priority: Priority, n: u64) -> Draft {
     let mut body = vec![0; args.size as usize];
     let mut noise = blake3::Hasher::new();
     noise.update(&n.to_le_bytes()).finalize_xof().fill(&mut body);
@@ -173,11 +95,12 @@ fn draft(args: &BenchArgs, n: u64) -> Draft {
         body: Blob(body),
     }));
     draft.seal = args.seal;
+    draft.priority = priority;
     draft
 }
 
 /// Says all batches, a few calls at once; returns when each was handed over and how many were said by then.
-async fn publish(node: &BenchNode, batches: Supply, start: Instant) -> anyhow::Result<Vec<(u64, f64)>> {
+pub async fn publish(node: &BenchNode, batches: Supply, start: Instant) -> anyhow::Result<Vec<(u64, f64)>> {
     let mut said = Vec::new();
     let mut calls = tokio::task::JoinSet::new();
     let mut total = 0;
@@ -198,7 +121,8 @@ async fn publish(node: &BenchNode, batches: Supply, start: Instant) -> anyhow::R
     Ok(said)
 }
 
-async fn watch_arrivals(
+/// When the node's log had grown to where, until it has so many messages.
+pub async fn watch_arrivals(
     mut watch: Watch,
     messages: u64,
     start: Instant,
@@ -217,22 +141,15 @@ async fn watch_arrivals(
 }
 
 /// How long the last message of each batch was under way.
-fn latencies(said: &[(u64, f64)], arrivals: &[(u64, f64)]) -> Vec<f64> {
+pub fn latencies(said: &[(u64, f64)], arrivals: &[(u64, f64)]) -> Vec<f64> {
     let arrival = |count: u64| arrivals.iter().find(|(end, _)| *end >= count).map(|(_, at)| *at);
     said.iter().filter_map(|(count, at)| Some(arrival(*count)? - at)).collect()
 }
 
-fn progress(messages: u64) -> ProgressBar {
+/// A bar over so many messages.
+pub fn progress(messages: u64) -> ProgressBar {
     let bar = ProgressBar::new(messages);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
-}
-
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Fields 14 and 15 after the name in parentheses, in ticks of a hundredth (proc(5)).
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / 100.0
 }

@@ -62,6 +62,9 @@ impl Report {
         row("rate", format!("{:.0} messages/s, {:.1} MB/s", self.messages_per_second, self.megabytes_per_second));
         let l = self.latency_ms;
         row("latency", format!("p50 {:.1}  p95 {:.1}  p99 {:.1}  p999 {:.1} ms", l.p50, l.p95, l.p99, l.p999));
+        for (name, l) in &self.by_priority {
+            row(name, format!("p50 {:.1}  p95 {:.1}  p99 {:.1}  p999 {:.1} ms", l.p50, l.p95, l.p99, l.p999));
+        }
         row("processor", format!("{:.2} s", self.cpu_seconds));
         row("memory", format!("{:.0} MB resident", self.resident_bytes as f64 / 1e6));
         row("on the wire", format!("{:.1} MB", self.wire_bytes as f64 / 1e6));
