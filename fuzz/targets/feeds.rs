@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use metanode::feed::{Feeds, Filter, Fork, Log, Placed, Retention, Rule, Stored, page, trim};
-use metanode::types::storage::{Batch, Txn};
+use metanode::feed::{Chain, Feeds, Filter, Fork, Log, Placed, Retention, Rule, Stored, page, trim};
+use metanode::types::storage::{Batch, Txn, View};
 use metanode::types::{Hash, Incarnation, MemoryStore, MessageId, Stamp, WallMs, limits};
 use metanode::wire::{Bundle, Category, FeedId, Header, Message, Pending, Priority, Slot, Verified};
 use metanode_fuzz::{START_MS, author, key, network, sequence};
@@ -125,7 +125,9 @@ impl Keeper {
         for (feed, chain) in self.feeds.chains() {
             let shape = format!("{chain:?}");
             assert!(chain.trimmed <= chain.joined.max(chain.next), "trimmed is not above: {shape}");
-            assert!(chain.base <= chain.joined && chain.joined <= chain.next, "base, joined, next: {shape}");
+            assert!(chain.joined <= chain.next, "joined, next: {shape}");
+            assert!(chain.base <= chain.joined || chain.joined == chain.next, "base: {shape}");
+            self.accounts_for_every_row(*feed, chain);
             assert!(chain.below == 0 || (chain.base < chain.below && chain.below < chain.joined), "below: {shape}");
             assert!(chain.next <= chain.stored, "stored: {shape}");
             assert!(chain.forked.is_none_or(|at| chain.next <= at), "nothing at or after a fork: {shape}");
@@ -154,6 +156,21 @@ impl Keeper {
         assert!(read.entries.len() as u64 >= kept, "every message in a chain is read from the log");
         assert!(read.entries.windows(2).all(|pair| pair[0].position < pair[1].position), "in order");
         assert!(self.feeds.held_count() <= usize::from(AUTHORS) * limits::HELD_PER_FEED);
+    }
+
+    /// Retention finds what is in the store, and nothing beside it.
+    fn accounts_for_every_row(&self, feed: FeedId, chain: &Chain) {
+        let (low, high) = (Slot { feed, sequence: 0 }, Slot { feed, sequence: u64::MAX });
+        let (mut bytes, mut lowest, mut end) = (0, None, 0);
+        self.store.scan(&Stored::key(low), &Stored::key(high), &mut |key, row| {
+            let slot = Slot::from_bytes(&key[1..]).expect("a key of a bundle");
+            lowest = lowest.or(Some(slot.sequence));
+            (bytes, end) = (bytes + row.len() as u64, slot.sequence + 1);
+            std::ops::ControlFlow::Continue(())
+        });
+        assert_eq!(chain.bytes, bytes, "bytes: {chain:?}");
+        assert!(end <= chain.stored, "nothing lies at or past what is stored: {chain:?}");
+        assert!(lowest.is_none_or(|lowest| lowest == chain.base), "base is the lowest, {lowest:?}: {chain:?}");
     }
 
     fn reopen(&mut self) {

@@ -13,7 +13,7 @@ use crate::wire::{FeedId, Head, Header, Slot};
 pub struct Chain {
     /// Below this, bundles were let go by rule and are not asked for again.
     pub trimmed: u64,
-    /// The lowest sequence held.
+    /// The lowest sequence in the store; past `next` when only what lies after a fork is left there.
     pub base: u64,
     /// One past the end of an older run below `joined`, when what lies between was gone everywhere; 0 without one.
     pub below: u64,
@@ -84,18 +84,23 @@ impl Chain {
         if at >= self.next {
             return;
         }
+        if at <= self.base {
+            // Nothing of the chain is held any more: it may begin again, below the fork.
+            let at = at.min(self.trimmed);
+            (self.joined, self.next, self.below) = (at, at, 0);
+            (self.head, self.joined_previous, self.clock) = (Hash::ZERO, Hash::ZERO, Stamp::default());
+            return;
+        }
         if self.below > 0 && at <= self.joined {
             // The upper of two runs goes altogether.
-            self.next = self.below.min(at);
-            (self.joined, self.below) = (self.base.min(self.next), 0);
+            (self.next, self.joined, self.below) = (self.below.min(at), self.base, 0);
+            self.joined_previous = header(feed, self.joined, view).map(|first| first.previous).unwrap_or_default();
         } else {
             self.next = at;
-            self.joined = self.joined.min(at);
         }
-        let header = |sequence: u64| Some(Feeds::signed_header(Slot { feed, sequence }, view)?.header);
-        let last = self.next.checked_sub(1).and_then(header).map(|last| last.id());
-        self.head = last.or_else(|| Some(header(self.next)?.previous)).unwrap_or_default();
-        self.joined_previous = header(self.joined).map(|first| first.previous).unwrap_or_default();
+        let last = header(feed, self.next - 1, view);
+        self.head = last.as_ref().map(Header::id).unwrap_or_default();
+        self.clock = last.map(|last| last.clock).unwrap_or_default();
     }
 
     /// Whether any bundle of the chain is here.
@@ -117,4 +122,8 @@ impl Chain {
         // Where the chain stood when the last of it was let go differs from node to node; the fork does not.
         forked.map(|_| Head { feed, floor: 0, next: 0, hash: Hash::ZERO, forked })
     }
+}
+
+fn header(feed: FeedId, sequence: u64, view: &dyn View) -> Option<Header> {
+    Some(Feeds::signed_header(Slot { feed, sequence }, view)?.header)
 }

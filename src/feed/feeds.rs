@@ -158,7 +158,9 @@ impl Feeds {
     fn join_at(&mut self, feed: FeedId, bundle: &Verified) {
         if let Some(chain) = self.chains.get_mut(&feed) {
             let at = bundle.header().sequence;
-            chain.below = chain.next;
+            if chain.holds_something() {
+                chain.below = chain.next;
+            }
             (chain.joined, chain.next, chain.joined_previous) = (at, at, bundle.header().previous);
         }
     }
@@ -172,7 +174,11 @@ impl Feeds {
             return self.fork_with(&bundle, before, tx);
         }
         (chain.next, chain.head, chain.clock) = (header.sequence + 1, bundle.id(), header.clock);
-        chain.stored = chain.next;
+        chain.stored = chain.stored.max(chain.next);
+        if chain.next - chain.joined == 1 && chain.below == 0 {
+            // The first one held: what retention has next, unless something after a fork is left still lower.
+            chain.base = if chain.bytes == 0 { header.sequence } else { chain.base.min(header.sequence) };
+        }
         chain.messages += u64::from(header.count);
         Placed::Appended(bundle)
     }

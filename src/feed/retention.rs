@@ -1,6 +1,7 @@
 //! How long messages are kept, by category: by age, by bytes, or for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::chain::Chain;
@@ -70,25 +71,35 @@ fn oldest(feeds: &Feeds, category: Category, view: &dyn View) -> BTreeSet<(Stamp
 fn base_clock(feeds: &Feeds, feed: FeedId, view: &dyn View) -> Option<Stamp> {
     let chain = feeds.chain(feed).filter(|c| c.base < c.stored)?;
     let stored = Stored::load(Slot { feed, sequence: chain.base }, view);
-    // A hole below a joint has no bundle; it counts as oldest, so that it is passed over at once.
+    // A row that cannot be read counts as oldest, so that it is passed over at once.
     Some(stored.and_then(|s| Bundle::decode(s.wire).ok()).map_or(Stamp(0), |b| b.header().clock))
 }
 
 fn drop_base(feeds: &mut Feeds, feed: FeedId, tx: &mut Txn<'_>) -> u64 {
     let Some(chain) = feeds.chain_mut(feed) else { return 0 };
-    let slot = Slot { feed, sequence: chain.base };
-    let above = Slot { feed, sequence: chain.base + 1 };
-    let freed = Stored::remove(slot, tx);
-    chain.base += 1;
-    if chain.base == chain.below {
-        (chain.base, chain.below) = (chain.joined, 0);
+    let freed = Stored::remove(Slot { feed, sequence: chain.base }, tx);
+    chain.base = lowest_stored(feed, chain.base + 1, chain.stored, tx);
+    if chain.base >= chain.below {
+        chain.below = 0;
     }
     chain.trimmed = chain.trimmed.max(chain.base.min(chain.next));
     if chain.joined < chain.base && chain.joined < chain.next {
         chain.joined = chain.base.min(chain.next);
-        chain.joined_previous = Feeds::signed_header(above, tx).map(|s| s.header.previous).unwrap_or_default();
+        let first = Feeds::signed_header(Slot { feed, sequence: chain.joined }, tx);
+        chain.joined_previous = first.map(|s| s.header.previous).unwrap_or_default();
     }
     chain.bytes = chain.bytes.saturating_sub(freed);
     chain.save(feed, tx);
     freed
+}
+
+/// The lowest sequence from `from` on that has a row, or `end`.
+fn lowest_stored(feed: FeedId, from: u64, end: u64, view: &dyn View) -> u64 {
+    let slot = |sequence| Stored::key(Slot { feed, sequence });
+    let mut found = None;
+    view.scan(&slot(from), &slot(end), &mut |key, _| {
+        found = key.get(1..).and_then(Slot::from_bytes).map(|slot| slot.sequence);
+        ControlFlow::Break(())
+    });
+    found.unwrap_or(end)
 }

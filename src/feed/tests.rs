@@ -252,6 +252,29 @@ fn a_broken_link_is_as_good_a_proof_as_two_in_one_place() {
 }
 
 #[test]
+fn a_fork_below_all_that_is_held_leaves_what_came_before_it_to_be_had() {
+    let mut author = Author::new(1);
+    let trunk: Vec<Verified> = (0..3).map(|_| author.say(1, b"trunk")).collect();
+    let mut twin = author.twin();
+    let ours: Vec<Verified> = (0..4).map(|_| author.say(1, b"left")).collect();
+    let theirs = twin.say(1, b"right");
+    let (mut late, mut early) = (Keeper::default(), Keeper::default());
+    ours[2..].iter().for_each(|bundle| assert_eq!(late.offer(bundle, true), "appended"));
+    trunk.iter().for_each(|bundle| assert_eq!(early.offer(bundle, false), "appended"));
+    let fork = Fork::between(ours[0].signed_header(), theirs.signed_header()).unwrap();
+    for keeper in [&mut late, &mut early] {
+        assert!(keeper.with(|feeds, _, tx| feeds.cut(&fork, tx)));
+    }
+    trunk.iter().for_each(|bundle| assert_eq!(late.offer(bundle, false), "appended"));
+    assert_eq!(late.feeds.heads_root(), early.feeds.heads_root());
+    let all = Retention::from([(Category::Data, Rule { max_age: None, max_bytes: Some(0) })]);
+    let gone = late.with(|feeds, _, tx| trim(feeds, &all, WallMs(START_MS), 100, tx));
+    assert_eq!(gone, 5, "three of the chain and two after the fork; the hole between costs nothing");
+    let chain = late.feeds.chain(author.feed()).unwrap();
+    assert_eq!((chain.bytes, chain.base, chain.joined, chain.next), (0, 7, 3, 3));
+}
+
+#[test]
 fn a_late_joiner_starts_where_history_starts_and_fills_in_what_turns_up() {
     let bundles = Author::chain(1, 10);
     let feed = bundles[0].header().feed;

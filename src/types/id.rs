@@ -116,12 +116,37 @@ impl FromStr for NetworkName {
 pub struct NetworkId(pub Hash);
 
 /// Which life of an author a feed belongs to. Fresh after anything but a clean restart, so that a lost tail or a
-/// restored backup begins a new chain instead of forking the old one.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(transparent)]
+/// restored backup begins a new chain instead of forking the old one. JSON: decimal digits in quotes, since many readers
+/// of JSON have no integers above 2^53.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Incarnation(pub u64);
+
+impl Serialize for Incarnation {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(&self.0) } else { to.serialize_u64(self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Incarnation {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Incarnation, D::Error> {
+        if !from.is_human_readable() {
+            return u64::deserialize(from).map(Incarnation);
+        }
+        let digits = String::deserialize(from)?;
+        let number = digits.parse().map_err(|e| serde::de::Error::custom(format!("an incarnation is digits: {e}")))?;
+        Ok(Incarnation(number))
+    }
+}
+
+impl schemars::JsonSchema for Incarnation {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Incarnation".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9]{1,20}$", "description": "Which life of an author"})
+    }
+}
 
 /// A message's id: a UUID version 7 (RFC 9562, section 5.7) whose time and counter are the author's hybrid logical
 /// clock, so an id says when its message was created and ids of one author only grow.
