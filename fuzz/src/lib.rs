@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use metanode::types::{Hash, Incarnation, MessageId, NetworkId, NetworkName, NodeId, Stamp, WallMs};
+use metanode::types::{Hash, Incarnation, MessageId, NetworkId, NetworkName, NodeId, Stamp, WallMs, limits};
 use metanode::wire::{
     Bundle, Category, ContentType, Destination, Encryption, FeedId, Header, Message, Priority, Refusal, SignedHeader,
     Verified, root_of,
@@ -73,7 +73,7 @@ pub fn same_again(message: &Message<'_>) {
 
 /// A sequence worth trying: mostly one of the first 16, else one of the last.
 pub fn sequence(n: u8) -> u64 {
-    if n < 192 { u64::from(n % 16) } else { u64::MAX - u64::from(n % 4) }
+    if n < 192 { u64::from(n % 16) } else { limits::SEQUENCES - 1 - u64::from(n % 4) }
 }
 
 /// One message of a made-up bundle.

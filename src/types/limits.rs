@@ -13,6 +13,8 @@ pub const BUNDLE_BYTES: usize = MIB;
 pub const FRAME_BUNDLES: usize = 1024;
 /// Messages in one bundle.
 pub const BUNDLE_MESSAGES: usize = 4096;
+/// Bundles of one feed: sequences are below it, so that a number past any of them is a number.
+pub const SEQUENCES: u64 = 1 << 63;
 /// A bundle is sealed at this size even under load: what one gossip frame carries well, bytes.
 pub const BUNDLE_TARGET_BYTES: usize = 60 * KIB;
 /// Header entries of one message.

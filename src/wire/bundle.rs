@@ -133,6 +133,9 @@ impl Header {
         if self.body_bytes as usize > limits::BUNDLE_BYTES {
             return Err(Refusal::TooLarge { size_bytes: self.body_bytes as usize });
         }
+        if self.sequence >= limits::SEQUENCES {
+            return Err(Refusal::Sequence { sequence: self.sequence });
+        }
         let first = self.sequence == 0;
         if (self.ephemeral && !first) || (first != (self.previous == Hash::ZERO)) {
             return Err(Refusal::Ephemeral);

@@ -41,6 +41,8 @@ pub enum Refusal {
     WrongTopic,
     #[error("a malformed message: {reason}")]
     Message { reason: String },
+    #[error("sequence {sequence}; a feed ends before 2^63")]
+    Sequence { sequence: u64 },
     #[error("a kind that is never kept in a feed, or one that must be, in the wrong place")]
     Ephemeral,
     #[error("{ahead:?} ahead of this node's clock")]
@@ -71,6 +73,7 @@ impl Refusal {
             | Refusal::Ids
             | Refusal::WrongTopic
             | Refusal::Message { .. }
+            | Refusal::Sequence { .. }
             | Refusal::Ephemeral
             | Refusal::Frame { .. }
             | Refusal::Unasked { .. } => 25,
@@ -97,6 +100,7 @@ impl Refusal {
             Refusal::Ids => "ids",
             Refusal::WrongTopic => "wrong_topic",
             Refusal::Message { .. } => "message",
+            Refusal::Sequence { .. } => "sequence",
             Refusal::Ephemeral => "ephemeral",
             Refusal::FarFuture { .. } => "far_future",
             Refusal::Frame { .. } => "frame",

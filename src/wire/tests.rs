@@ -215,6 +215,8 @@ fn what_an_author_may_not_seal_is_refused() {
     assert_eq!(elsewhere.unwrap_err(), Refusal::WrongTopic);
     let unlinked = Header { sequence: 4, ..data.clone() };
     assert_eq!(careless(unlinked, &grown).unwrap_err(), Refusal::Ephemeral);
+    let endless = Header { sequence: limits::SEQUENCES, previous: Hash([1; 32]), ..data.clone() };
+    assert_eq!(careless(endless, &grown).unwrap_err(), Refusal::Sequence { sequence: limits::SEQUENCES });
     let rootless = Header { previous: Hash([1; 32]), ..data.clone() };
     assert_eq!(careless(rootless, &grown).unwrap_err(), Refusal::Ephemeral);
     let chained = Header { ephemeral: true, sequence: 1, previous: Hash([1; 32]), ..data.clone() };

@@ -238,6 +238,8 @@ def decode_header(data):
     if header["body_bytes"] > 1 << 20:
         raise Refused("too_large")
     first = sequence == 0
+    if header["sequence"] >= 1 << 63:
+        raise Refused("sequence")
     if (header["ephemeral"] and not first) or first != (header["previous"] == bytes(32)):
         raise Refused("ephemeral")
     return header
