@@ -418,7 +418,7 @@ class Payloads:
         simple = {
             "str": r.text, "bool": r.boolean, "f64": r.f64, "i32": lambda: r.signed(32),
             "u8": r.u8, "u16": lambda: r.varint(16), "u32": lambda: r.varint(32), "u64": lambda: r.varint(64),
-            "ms": lambda: r.varint(64), "Amount": lambda: str(r.varint(128)), "Hash": lambda: r.take(32).hex(),
+            "ms": lambda: r.varint(64), "Incarnation": lambda: str(r.varint(64)), "Amount": lambda: str(r.varint(128)), "Hash": lambda: r.take(32).hex(),
             "NodeId": lambda: node_id_text(r.take(32)), "MessageId": lambda: str(uuid.UUID(bytes=r.take(16))),
             "Blob": lambda: r.blob().hex(), "Json": lambda: json.loads(r.text()),
         }  # fmt: skip
