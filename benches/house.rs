@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::SigningKey;
-use metanode::feed::{Feeds, Log, Placed, page};
+use metanode::feed::{Feeds, Log, Placed, Room, page};
 use metanode::types::storage::{Batch, Txn};
 use metanode::types::{Hash, Incarnation, MemoryStore, MessageId, NetworkId, NetworkName, NodeId, Stamp, WallMs};
 use metanode::wire::{Bundle, Category, Draft, FeedId, Header, Kind, Payload, Pending, Priority, Verified};
@@ -98,7 +98,11 @@ fn feed(c: &mut Criterion) {
         b.iter_batched(|| chain.clone(), |chain| black_box(keep(chain)), BatchSize::SmallInput)
     });
     group.bench_function("read 50 bundles of 200", |b| {
-        b.iter(|| black_box(page(0, usize::MAX, &Default::default(), WallMs(0), &store)).entries.len())
+        b.iter(|| {
+            black_box(page(0, Room { messages: usize::MAX, bytes: usize::MAX }, &Default::default(), WallMs(0), &store))
+                .entries
+                .len()
+        })
     });
     group.finish();
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use metanode::feed::{Chain, Feeds, Filter, Fork, Log, Placed, Retention, Rule, Stored, page, trim};
+use metanode::feed::{Chain, Feeds, Filter, Fork, Log, Placed, Retention, Room, Rule, Stored, page, trim};
 use metanode::types::storage::{Batch, Txn, View};
 use metanode::types::{Hash, Incarnation, MemoryStore, MessageId, Stamp, WallMs, limits};
 use metanode::wire::{Bundle, Category, FeedId, Header, Message, Pending, Priority, Slot, Verified};
@@ -112,7 +112,7 @@ impl Keeper {
                     feeds.stored(feed, bytes, tx);
                     false
                 }
-                Placed::Held | Placed::Forked(_) | Placed::Not(_) => false,
+                Placed::Held | Placed::Forked { .. } | Placed::Not(_) => false,
             });
             if appended {
                 next = self.feeds.release(feed).map(|held| (held, false));
@@ -128,7 +128,8 @@ impl Keeper {
             assert!(chain.joined <= chain.next, "joined, next: {shape}");
             assert!(chain.base <= chain.joined || chain.joined == chain.next, "base: {shape}");
             self.accounts_for_every_row(*feed, chain);
-            assert!(chain.below == 0 || (chain.base < chain.below && chain.below < chain.joined), "below: {shape}");
+            let runs = chain.lower.iter().chain([&(chain.joined..chain.next)]);
+            assert!(runs.clone().zip(runs.skip(1)).all(|(a, b)| a.start < a.end && a.end < b.start), "runs: {shape}");
             assert!(chain.next <= chain.stored, "stored: {shape}");
             assert!(chain.forked.is_none_or(|at| chain.next <= at), "nothing at or after a fork: {shape}");
             if chain.next - chain.joined > LOOKED_THROUGH {
@@ -152,7 +153,7 @@ impl Keeper {
             }
         }
         assert!(kept <= self.log.end(), "every message held has had a position");
-        let read = page(0, usize::MAX, &Filter::default(), WallMs(START_MS), &self.store);
+        let read = page(0, Room { messages: usize::MAX, bytes: usize::MAX }, &Filter::default(), WallMs(START_MS), &self.store);
         assert!(read.entries.len() as u64 >= kept, "every message in a chain is read from the log");
         assert!(read.entries.windows(2).all(|pair| pair[0].position < pair[1].position), "in order");
         assert!(self.feeds.held_count() <= usize::from(AUTHORS) * limits::HELD_PER_FEED);

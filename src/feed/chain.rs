@@ -1,11 +1,13 @@
 //! Where one feed stands.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::feeds::Feeds;
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Hash, Stamp};
+use crate::types::{Hash, Stamp, limits};
 use crate::wire::{FeedId, Head, Header, Slot};
 
 /// The state of a feed, as it is kept.
@@ -15,8 +17,9 @@ pub struct Chain {
     pub trimmed: u64,
     /// The lowest sequence in the store; past `next` when only what lies after a fork is left there.
     pub base: u64,
-    /// One past the end of an older run below `joined`, when what lies between was gone everywhere; 0 without one.
-    pub below: u64,
+    /// Older runs below `joined`, ascending: what lies between was gone everywhere, or so it was said. Each without
+    /// a gap, none empty; at most [`limits::CHAIN_RUNS`].
+    pub lower: Vec<Range<u64>>,
     /// From here to `next` no bundle is missing.
     pub joined: u64,
     /// What the bundle at `joined` names as the one before it.
@@ -84,28 +87,46 @@ impl Chain {
         if at >= self.next {
             return;
         }
-        if at <= self.base {
-            // Nothing of the chain is held any more: it may begin again, below the fork.
-            let at = at.min(self.trimmed);
-            (self.joined, self.next, self.below) = (at, at, 0);
-            (self.head, self.joined_previous, self.clock) = (Hash::ZERO, Hash::ZERO, Stamp::default());
-            return;
-        }
-        if self.below > 0 && at <= self.joined {
-            // The upper of two runs goes altogether.
-            (self.next, self.joined, self.below) = (self.below.min(at), self.base, 0);
-            self.joined_previous = header(feed, self.joined, view).map(|first| first.previous).unwrap_or_default();
-        } else {
+        if at > self.joined {
             self.next = at;
+        } else {
+            // The upper run goes altogether, and lower ones down to the fork.
+            self.lower.retain(|run| run.start < at);
+            let Some(run) = self.lower.pop() else {
+                // Nothing of the chain is held any more: it may begin again, below the fork.
+                let at = at.min(self.trimmed);
+                (self.joined, self.next) = (at, at);
+                (self.head, self.joined_previous, self.clock) = (Hash::ZERO, Hash::ZERO, Stamp::default());
+                return;
+            };
+            (self.joined, self.next) = (run.start, run.end.min(at));
+            self.joined_previous = header(feed, self.joined, view).map(|first| first.previous).unwrap_or_default();
         }
         let last = header(feed, self.next - 1, view);
         self.head = last.as_ref().map(Header::id).unwrap_or_default();
         self.clock = last.map(|last| last.clock).unwrap_or_default();
     }
 
+    /// Goes on at `first`, though what lies between is missing. Of too many runs the lowest is no longer part of the
+    /// chain; its bundles stay until retention takes them.
+    pub(super) fn join_at(&mut self, first: &Header) {
+        if self.holds_something() {
+            self.lower.push(self.joined..self.next);
+            if self.lower.len() > limits::CHAIN_RUNS {
+                self.lower.remove(0);
+            }
+        }
+        (self.joined, self.next, self.joined_previous) = (first.sequence, first.sequence, first.previous);
+    }
+
+    /// One past the end of the run below the upper one; 0 without one.
+    pub fn below(&self) -> u64 {
+        self.lower.last().map_or(0, |run| run.end)
+    }
+
     /// Whether any bundle of the chain is here.
     pub fn holds_something(&self) -> bool {
-        self.base < self.next
+        self.joined < self.next
     }
 
     /// Whether only its last bundle is held.

@@ -1,5 +1,6 @@
 //! All feeds of a node, and the one question asked of them: where does this bundle go?
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::chain::Chain;
@@ -20,8 +21,8 @@ pub enum Placed {
     Held,
     /// Nothing changed.
     Not(NotPlaced),
-    /// It proves that its author said two things. The chain is cut there.
-    Forked(Box<Fork>),
+    /// It proves that its author said two things. The chain is cut there. `first`: that was not known of the feed.
+    Forked { fork: Box<Fork>, first: bool },
 }
 
 /// Why a bundle is not taken. None of these is the carrier's fault.
@@ -43,8 +44,26 @@ pub enum NotPlaced {
 #[derive(Debug, Default)]
 pub struct Feeds {
     chains: BTreeMap<FeedId, Chain>,
-    held: BTreeMap<FeedId, BTreeMap<u64, Verified>>,
+    held: BTreeMap<FeedId, Early>,
     held_bytes: usize,
+    /// Whose feeds are followed whatever else is.
+    own: Option<NodeId>,
+    /// The digest over all heads, until something changes.
+    root: Cell<Option<Hash>>,
+}
+
+/// Bundles of a feed that came before their turn.
+#[derive(Debug, Default)]
+struct Early {
+    bundles: BTreeMap<u64, Verified>,
+    /// How often [`Feeds::age_held`] has found nothing to have moved.
+    age: u32,
+}
+
+impl Early {
+    fn memory_bytes(&self) -> usize {
+        self.bundles.values().map(Verified::memory_bytes).sum()
+    }
 }
 
 impl Feeds {
@@ -52,6 +71,11 @@ impl Feeds {
     pub fn load(view: &dyn View) -> Result<Feeds, String> {
         let chains = Chain::load_all(view)?.into_iter().collect();
         Ok(Feeds { chains, ..Feeds::default() })
+    }
+
+    /// The same at the node `own`: there is always room for its own feeds.
+    pub fn of(self, own: NodeId) -> Feeds {
+        Feeds { own: Some(own), ..self }
     }
 
     /// Where a feed stands.
@@ -72,22 +96,51 @@ impl Feeds {
 
     /// For retention, which changes what is held.
     pub(super) fn chain_mut(&mut self, feed: FeedId) -> Option<&mut Chain> {
+        self.root.set(None);
         self.chains.get_mut(&feed)
     }
 
     /// The lowest sequence held in memory for a feed, waiting for those before it.
     pub fn lowest_held(&self, feed: FeedId) -> Option<u64> {
-        self.held.get(&feed)?.first_key_value().map(|(sequence, _)| *sequence)
+        self.held.get(&feed)?.bundles.first_key_value().map(|(sequence, _)| *sequence)
     }
 
     /// Bundles held in memory, waiting for those before them.
     pub fn held_count(&self) -> usize {
-        self.held.values().map(BTreeMap::len).sum()
+        self.held.values().map(|early| early.bundles.len()).sum()
+    }
+
+    /// Called at a steady pace: what has waited for [`limits::HELD_TICKS`] calls for those before it is let go.
+    pub fn age_held(&mut self) {
+        let mut freed = 0;
+        self.held.retain(|_, early| {
+            early.age += 1;
+            let keep = early.age <= limits::HELD_TICKS;
+            freed += if keep { 0 } else { early.memory_bytes() };
+            keep
+        });
+        self.held_bytes -= freed;
+    }
+
+    /// Forgets feeds of which nothing is left, once most of the room for feeds is taken. Returns how many.
+    pub fn forget_empty(&mut self, tx: &mut Txn<'_>) -> usize {
+        if self.chains.len() < limits::FEEDS / 4 * 3 {
+            return 0;
+        }
+        let empty = |chain: &Chain| chain.bytes == 0 && chain.forked.is_none();
+        let gone = self.chains.extract_if(.., |feed, chain| Some(feed.author) != self.own && empty(chain));
+        gone.map(|(feed, _)| tx.delete(Chain::key(feed))).count()
     }
 
     /// A digest over the heads of all feeds of which something is held or a fork is known: equal at two nodes that
     /// hold and know the same.
     pub fn heads_root(&self) -> Hash {
+        let root = self.root.get().unwrap_or_else(|| self.hash_heads());
+        self.root.set(Some(root));
+        root
+    }
+
+    fn hash_heads(&self) -> Hash {
         let mut hasher = Domain::Heads.hasher();
         for head in self.chains.iter().filter_map(|(feed, chain)| chain.announcement(*feed)) {
             hasher.update(&head.feed.to_bytes());
@@ -110,6 +163,9 @@ impl Feeds {
 
     /// Whether a feed that is not followed yet can be.
     fn has_room_for(&self, feed: FeedId) -> bool {
+        if self.own == Some(feed.author) {
+            return true;
+        }
         let first = FeedId { topic: crate::wire::Category::System, incarnation: Default::default(), ..feed };
         let of_author = self.chains.range(first..).take_while(|(id, _)| id.author == feed.author);
         self.chains.len() < limits::FEEDS && of_author.count() < limits::FEEDS_PER_AUTHOR
@@ -120,6 +176,7 @@ impl Feeds {
     pub fn offer(&mut self, bundle: Verified, may_start: bool, tx: &mut Txn<'_>) -> Placed {
         let header = bundle.header();
         let (feed, sequence) = (header.feed, header.sequence);
+        self.root.set(None);
         if !self.chains.contains_key(&feed) {
             if !self.has_room_for(feed) {
                 return Placed::Not(NotPlaced::TooManyFeeds);
@@ -140,7 +197,9 @@ impl Feeds {
                 if bundle.first().stamp() <= chain.clock {
                     return Placed::Not(NotPlaced::Old);
                 }
-                self.join_at(feed, &bundle);
+                if let Some(chain) = self.chains.get_mut(&feed) {
+                    chain.join_at(bundle.header());
+                }
                 return self.append(feed, bundle, tx);
             }
             return self.hold(chain.next, bundle);
@@ -151,18 +210,8 @@ impl Feeds {
         if sequence >= chain.joined {
             return self.compare(&bundle, tx);
         }
-        let links = sequence + 1 == chain.joined && sequence >= chain.trimmed.max(chain.below);
+        let links = sequence + 1 == chain.joined && sequence >= chain.trimmed.max(chain.below());
         if links { self.prepend(feed, bundle, tx) } else { Placed::Not(NotPlaced::Old) }
-    }
-
-    fn join_at(&mut self, feed: FeedId, bundle: &Verified) {
-        if let Some(chain) = self.chains.get_mut(&feed) {
-            let at = bundle.header().sequence;
-            if chain.holds_something() {
-                chain.below = chain.next;
-            }
-            (chain.joined, chain.next, chain.joined_previous) = (at, at, bundle.header().previous);
-        }
     }
 
     fn append(&mut self, feed: FeedId, bundle: Verified, tx: &mut Txn<'_>) -> Placed {
@@ -175,7 +224,7 @@ impl Feeds {
         }
         (chain.next, chain.head, chain.clock) = (header.sequence + 1, bundle.id(), header.clock);
         chain.stored = chain.stored.max(chain.next);
-        if chain.next - chain.joined == 1 && chain.below == 0 {
+        if chain.next - chain.joined == 1 && chain.lower.is_empty() {
             // The first one held: what retention has next, unless something after a fork is left still lower.
             chain.base = if chain.bytes == 0 { header.sequence } else { chain.base.min(header.sequence) };
         }
@@ -190,7 +239,7 @@ impl Feeds {
             return self.fork_with(&bundle, above, tx);
         }
         let header = bundle.header();
-        if chain.below > 0 && header.sequence == chain.below {
+        if chain.below() > 0 && header.sequence == chain.below() {
             return self.join_runs(bundle, tx);
         }
         (chain.joined, chain.joined_previous) = (header.sequence, header.previous);
@@ -203,14 +252,16 @@ impl Feeds {
     fn join_runs(&mut self, bundle: Verified, tx: &mut Txn<'_>) -> Placed {
         let feed = bundle.header().feed;
         let Some(chain) = self.chains.get_mut(&feed) else { return Placed::Not(NotPlaced::Old) };
-        let end = Slot { feed, sequence: chain.below - 1 };
+        let Some(run) = chain.lower.last().cloned() else { return Placed::Not(NotPlaced::Old) };
+        let end = Slot { feed, sequence: run.end.saturating_sub(1) };
         let lower = Feeds::signed_header(end, tx).map(|signed| signed.header.id());
         if lower.is_some_and(|id| id != bundle.header().previous) {
             return self.fork_with(&bundle, end, tx);
         }
-        let base = Feeds::signed_header(Slot { feed, sequence: chain.base }, tx);
-        (chain.joined, chain.below) = (chain.base, 0);
-        chain.joined_previous = base.map(|signed| signed.header.previous).unwrap_or_default();
+        let first = Feeds::signed_header(Slot { feed, sequence: run.start }, tx);
+        chain.lower.pop();
+        chain.joined = run.start;
+        chain.joined_previous = first.map(|signed| signed.header.previous).unwrap_or_default();
         chain.messages += u64::from(bundle.header().count);
         Placed::Prepended(bundle)
     }
@@ -229,8 +280,9 @@ impl Feeds {
         let stored = Stored::load(slot, tx).and_then(|s| Bundle::decode(s.wire).ok());
         match stored.and_then(|other| Fork::between(bundle.signed_header(), other.signed_header())) {
             Some(fork) => {
+                let first = self.chain(fork.feed()).is_none_or(|chain| chain.forked.is_none());
                 self.cut(&fork, tx);
-                Placed::Forked(Box::new(fork))
+                Placed::Forked { fork: Box::new(fork), first }
             }
             None => Placed::Not(NotPlaced::Duplicate),
         }
@@ -251,30 +303,34 @@ impl Feeds {
         if !self.lacks_fork(feed, at) {
             return false;
         }
+        self.root.set(None);
         let chain = self.chains.entry(feed).or_default();
-        chain.forked = Some(at);
+        if let Some(sequence) = chain.forked.replace(at) {
+            Fork::remove(Slot { feed, sequence }, tx);
+        }
         chain.cut_at(feed, at, tx);
         fork.save(tx);
         chain.save(feed, tx);
         let dropped = self.held.remove(&feed).unwrap_or_default();
-        self.held_bytes -= dropped.values().map(|b| b.wire().len()).sum::<usize>();
+        self.held_bytes -= dropped.memory_bytes();
         true
     }
 
     fn hold(&mut self, next: u64, bundle: Verified) -> Placed {
-        let (feed, sequence, size) = (bundle.header().feed, bundle.header().sequence, bundle.wire().len());
-        let held = self.held.entry(feed).or_default();
-        if held.get(&sequence).is_some_and(|other| other.id() == bundle.id()) {
+        let (feed, sequence, size) = (bundle.header().feed, bundle.header().sequence, bundle.memory_bytes());
+        let held = self.held.get(&feed).map(|early| &early.bundles);
+        if held.and_then(|held| held.get(&sequence)).is_some_and(|other| other.id() == bundle.id()) {
             return Placed::Not(NotPlaced::Duplicate);
         }
-        let near = sequence - next <= limits::HELD_PER_FEED as u64 || held.is_empty();
-        let room = held.len() < limits::HELD_PER_FEED && self.held_bytes + size <= limits::HELD_BYTES;
+        let count = held.map_or(0, BTreeMap::len);
+        let near = sequence - next <= limits::HELD_PER_FEED as u64 || count == 0;
+        let room = count < limits::HELD_PER_FEED && self.held_bytes + size <= limits::HELD_BYTES;
         if !near || !room {
             return Placed::Not(NotPlaced::NoRoom);
         }
         self.held_bytes += size;
-        if let Some(other) = held.insert(sequence, bundle) {
-            self.held_bytes -= other.wire().len();
+        if let Some(other) = self.held.entry(feed).or_default().bundles.insert(sequence, bundle) {
+            self.held_bytes -= other.memory_bytes();
         }
         Placed::Held
     }
@@ -282,15 +338,16 @@ impl Feeds {
     /// The bundle held in memory that continues its chain now, if there is one.
     pub fn release(&mut self, feed: FeedId) -> Option<Verified> {
         let next = self.chains.get(&feed)?.next;
-        let held = self.held.get_mut(&feed)?;
+        let early = self.held.get_mut(&feed)?;
         // What is held below the end is in the chain already, or stands against it; either way it is not needed.
-        let kept = held.split_off(&next);
-        let passed = std::mem::replace(held, kept);
-        let bundle = held.remove(&next);
-        if held.is_empty() {
+        let kept = early.bundles.split_off(&next);
+        let passed = std::mem::replace(&mut early.bundles, kept);
+        let bundle = early.bundles.remove(&next);
+        early.age = 0;
+        if early.bundles.is_empty() {
             self.held.remove(&feed);
         }
-        let freed = passed.values().chain(&bundle).map(|b| b.wire().len()).sum::<usize>();
+        let freed = passed.values().chain(&bundle).map(Verified::memory_bytes).sum::<usize>();
         self.held_bytes -= freed;
         bundle
     }

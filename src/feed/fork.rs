@@ -54,6 +54,11 @@ impl Fork {
         tx.put(Key::new(Table::Fork, &[&slot.to_bytes()]), row);
     }
 
+    /// Lets go of the proof kept for a place: a lower one says all that it said.
+    pub(super) fn remove(slot: Slot, tx: &mut Txn<'_>) {
+        tx.delete(Key::new(Table::Fork, &[&slot.to_bytes()]));
+    }
+
     /// The proof kept for a place.
     pub fn load(slot: Slot, view: &dyn View) -> Option<Fork> {
         Fork::decode(&view.get(&Key::new(Table::Fork, &[&slot.to_bytes()]))?)

@@ -25,7 +25,7 @@ pub use feeds::{Feeds, NotPlaced, Placed};
 pub use fork::Fork;
 pub use log::{Log, Stored};
 pub use query::{
-    Entry, Filter, Found, Page, Start, bounds, bundles_from, conversation, ephemeral_entries, find, page,
+    Entry, Filter, Found, Page, Room, Start, bounds, bundles_from, conversation, ephemeral_entries, find, page,
     start_position,
 };
 pub use repair::{Asked, Flight, Repair};

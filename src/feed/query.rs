@@ -177,9 +177,35 @@ fn runs_from(position: u64, view: &dyn View, visit: &mut dyn FnMut(&Run) -> Cont
     });
 }
 
-/// Reads messages that match, from a position on, at most `limit`. Expired messages and those that break a rule of
-/// their kind are passed over.
-pub fn page(from: u64, limit: usize, filter: &Filter, wall: WallMs, view: &dyn View) -> Page {
+/// How much a page may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of messages; one is always read.
+    pub bytes: usize,
+}
+
+impl Room {
+    /// So many messages, and no more than [`limits::PAGE_BYTES`].
+    pub fn of(messages: usize) -> Room {
+        Room { messages, bytes: limits::PAGE_BYTES }
+    }
+
+    /// Takes the room for a message. False when there is not enough.
+    fn take(&mut self, entry: &Entry, first: bool) -> bool {
+        let fits = self.messages > 0 && (first || entry.bytes.len() <= self.bytes);
+        if fits {
+            self.messages -= 1;
+            self.bytes = self.bytes.saturating_sub(entry.bytes.len());
+        }
+        fits
+    }
+}
+
+/// Reads messages that match, from a position on, as many as there is room for. Expired messages and those that break a
+/// rule of their kind are passed over.
+pub fn page(from: u64, mut room: Room, filter: &Filter, wall: WallMs, view: &dyn View) -> Page {
     let mut page = Page { entries: Vec::new(), next: from, missed: 0 };
     let mut reached = None;
     runs_from(from, view, &mut |run| {
@@ -189,15 +215,16 @@ pub fn page(from: u64, limit: usize, filter: &Filter, wall: WallMs, view: &dyn V
             page.next = page.next.max(run.end());
             return ControlFlow::Continue(());
         }
+        let mut flow = ControlFlow::Continue(());
         run.bundles_from(from, view, &mut |slot, stored| {
             reached = reached.or(Some(stored.position));
-            page.take(&stored, slot.feed.topic, from, limit, filter, wall)
+            flow = page.take(&stored, slot.feed.topic, from, &mut room, filter, wall);
+            flow
         });
-        if page.entries.len() == limit {
-            return ControlFlow::Break(());
+        if flow.is_continue() {
+            page.next = page.next.max(run.end());
         }
-        page.next = page.next.max(run.end());
-        ControlFlow::Continue(())
+        if room.messages == 0 { ControlFlow::Break(()) } else { flow }
     });
     page.missed = reached.map_or(0, |first| first.saturating_sub(from));
     page
@@ -210,7 +237,7 @@ impl Page {
         stored: &Stored,
         topic: Category,
         from: u64,
-        limit: usize,
+        room: &mut Room,
         filter: &Filter,
         wall: WallMs,
     ) -> ControlFlow<()> {
@@ -218,7 +245,7 @@ impl Page {
             if !wanted(&entry, topic, filter, wall) {
                 continue;
             }
-            if self.entries.len() == limit {
+            if !room.take(&entry, self.entries.is_empty()) {
                 self.next = entry.position;
                 return ControlFlow::Break(());
             }
@@ -237,7 +264,7 @@ fn wanted(entry: &Entry, topic: Category, filter: &Filter, wall: WallMs) -> bool
 fn entries(stored: &Stored) -> Vec<Entry> {
     let Ok(bundle) = Bundle::decode(stored.wire.clone()) else { return Vec::new() };
     let Ok(body) = bundle.unpack() else { return Vec::new() };
-    let kept = bundle.divide(&body).enumerate().filter(|(i, _)| !stored.refused.contains(&(*i as u32)));
+    let kept = bundle.divide(&body).enumerate().filter(|(i, _)| stored.refused.binary_search(&(*i as u32)).is_err());
     kept.map(|(index, bytes)| entry(stored, &bundle, index, bytes)).collect()
 }
 
@@ -259,7 +286,7 @@ fn entry(stored: &Stored, bundle: &Bundle, index: usize, bytes: Bytes) -> Entry 
 /// A bundle's messages as entries for readers who follow live: for ephemeral bundles, which have no position.
 pub fn ephemeral_entries(bundle: &Verified, arrived: WallMs) -> Vec<Entry> {
     let stored = Stored { position: 0, arrived, refused: Vec::new(), wire: bundle.wire().clone() };
-    let refused = |index: usize| bundle.refused().iter().any(|(i, _)| *i as usize == index);
+    let refused = |index: usize| bundle.refused().binary_search_by_key(&(index as u32), |(i, _)| *i).is_ok();
     let kept = bundle.bytes().enumerate().filter(|(i, _)| !refused(*i));
     kept.map(|(index, bytes)| entry(&stored, bundle.bundle(), index, bytes)).collect()
 }
@@ -313,10 +340,11 @@ fn find_in(slot: Slot, id: MessageId, view: &dyn View) -> Option<Found> {
     Some(Found { entry: entry(&stored, &bundle, index, items.get(index)?.clone()), proof })
 }
 
-/// The messages of a conversation: the one whose id is the correlation id, and all that carry it, by id; at most
-/// `limit`.
-pub fn conversation(correlation: MessageId, limit: usize, view: &dyn View) -> Vec<Entry> {
+/// The messages of a conversation: the one whose id is the correlation id, and all that carry it, by id, as many as
+/// there is room for; and whether there are more.
+pub fn conversation(correlation: MessageId, mut room: Room, view: &dyn View) -> (Vec<Entry>, bool) {
     let mut entries: Vec<Entry> = find(correlation, view).map(|found| found.entry).into_iter().collect();
+    let mut more = entries.first().is_some_and(|entry| !room.take(entry, true));
     let start = Key::new(Table::Correlation, &[&correlation.0]);
     view.scan(&start, &start.after_prefix(), &mut |_, value| {
         let position = value.as_ref().try_into().map(u64::from_be_bytes).unwrap_or(u64::MAX);
@@ -327,10 +355,14 @@ pub fn conversation(correlation: MessageId, limit: usize, view: &dyn View) -> Ve
                 ControlFlow::Break(())
             });
         }
+        more |= found.as_ref().is_some_and(|entry| !room.take(entry, entries.is_empty()));
+        if more {
+            return ControlFlow::Break(());
+        }
         entries.extend(found);
-        if entries.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        ControlFlow::Continue(())
     });
-    entries
+    (entries, more)
 }
 
 /// The conversations of a bundle's messages, for removing what leads to them.

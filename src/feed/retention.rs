@@ -79,8 +79,9 @@ fn drop_base(feeds: &mut Feeds, feed: FeedId, tx: &mut Txn<'_>) -> u64 {
     let Some(chain) = feeds.chain_mut(feed) else { return 0 };
     let freed = Stored::remove(Slot { feed, sequence: chain.base }, tx);
     chain.base = lowest_stored(feed, chain.base + 1, chain.stored, tx);
-    if chain.base >= chain.below {
-        chain.below = 0;
+    chain.lower.retain(|run| run.end > chain.base);
+    if let Some(lowest) = chain.lower.first_mut() {
+        lowest.start = lowest.start.max(chain.base);
     }
     chain.trimmed = chain.trimmed.max(chain.base.min(chain.next));
     if chain.joined < chain.base && chain.joined < chain.next {

@@ -13,6 +13,7 @@ use crate::wire::{Category, FeedId, Header, Kind, Message, Pending, Priority, Re
 
 mod runs;
 
+const EVERYTHING: Room = Room { messages: usize::MAX, bytes: usize::MAX };
 const START_MS: u64 = 1_700_000_000_000;
 
 /// An author who says what it is told to, honest or not.
@@ -127,7 +128,7 @@ impl Keeper {
                     "prepended"
                 }
                 Placed::Held => "held",
-                Placed::Forked(_) => "forked",
+                Placed::Forked { .. } => "forked",
                 Placed::Not(NotPlaced::Duplicate) => "duplicate",
                 Placed::Not(NotPlaced::Old) => "old",
                 Placed::Not(NotPlaced::NoRoom) => "no room",
@@ -220,10 +221,10 @@ proptest! {
         let mut keeper = Keeper::default();
         Author::chain(1, length).iter().for_each(|b| { keeper.offer(b, false); });
         for filter in [Filter::default(), Filter { tags: ["third".to_string()].into(), ..Filter::default() }] {
-            let whole = page(from, usize::MAX, &filter, WallMs(START_MS), &keeper.store);
+            let whole = page(from, EVERYTHING, &filter, WallMs(START_MS), &keeper.store);
             let (mut read, mut at) = (Vec::new(), from);
             loop {
-                let some = page(at, size, &filter, WallMs(START_MS), &keeper.store);
+                let some = page(at, Room::of(size), &filter, WallMs(START_MS), &keeper.store);
                 prop_assert!(some.entries.len() <= size);
                 let done = some.next == at;
                 at = some.next;
@@ -303,12 +304,12 @@ fn what_nobody_holds_any_more_is_stepped_over_and_can_be_filled_in_later() {
     }
     assert_eq!(keeper.offer(&bundles[8], true), "appended");
     let chain = keeper.feeds.chain(feed).unwrap();
-    assert_eq!((chain.base, chain.below, chain.joined, chain.next), (0, 3, 8, 9));
+    assert_eq!((chain.base, chain.below(), chain.joined, chain.next), (0, 3, 8, 9));
     for n in (3..8).rev() {
         assert_eq!(keeper.offer(&bundles[n], false), "prepended");
     }
     let chain = keeper.feeds.chain(feed).unwrap();
-    assert_eq!((chain.base, chain.below, chain.joined, chain.next), (0, 0, 0, 9));
+    assert_eq!((chain.base, chain.below(), chain.joined, chain.next), (0, 0, 0, 9));
 }
 
 #[test]
@@ -354,7 +355,7 @@ fn a_message_is_found_by_its_id_with_a_proof_and_a_conversation_by_its_name() {
         }
     }
     assert!(find(MessageId::new(Stamp::new(START_MS, 3), 0), &keeper.store).is_none());
-    let conversation = conversation(MessageId([9; 16]), 1000, &keeper.store);
+    let (conversation, _) = conversation(MessageId([9; 16]), Room::of(1000), &keeper.store);
     assert_eq!(conversation.len(), correlated);
 }
 
@@ -393,11 +394,11 @@ fn retention_lets_go_by_age_and_by_bytes_oldest_first() {
     assert!(kept.bytes <= bytes / 2 && kept.bytes > bytes / 4, "{} of {bytes}", kept.bytes);
     assert_eq!(keeper.feeds.heads_root(), root, "letting go changes no head");
     assert_eq!(keeper.offer(&bundles[0], false), "old");
-    let read = page(0, 1000, &Filter::default(), WallMs(START_MS), &keeper.store);
+    let read = page(0, Room::of(1000), &Filter::default(), WallMs(START_MS), &keeper.store);
     assert_eq!(read.missed, read.entries[0].position);
     let gone_first = bundles[0].first();
     assert!(find(gone_first, &keeper.store).is_none());
-    assert!(conversation(MessageId([9; 16]), 1000, &keeper.store).len() < 20);
+    assert!(conversation(MessageId([9; 16]), Room::of(1000), &keeper.store).0.len() < 20);
     let all = rule(None, Some(0));
     keeper.with(|feeds, _, tx| trim(feeds, &all, WallMs(START_MS), 100, tx));
     assert_eq!((keeper.feeds.chain(feed).unwrap().bytes, bounds(&keeper.store)), (0, (0, 0)));
@@ -474,6 +475,91 @@ fn requests_under_way_are_bounded() {
     for by in 0..8 {
         assert!(asked.iter().filter(|a| a.to == peer(by)).count() <= limits::RANGES_PER_PEER);
     }
+}
+
+#[test]
+fn a_peer_that_claims_everything_and_answers_nothing_keeps_nobody_away() {
+    let (keeper, mut repair) = (Keeper::default(), Repair::default());
+    let invented = |n: u32| FeedId { incarnation: Incarnation(u64::from(n)), author: peer(0), topic: Category::Data };
+    for by in 0..4 {
+        for n in 0..10_000 {
+            repair.claim(peer(by), invented(n), 0, 5, &keeper.feeds, later(0));
+        }
+    }
+    assert_eq!(repair.wanted_count(), limits::CLAIMS_PER_PEER, "all of them claim the same");
+    let real = Author::new(9).feed();
+    repair.claim(peer(200), real, 0, 5, &keeper.feeds, later(0));
+    let asked = repair.requests(&keeper.feeds, later(200));
+    assert!(asked.iter().any(|a| a.to == peer(200)), "it has its turn like everyone");
+    assert_eq!(asked.iter().filter(|a| a.to == peer(1)).count(), limits::RANGES_PER_PEER);
+    let after = later(200) + limits::REQUEST_TIMEOUT;
+    assert_eq!(repair.expired(after).len(), 17);
+    repair.claim(peer(200), real, 0, 5, &keeper.feeds, after);
+    let asked = repair.requests(&keeper.feeds, after + Duration::from_secs(1));
+    assert_eq!(asked.iter().filter(|a| a.to == peer(1)).count(), 1, "who does not answer is asked one thing at a time");
+    for by in 0..4 {
+        repair.drop_peer(peer(by));
+    }
+    assert_eq!(repair.wanted_count(), 1);
+}
+
+#[test]
+fn a_second_hole_does_not_hide_the_first() {
+    let bundles = Author::chain(1, 12);
+    let feed = bundles[0].header().feed;
+    let mut keeper = Keeper::default();
+    for (n, may_start) in [(0, false), (1, false), (4, true), (5, false), (9, true)] {
+        assert_eq!(keeper.offer(&bundles[n], may_start), "appended");
+    }
+    assert_eq!(keeper.reopened().feeds.chain(feed).unwrap().lower, [0..2, 4..6]);
+    for n in [8, 7, 6, 3, 2] {
+        assert_eq!(keeper.offer(&bundles[n], false), "prepended", "{n}");
+    }
+    assert_eq!(keeper.sequences(feed), (0..10).collect());
+    assert!(keeper.feeds.chain(feed).unwrap().lower.is_empty());
+}
+
+#[test]
+fn a_fork_below_two_holes_leaves_the_run_it_is_in() {
+    let mut author = Author::new(1);
+    let trunk: Vec<Verified> = (0..6).map(|_| author.say(1, b"trunk")).collect();
+    let mut twin = author.twin();
+    let ours: Vec<Verified> = (0..6).map(|_| author.say(1, b"left")).collect();
+    let theirs: Vec<Verified> = (0..6).map(|_| twin.say(1, b"right")).collect();
+    let mut keeper = Keeper::default();
+    for bundle in [&trunk[0], &trunk[4], &trunk[5], &ours[0], &ours[4]] {
+        assert_eq!(keeper.offer(bundle, true), "appended");
+    }
+    let fork = Fork::between(ours[0].signed_header(), theirs[0].signed_header()).unwrap();
+    assert!(keeper.with(|feeds, _, tx| feeds.cut(&fork, tx)));
+    let chain = keeper.feeds.chain(author.feed()).unwrap();
+    assert_eq!((chain.joined, chain.next, chain.head), (4, 6, trunk[5].id()));
+    assert_eq!((chain.lower.len(), chain.lower.first()), (1, Some(&(0..1))));
+}
+
+#[test]
+fn what_waits_for_a_gap_that_does_not_close_is_let_go() {
+    let bundles = Author::chain(1, 6);
+    let feed = bundles[0].header().feed;
+    let mut keeper = Keeper::default();
+    assert_eq!(keeper.offer(&bundles[5], false), "held");
+    for _ in 0..limits::HELD_TICKS {
+        keeper.feeds.age_held();
+    }
+    assert_eq!(keeper.feeds.lowest_held(feed), Some(5));
+    keeper.feeds.age_held();
+    assert_eq!(keeper.feeds.held_count(), 0);
+}
+
+#[test]
+fn early_bundles_are_charged_for_what_they_unpack_to() {
+    let mut author = Author::new(1);
+    let large = vec![b'x'; 200_000];
+    let bundles: Vec<Verified> = (0..40).map(|_| author.say(4, &large)).collect();
+    let mut keeper = Keeper::default();
+    let held = bundles[1..].iter().filter(|bundle| keeper.offer(bundle, false) == "held").count();
+    assert!(bundles[1].wire().len() < 20_000, "it packs well");
+    assert!(held <= limits::HELD_BYTES / 800_000, "{held}");
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub const MESSAGE_BYTES: usize = 256 * KIB;
 pub const BUNDLE_BYTES: usize = MIB;
 /// Bundles in one gossip frame.
 pub const FRAME_BUNDLES: usize = 1024;
+/// Bodies of all bundles of one gossip frame, unpacked, bytes.
+pub const FRAME_BODY_BYTES: usize = BUNDLE_BYTES;
 /// Messages in one bundle.
 pub const BUNDLE_MESSAGES: usize = 4096;
 /// Bundles of one feed: sequences are below it, so that a number past any of them is a number.
@@ -40,7 +42,7 @@ pub const BUNDLE_SPAN: Duration = Duration::from_secs(60);
 
 /// A frame of the sync protocol, bytes.
 pub const FRAME_BYTES: usize = 4 * MIB;
-/// Bundles in one answer to a range request, bytes; one bundle is always answered.
+/// Bundles in one answer to a range request, their bodies unpacked, bytes: the answer ends with the one that reaches it.
 pub const RANGE_BYTES: usize = 2 * MIB;
 /// Bundles in one answer to a range request.
 pub const RANGE_BUNDLES: usize = 1024;
@@ -49,9 +51,14 @@ pub const RUN_BUNDLES: u32 = 1024;
 /// Feed heads in one frame.
 pub const HEADS: usize = 4096;
 /// Range requests under way at once, to all peers.
-pub const RANGES_IN_FLIGHT: usize = 16;
+pub const RANGES_IN_FLIGHT: usize = 32;
 /// Range requests under way at once, to one peer.
 pub const RANGES_PER_PEER: usize = 4;
+/// Answers on their way to one peer, and to all: each is a few MiB at most.
+pub const ANSWERS_PER_PEER: usize = 8;
+pub const ANSWERS: usize = 48;
+/// Feeds of which a peer is believed to hold something that is missing here.
+pub const CLAIMS_PER_PEER: usize = 4_096;
 /// After this long a request counts as failed and another peer is asked.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests a peer may make before it must wait.
@@ -61,26 +68,34 @@ pub const REQUESTS_PER_SECOND: u32 = 128;
 
 /// Out-of-order bundles held in memory for one feed, count.
 pub const HELD_PER_FEED: usize = 64;
-/// Out-of-order bundles held in memory, bytes.
+/// Out-of-order bundles held in memory, bytes, unpacked.
 pub const HELD_BYTES: usize = 32 * MIB;
+/// Out-of-order bundles whose gap does not close are let go after so many rounds of [`RETENTION_EVERY`]: a minute.
+pub const HELD_TICKS: u32 = 12;
+/// Runs of one feed with holes between them.
+pub const CHAIN_RUNS: usize = 8;
 /// Feeds a node follows. Beyond it, feeds of new authors are refused.
 pub const FEEDS: usize = 65_536;
-/// Feeds of one author a node follows: topics times incarnations.
-pub const FEEDS_PER_AUTHOR: usize = 2_048;
+/// Feeds of one author a node follows: topics times incarnations, so at least a thousand crashes of a node that speaks
+/// on all topics.
+pub const FEEDS_PER_AUTHOR: usize = 8_192;
 
 /// Messages and bytes that wait in one lane before it is full.
 pub const LANE_MESSAGES: usize = 65_536;
 pub const LANE_BYTES: usize = 32 * MIB;
 /// What one step seals, bytes: what comes later and is more urgent waits for no more than this.
 pub const STEP_SEAL_BYTES: usize = MIB;
-/// Verified bundles taken into one step, bytes.
+/// Verified bundles taken into one step, bytes in memory.
 pub const STEP_BUNDLE_BYTES: usize = 2 * MIB;
 /// Messages in one publish call.
 pub const PUBLISH_BATCH: usize = 4096;
 /// Publish calls queued for the node before clients are pushed back.
 pub const CALL_QUEUE: usize = 256;
-/// Bundles waiting for the node after verification.
-pub const INPUT_QUEUE: usize = 512;
+/// Frames waiting for the node after verification, in each of two queues; a frame unpacks to at most
+/// [`FRAME_BODY_BYTES`].
+pub const INPUT_QUEUE: usize = 96;
+/// Frames of what is not kept that a listener may fall behind.
+pub const EPHEMERAL_QUEUE: usize = 128;
 /// Frames waiting for a verifier. Beyond it gossip is let go and repaired later.
 pub const VERIFY_QUEUE: usize = 512;
 /// Inputs taken into one step.
@@ -89,10 +104,16 @@ pub const STEP_INPUTS: usize = 512;
 pub const API_BODY_BYTES: usize = 8 * MIB;
 /// Messages a query answers at most.
 pub const QUERY_MESSAGES: usize = 10_000;
+/// Messages of one page, bytes; one message is always in it.
+pub const PAGE_BYTES: usize = 4 * MIB;
+/// What a subscriber's page may keep in memory, bytes; one message is always in it.
+pub const SUBSCRIBER_BYTES: usize = 256 * KIB;
 /// A live subscriber further behind than this skips to the newest and is told so, messages.
 pub const SUBSCRIBER_LAG: u64 = 100_000;
 /// Subscribers at once.
 pub const SUBSCRIBERS: usize = 1024;
+/// Connections to the API at once: every subscriber, and as many requests beside them as one machine makes.
+pub const API_CONNECTIONS: usize = SUBSCRIBERS + 256;
 
 /// Peers remembered with their addresses.
 pub const KNOWN_PEERS: usize = 1024;

@@ -2,6 +2,7 @@
 //!
 //! Pure. Knows no message, no machine, no socket. Everything above imports this room; it imports nothing of ours.
 
+mod address;
 mod hash;
 mod id;
 pub mod limits;
@@ -9,6 +10,7 @@ mod memory;
 pub mod storage;
 mod time;
 
+pub use address::dialable;
 pub use hash::{Domain, Hash};
 pub use id::{IdError, Incarnation, MessageId, NetworkId, NetworkName, NodeId};
 pub use memory::MemoryStore;

@@ -243,7 +243,7 @@ impl Bundle {
 
     /// Takes a gossip frame apart: one bundle after the other, each with its size in front of its body.
     pub fn split(frame: Bytes) -> Result<Vec<Bundle>, Refusal> {
-        let (mut rest, mut bundles) = (frame, Vec::new());
+        let (mut rest, mut bundles, mut body_bytes) = (frame, Vec::new(), 0);
         while !rest.is_empty() || bundles.is_empty() {
             if bundles.len() == limits::FRAME_BUNDLES {
                 return Err(Refusal::Frame { reason: format!("more than {} bundles", limits::FRAME_BUNDLES) });
@@ -254,7 +254,12 @@ impl Bundle {
             if rest.len() < need {
                 return Err(Refusal::Truncated { have: rest.len(), need });
             }
-            bundles.push(Bundle::decode(rest.split_to(need))?);
+            let bundle = Bundle::decode(rest.split_to(need))?;
+            body_bytes += bundle.header().body_bytes as usize;
+            if body_bytes > limits::FRAME_BODY_BYTES {
+                return Err(Refusal::TooLarge { size_bytes: body_bytes });
+            }
+            bundles.push(bundle);
         }
         Ok(bundles)
     }

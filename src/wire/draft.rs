@@ -91,6 +91,17 @@ impl Draft {
         self.payload.len()
     }
 
+    /// What its message takes, bytes; a few more than are needed.
+    fn size_bytes(&self) -> usize {
+        // Ids, times and lengths.
+        const FIXED: usize = 160;
+        const LENGTH: usize = 5;
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + LENGTH).sum();
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2 * LENGTH).sum();
+        let name = self.destination.name().map_or(0, str::len);
+        FIXED + name + tags + headers + self.payload.len()
+    }
+
     /// Everything that is wrong with what surrounds the payload.
     pub fn check(&self, wall: WallMs, faults: &mut Faults) {
         let mut limit = |holds: bool, path: &str, detail: String| {
@@ -111,8 +122,8 @@ impl Draft {
         );
         let fits = self.destination.name().is_none_or(|n| (1..=name).contains(&n.len()));
         limit(fits, "/destination", format!("a name has 1 to {name} bytes"));
-        let most = limits::MESSAGE_BYTES / 2;
-        limit(self.payload.len() <= most, "/payload", format!("a payload has at most {most} bytes"));
+        let (size, most) = (self.size_bytes(), limits::MESSAGE_BYTES);
+        limit(size <= most, "/payload", format!("with tags and headers it has {size} bytes; {most} are allowed"));
         if self.expires.is_some_and(|at| at <= wall) {
             faults.add(FaultCode::Expired, "/expires_at", "expires_at is past");
         }

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
+use super::kind::Blob;
 use super::kind::data::GraphUpdate;
+use super::kind::external::Custom;
 use super::*;
-use crate::types::{Hash, Incarnation, MessageId, NetworkName, NodeId, Stamp, limits};
+use crate::types::{Hash, Incarnation, MessageId, NetworkName, NodeId, Stamp, WallMs, limits};
 
 mod golden;
 
@@ -144,6 +146,46 @@ fn a_frame_is_its_bundles_one_after_the_other_and_nothing_else() {
     }
     let many = bundles[0].repeat(limits::FRAME_BUNDLES + 1);
     assert!(matches!(Bundle::split(many.into()), Err(Refusal::Frame { .. })));
+}
+
+#[test]
+fn a_small_frame_that_unpacks_to_much_is_refused_before_it_is_unpacked() {
+    let bundle = sealed(&vec![vec![0; 100_000]; 6]).wire().clone();
+    assert!(bundle.len() < 10_000, "{}", bundle.len());
+    assert!(Bundle::split(bundle.clone()).is_ok());
+    let two = Bytes::from([&bundle[..], &bundle[..]].concat());
+    assert!(
+        matches!(Bundle::split(two), Err(Refusal::TooLarge { size_bytes }) if size_bytes > limits::FRAME_BODY_BYTES)
+    );
+}
+
+#[test]
+fn a_draft_that_passes_becomes_a_message_that_is_taken() {
+    let custom = |bytes: usize| Custom {
+        type_name: "a.b".into(),
+        schema_version: 1,
+        content_type: "x/y".into(),
+        body: Blob(vec![0; bytes]),
+    };
+    let said = |bytes: usize| {
+        let mut draft = Draft::new(&Payload::Custom(custom(bytes)));
+        draft.tags = (0..limits::TAGS).map(|n| format!("{n:0128}")).collect();
+        draft.headers =
+            (0..limits::HEADERS).map(|n| (format!("{n:0128}"), "v".repeat(limits::HEADER_VALUE_BYTES))).collect();
+        draft.destination = Destination::Topic("t".repeat(limits::NAME_BYTES));
+        draft.correlation = Some(MessageId([7; 16]));
+        draft.parent = Some(MessageId([7; 16]));
+        draft.expires = Some(WallMs(u64::MAX));
+        let mut faults = Faults::default();
+        draft.check(WallMs(0), &mut faults);
+        let bytes = draft.message(MessageId::new(Stamp::new(1, 0), 1)).encode();
+        (faults.is_empty(), Message::decode(&bytes).is_ok())
+    };
+    // The largest that passes is taken, and it is not far from the largest that could be.
+    let largest = (100_000..160_000).rev().find(|bytes| said(*bytes).0).unwrap();
+    assert!(said(largest).1);
+    assert!(!said(largest + 800).1, "{largest}");
+    assert_eq!(said(limits::MESSAGE_BYTES / 2), (false, false));
 }
 
 #[test]

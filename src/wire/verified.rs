@@ -74,6 +74,12 @@ impl Verified {
         self.bundle.wire()
     }
 
+    /// What it takes in memory, bytes: as it came, and unpacked.
+    pub fn memory_bytes(&self) -> usize {
+        let unpacked = if self.bundle.codec() == Codec::Plain { 0 } else { self.body.len() };
+        self.wire().len() + unpacked
+    }
+
     /// How many messages.
     pub fn count(&self) -> u32 {
         self.header().count

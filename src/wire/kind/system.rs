@@ -394,6 +394,8 @@ impl Rules for NodeRegistration {
             .filled("endpoints", &self.endpoints)
             .parts("endpoints", &self.endpoints)
             .names("capabilities", &self.capabilities)
+            .must(self.endpoints.len() <= 16, "endpoints", "at most 16 are of use")
+            .must(self.capabilities.len() <= 64, "capabilities", "at most 64 are of use")
             .must(self.status != NodeStatus::Offline, "status", "a node that is gone is deregistered")
             .name("version", &self.version);
         if let Some(at) = self.last_seen_ms {
