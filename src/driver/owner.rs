@@ -12,7 +12,8 @@ use super::ports::{Asked, NetCommand, Ports};
 use crate::feed::ephemeral_entries;
 use crate::node::{Answer, CallRefusal, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
-use crate::types::{Now, limits};
+use crate::types::{Now, WallMs, limits};
+use crate::wire::Verified;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +94,16 @@ impl Driver {
                 calls.push(asked);
             }
             let mut bytes = bundles.iter().map(size_bytes).sum::<usize>();
-            while bundles.len() < limits::STEP_INPUTS
-                && bytes < limits::STEP_BUNDLE_BYTES
-                && let Ok(input) = self.ports.urgent.try_recv().or_else(|_| self.ports.bundles.try_recv())
-            {
-                bytes += size_bytes(&input);
-                bundles.push(input);
+            // Most of what a step takes may be urgent, never all of it while the rest waits.
+            for (most, urgent) in [(limits::STEP_BUNDLE_BYTES / 4 * 3, true), (limits::STEP_BUNDLE_BYTES, false)] {
+                let port = if urgent { &mut self.ports.urgent } else { &mut self.ports.bundles };
+                while bundles.len() < limits::STEP_INPUTS
+                    && bytes < most
+                    && let Ok(input) = port.try_recv()
+                {
+                    bytes += size_bytes(&input);
+                    bundles.push(input);
+                }
             }
             self.step(control.drain(..), calls.drain(..), bundles.drain(..));
         }
@@ -159,7 +164,11 @@ impl Driver {
             Output::Respond { id, response } => self.ports.send(NetCommand::Respond { id, response }),
             Output::Dial { address, peer } => self.ports.send(NetCommand::Dial { address, peer }),
             Output::Ban { peer, until, reason } => {
-                tracing::info!(%peer, until_ms = until.0, reason, "peer banned");
+                if until == WallMs(0) {
+                    tracing::info!(%peer, "ban lifted");
+                } else {
+                    tracing::info!(%peer, until_ms = until.0, reason, "peer banned");
+                }
                 self.ports.send(NetCommand::Ban { peer, until });
             }
             Output::Reply { id, answer } => {
@@ -192,7 +201,9 @@ impl Driver {
 /// The bundles an input brings, bytes: a step is kept short, so that what is urgent need not wait for a long one.
 fn size_bytes(input: &Input) -> usize {
     match input {
-        Input::Bundle { bundles, .. } | Input::Range { bundles, .. } => bundles.iter().map(|b| b.wire().len()).sum(),
+        Input::Bundle { bundles, .. } | Input::Range { bundles, .. } => {
+            bundles.iter().map(Verified::memory_bytes).sum()
+        }
         _ => 0,
     }
 }

@@ -29,13 +29,10 @@ pub enum NetCommand {
 }
 
 impl NetCommand {
-    /// Bytes it keeps in memory until it is done.
+    /// Bytes it keeps in memory until it is taken. Answers are bounded by the requests that are let in.
     pub fn size_bytes(&self) -> usize {
         match self {
             NetCommand::Publish { bytes, .. } => bytes.len(),
-            NetCommand::Respond { response: Response::Range { bundles, .. }, .. } => {
-                bundles.iter().map(Bytes::len).sum()
-            }
             NetCommand::Respond { .. }
             | NetCommand::Verdict { .. }
             | NetCommand::Request { .. }
@@ -119,7 +116,7 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
     let (control_in, control) = mpsc::unbounded_channel();
     let (net, commands) = mpsc::unbounded_channel();
     let (log_end, log_end_seen) = watch::channel(0);
-    let (ephemeral, _) = broadcast::channel(limits::INPUT_QUEUE);
+    let (ephemeral, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
     let inlet =
         Inlet { urgent: urgent_in, bundles: bundles_in, control: control_in, queued_bytes: queued_bytes.clone() };

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use ed25519_dalek::SigningKey;
 
 use super::*;
-use crate::feed::{Filter, bounds, page};
+use crate::feed::{Filter, Room, bounds, page};
 use crate::node::{Ack, Answer, Call, CallRefusal, Life, Setup, Status};
 use crate::store::{Store, StoreOptions};
 use crate::types::{Hash, Incarnation, MessageId, NodeId, WallMs, limits};
@@ -91,7 +91,7 @@ async fn what_is_acknowledged_as_durable_is_in_a_copy_of_the_disk_taken_at_once(
     let ids = node.publish(vec![draft(); 300], Ack::Durable).await.unwrap();
     copy(&first, &second);
     let copied = Loop::start(&second, 2);
-    let read = page(0, 1000, &Filter::default(), WallMs(0), copied.store.as_ref());
+    let read = page(0, Room::of(1000), &Filter::default(), WallMs(0), copied.store.as_ref());
     let found: Vec<MessageId> = read.entries.iter().map(|e| e.message().unwrap().id).collect();
     assert_eq!(found, ids);
     let (one, two) = (node.status().await.incarnation, copied.stop().await);

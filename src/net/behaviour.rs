@@ -107,6 +107,8 @@ fn kademlia(
 ) -> Result<kad::Behaviour<MemoryStore>, NetError> {
     let mut settings = kad::Config::new(protocol(format!("/metanode/{network}/kad/1"))?);
     settings.set_query_timeout(Duration::from_secs(20)).set_periodic_bootstrap_interval(Some(Duration::from_secs(30)));
+    // Peers are found by it; nothing is stored in it.
+    settings.set_record_filtering(kad::StoreInserts::FilterBoth);
     let mut kad = kad::Behaviour::with_config(peer, MemoryStore::new(peer), settings);
     let mode = if config.kademlia_server { kad::Mode::Server } else { kad::Mode::Client };
     kad.set_mode(Some(mode));

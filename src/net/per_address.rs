@@ -1,8 +1,8 @@
-//! A limit on connections from one IP address, which libp2p's own limits do not have.
+//! A limit on connections from one IP address, or one IPv6 /64, which libp2p's own limits do not have.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
@@ -47,7 +47,14 @@ impl PerAddress {
 fn ip(address: &Multiaddr) -> Option<IpAddr> {
     address.iter().find_map(|part| match part {
         Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-        Protocol::Ip6(ip) => Some(ip.to_canonical()),
+        // Whoever has one address of a /64 has all of it.
+        Protocol::Ip6(ip) => Some(match ip.to_canonical() {
+            IpAddr::V6(ip) if !ip.is_loopback() => {
+                let [a, b, c, d, ..] = ip.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            other => other,
+        }),
         _ => None,
     })
 }

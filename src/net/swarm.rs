@@ -1,8 +1,8 @@
 //! The task that owns the swarm.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -20,8 +20,8 @@ use super::verifier::{Job, Verifiers};
 use crate::config::NetConfig;
 use crate::driver::{Inlet, NetCommand};
 use crate::node::{Input, Verdict};
-use crate::types::{NetworkName, NodeId, WallMs};
-use crate::wire::{Refusal, Request};
+use crate::types::{NetworkName, NodeId, WallMs, limits};
+use crate::wire::{Refusal, Request, Response, Unserved};
 
 /// A listener that has no address after this is given up.
 const LISTEN_WITHIN: Duration = Duration::from_secs(5);
@@ -32,6 +32,9 @@ const BANS_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the node can be reached: multiaddresses with its peer id.
 pub type Listening = Vec<String>;
+
+/// What a connected peer says of its addresses is listened to this often.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(60);
 
 /// The network of a node, not yet running.
 pub struct Net {
@@ -49,8 +52,10 @@ pub struct Net {
     /// Requests of peers the node has not answered.
     answers: BTreeMap<u64, request_response::ResponseChannel<Bytes>>,
     next_answer: u64,
-    /// Peers of this network, connected and identified.
-    up: BTreeSet<PeerId>,
+    /// Requests of peers whose answers have not left: each may keep megabytes.
+    serving: BTreeMap<request_response::InboundRequestId, PeerId>,
+    /// Peers of this network, connected and identified, and when they last said where they are.
+    up: BTreeMap<PeerId, Instant>,
     /// Where a peer was dialled, until it is identified.
     dialled: BTreeMap<PeerId, String>,
     /// Dials under way by connection, for addresses without a peer.
@@ -92,7 +97,8 @@ impl Net {
             asked: BTreeMap::new(),
             answers: BTreeMap::new(),
             next_answer: 0,
-            up: BTreeSet::new(),
+            serving: BTreeMap::new(),
+            up: BTreeMap::new(),
             dialled: BTreeMap::new(),
             dials: BTreeMap::new(),
             bans: BTreeMap::new(),
@@ -144,7 +150,7 @@ impl Net {
                 }
             }
             NetCommand::Request { to, id, request } => {
-                let Some(peer) = peer_id(to).filter(|peer| self.up.contains(peer)) else {
+                let Some(peer) = peer_id(to).filter(|peer| self.up.contains_key(peer)) else {
                     return self.tell(Input::Failed { from: to, id });
                 };
                 let number = self.swarm.behaviour_mut().sync.send_request(&peer, request.encode());
@@ -217,7 +223,10 @@ impl Net {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
                 self.on_identified(peer_id, info);
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Kad(kad::Event::RoutingUpdated { peer, addresses, .. })) => {
+            // What a connected peer says of itself has come from itself.
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(kad::Event::RoutingUpdated { peer, addresses, .. }))
+                if !self.up.contains_key(&peer) =>
+            {
                 self.on_addresses(peer, addresses.iter());
             }
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
@@ -252,7 +261,7 @@ impl Net {
 
     fn on_closed(&mut self, peer: PeerId, cause: Option<libp2p::swarm::ConnectionError>) {
         self.dialled.remove(&peer);
-        if let Some(node) = node_id(&peer).filter(|_| self.up.remove(&peer)) {
+        if let Some(node) = node_id(&peer).filter(|_| self.up.remove(&peer).is_some()) {
             tracing::info!(peer = %node, cause = cause.map(|c| c.to_string()), "peer disconnected");
             self.tell(Input::PeerDown { peer: node });
         }
@@ -274,20 +283,28 @@ impl Net {
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
-        for address in info.listen_addrs.iter().filter(|a| is_specific(a)) {
-            self.swarm.behaviour_mut().kad.add_address(&peer, split(address).0);
+        let said = self.up.get(&peer).copied();
+        if said.is_some_and(|said| said.elapsed() < ADDRESSES_EVERY) {
+            return;
         }
-        if self.up.insert(peer) {
+        let addresses: Vec<Multiaddr> =
+            info.listen_addrs.into_iter().filter(is_specific).take(limits::PEER_ADDRESSES).collect();
+        if self.up.insert(peer, Instant::now()).is_none() {
+            // Only once: Kademlia keeps whatever it is told.
+            for address in &addresses {
+                self.swarm.behaviour_mut().kad.add_address(&peer, split(address).0);
+            }
             tracing::info!(peer = %node, "peer connected");
             let dialled = self.dialled.remove(&peer);
             self.tell(Input::PeerUp { peer: node, dialled });
         }
-        self.on_addresses(peer, info.listen_addrs.iter());
+        self.on_addresses(peer, addresses.iter());
     }
 
     fn on_addresses<'a>(&self, peer: PeerId, addresses: impl Iterator<Item = &'a Multiaddr>) {
         let Some(node) = node_id(&peer) else { return };
-        let addresses: Vec<String> = addresses.filter(|a| is_specific(a)).map(|a| split(a).0.to_string()).collect();
+        let specific = addresses.filter(|a| is_specific(a)).take(limits::PEER_ADDRESSES);
+        let addresses: Vec<String> = specific.map(|a| split(a).0.to_string()).collect();
         if !addresses.is_empty() {
             self.tell(Input::Addresses { peer: node, addresses });
         }
@@ -319,7 +336,15 @@ impl Net {
     fn on_sync(&mut self, event: request_response::Event<Bytes, Bytes>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                request_response::Message::Request { request, channel, .. } => self.on_request(peer, &request, channel),
+                request_response::Message::Request { request_id, request, channel } => {
+                    if self.has_room_to_serve(peer) {
+                        self.serving.insert(request_id, peer);
+                        self.on_request(peer, &request, channel);
+                    } else {
+                        let busy = Response::Unserved(Unserved::Busy).encode();
+                        let _ = self.swarm.behaviour_mut().sync.send_response(channel, busy);
+                    }
+                }
                 request_response::Message::Response { request_id, response } => {
                     if let Some((from, id)) = self.asked.remove(&request_id) {
                         self.verifiers.take(Job::Response { from, id, bytes: response });
@@ -332,12 +357,20 @@ impl Net {
                     self.tell(Input::Failed { from, id });
                 }
             }
-            request_response::Event::InboundFailure { peer, error, .. } => {
+            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, cause = %error, "a peer's request came to nothing");
+                self.serving.remove(&request_id);
                 self.answers.retain(|_, channel| channel.is_open());
             }
-            request_response::Event::ResponseSent { .. } => {}
+            request_response::Event::ResponseSent { request_id, .. } => {
+                self.serving.remove(&request_id);
+            }
         }
+    }
+
+    fn has_room_to_serve(&self, peer: PeerId) -> bool {
+        let to_peer = self.serving.values().filter(|other| **other == peer).count();
+        to_peer < limits::ANSWERS_PER_PEER && self.serving.len() < limits::ANSWERS
     }
 
     fn on_request(&mut self, peer: PeerId, bytes: &[u8], channel: request_response::ResponseChannel<Bytes>) {

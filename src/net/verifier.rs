@@ -13,6 +13,9 @@ use crate::node::Input;
 use crate::types::{NetworkId, NodeId, limits};
 use crate::wire::{Bundle, Priority, Refusal, Response, Verified};
 
+/// Urgent jobs to one of the others, while both wait.
+const URGENT_IN_TURN: u32 = 4;
+
 /// Bytes to look at.
 pub enum Job {
     /// A frame that came by gossip.
@@ -35,12 +38,32 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    /// Gossip that says it is Critical or High, and all other jobs. Each has room for as much gossip as the other, so
-    /// that neither a flood of one nor of the other keeps the rest away.
+    /// Answers to requests of this node: as many as are under way, and others wait for what they bring.
+    answers: VecDeque<Job>,
+    /// Gossip that says it is Critical or High, and all other. Each has room for as much as the other, and has its
+    /// turn, so that neither a flood of one nor of the other keeps the rest away.
     urgent: VecDeque<Job>,
     other: VecDeque<Job>,
-    other_gossip: usize,
+    /// Urgent jobs taken since one of the others was.
+    urgent_in_turn: u32,
     closed: bool,
+}
+
+impl Waiting {
+    /// Answers first; then four urgent ones to one of the others.
+    fn next(&mut self) -> Option<Job> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(answer);
+        }
+        if self.urgent_in_turn < URGENT_IN_TURN
+            && let Some(job) = self.urgent.pop_front()
+        {
+            self.urgent_in_turn += 1;
+            return Some(job);
+        }
+        self.urgent_in_turn = 0;
+        self.other.pop_front().or_else(|| self.urgent.pop_front())
+    }
 }
 
 impl Queue {
@@ -53,11 +76,7 @@ impl Queue {
     fn take(&self) -> Option<Job> {
         let mut waiting = self.lock();
         loop {
-            if let Some(job) = waiting.urgent.pop_front() {
-                return Some(job);
-            }
-            if let Some(job) = waiting.other.pop_front() {
-                waiting.other_gossip -= usize::from(matches!(job, Job::Gossip { .. }));
+            if let Some(job) = waiting.next() {
                 return Some(job);
             }
             if waiting.closed {
@@ -103,13 +122,12 @@ impl Verifiers {
                 waiting.urgent.push_back(job);
             }
             Job::Gossip { .. } => {
-                if waiting.other_gossip >= limits::VERIFY_QUEUE {
+                if waiting.other.len() >= limits::VERIFY_QUEUE {
                     return false;
                 }
-                waiting.other_gossip += 1;
                 waiting.other.push_back(job);
             }
-            Job::Response { .. } => waiting.other.push_back(job),
+            Job::Response { .. } => waiting.answers.push_back(job),
         }
         drop(waiting);
         self.queue.changed.notify_one();
@@ -156,8 +174,14 @@ impl Worker {
         }
     }
 
-    fn verify(&self, bytes: Bytes) -> Result<Verified, Refusal> {
-        Verified::check(Bundle::decode(bytes)?, self.network)
+    /// A bundle of an answer; `body_bytes` is what those before it unpack to.
+    fn verify(&self, bytes: Bytes, body_bytes: &mut usize) -> Result<Verified, Refusal> {
+        let bundle = Bundle::decode(bytes)?;
+        *body_bytes += bundle.header().body_bytes as usize;
+        if *body_bytes > limits::RANGE_BYTES + limits::BUNDLE_BYTES {
+            return Err(Refusal::TooLarge { size_bytes: *body_bytes });
+        }
+        Verified::check(bundle, self.network)
     }
 
     fn refuse(&self, from: NodeId, refusal: Refusal) -> bool {
@@ -173,9 +197,9 @@ impl Worker {
             Ok(Response::Range { floor, bundles }) => {
                 // What is good is used up to the first that is not.
                 let mut good = Vec::with_capacity(bundles.len());
-                let mut bad = None;
+                let (mut bad, mut body_bytes) = (None, 0);
                 for bundle in bundles {
-                    match self.verify(bundle) {
+                    match self.verify(bundle, &mut body_bytes) {
                         Ok(bundle) => good.push(bundle),
                         Err(refusal) => {
                             bad = Some(refusal);

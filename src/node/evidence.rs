@@ -1,5 +1,7 @@
 //! What the messages of others change here: the router, and what is done about forks.
 
+use std::collections::BTreeMap;
+
 use super::heartbeat::payload;
 use super::output::{Event, Output};
 use super::owner::{Node, Turn};
@@ -7,10 +9,12 @@ use crate::feed::Fork;
 use crate::types::WallMs;
 use crate::wire::kind::Blob;
 use crate::wire::kind::security::{ForkEvidence, IncidentStatus, IncidentType, SecurityIncident, Severity};
-use crate::wire::{Category, Draft, Message, Payload, Priority, SignedHeader, Verified};
+use crate::wire::{Category, Draft, Kind, Message, Payload, Priority, SignedHeader, Verified};
 
 /// What the author of a fork loses in score, if it is a peer: nothing it says can be relied on.
 const FORK_PENALTY: u32 = 50;
+/// Incidents of one bundle that are looked at: each costs two signatures.
+const EVIDENCE_OF_A_BUNDLE: usize = 4;
 
 impl Node {
     /// Hands every message of a kept bundle to whoever it concerns: one match on the kind.
@@ -26,9 +30,22 @@ impl Node {
             | Category::Monitoring
             | Category::External => return,
         }
-        let refused = |index: usize| bundle.refused().iter().any(|(i, _)| *i as usize == index);
-        for (_, message) in bundle.messages().enumerate().filter(|(index, _)| !refused(*index)) {
-            self.route_message(bundle, &message, turn);
+        let mut refused = bundle.refused().iter().map(|(index, _)| *index as usize).peekable();
+        let sound = bundle.messages().enumerate().filter(|(index, _)| refused.next_if_eq(index).is_none());
+        // What an author says of itself is replaced by what it says next: the last of each kind is enough. Only
+        // evidence adds up, and no honest node has much of it.
+        let (mut last, mut evidence) = (BTreeMap::new(), Vec::new());
+        for (_, message) in sound {
+            if message.known_kind() == Some(Kind::SecurityIncident) {
+                evidence.push(message);
+            } else {
+                last.insert(message.kind, message);
+            }
+        }
+        let mut chosen: Vec<Message<'_>> = last.into_values().collect();
+        chosen.sort_by_key(|message| message.id);
+        for message in chosen.iter().chain(evidence.iter().take(EVIDENCE_OF_A_BUNDLE)) {
+            self.route_message(bundle, message, turn);
         }
     }
 
@@ -49,16 +66,22 @@ impl Node {
 
     fn on_incident(&mut self, incident: &SecurityIncident, turn: &mut Turn<'_>) {
         let Some(evidence) = &incident.fork else { return };
-        // Anyone may say that someone forked; only the two signatures count.
-        if let Ok(fork) = Fork::check(&evidence.first.0, &evidence.second.0, self.network)
+        // Anyone may say that someone forked; only the two signatures count, and only where that is news.
+        let news = |first: &SignedHeader| self.feeds.lacks_fork(first.header.feed, first.header.sequence);
+        if SignedHeader::decode(&evidence.first.0).is_ok_and(|first| news(&first))
+            && let Ok(fork) = Fork::check(&evidence.first.0, &evidence.second.0, self.network)
             && self.feeds.cut(&fork, &mut turn.tx)
         {
             self.note_fork(fork, turn);
         }
     }
 
-    /// This node has seen a fork itself: it tells everyone, once.
-    pub(super) fn on_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
+    /// This node has seen a fork itself: it tells everyone, once for a feed. Of lower forks found later its heads speak:
+    /// an author that forks everywhere must not make every node write without end.
+    pub(super) fn on_fork(&mut self, fork: Fork, first: bool, turn: &mut Turn<'_>) {
+        if !first {
+            return self.note_fork(fork, turn);
+        }
         let mut draft = Draft::new(&Payload::SecurityIncident(incident(&fork, turn.now.wall)));
         draft.priority = Priority::Critical;
         self.note_fork(fork, turn);

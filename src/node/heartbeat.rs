@@ -7,7 +7,7 @@ use super::output::{Event, Output};
 use super::owner::{Node, Turn};
 use super::peers::{Beat, scramble};
 use crate::feed::NotPlaced;
-use crate::types::{Mono, NodeId, Stamp, WallMs, limits};
+use crate::types::{Incarnation, Mono, NodeId, Stamp, WallMs, limits};
 use crate::wire::kind::system::{FeedHead, Heartbeat};
 use crate::wire::{Category, ContentType, Draft, FeedId, Head, Kind, Message, Payload, Priority, Verified};
 
@@ -95,29 +95,29 @@ impl Node {
             return Err(Some(NotPlaced::Old));
         }
         self.counters.ephemeral_bundles += 1;
-        for message in bundle.messages() {
-            if let (Some(from), Some(Payload::Heartbeat(beat))) = (from, payload(&message)) {
-                self.on_heartbeat(author, from, &beat, turn);
-            }
+        let beats = bundle.messages().filter(|message| message.known_kind() == Some(Kind::Heartbeat));
+        if let (Some(from), Some(Payload::Heartbeat(beat))) = (from, beats.last().and_then(|last| payload(&last))) {
+            self.on_heartbeat(author, header.feed.incarnation, from, &beat, turn);
         }
         turn.want(Output::Event(Event::Ephemeral(Box::new(bundle))));
         Ok(())
     }
 
-    fn on_heartbeat(&mut self, author: NodeId, from: NodeId, beat: &Heartbeat, turn: &mut Turn<'_>) {
+    fn on_heartbeat(&mut self, author: NodeId, life: Incarnation, from: NodeId, beat: &Heartbeat, turn: &mut Turn<'_>) {
         let clock_offset_ms = beat.clock_ms.0.cast_signed().saturating_sub(turn.now.wall.0.cast_signed());
         let heard = Beat { at: turn.now.mono, heads_root: beat.heads_root, clock_offset_ms };
         self.peers.on_beat(author, heard, turn.now);
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
         let holder = if self.peers.is_connected(author) { author } else { from };
-        for head in beat.heads.iter().take(Category::ALL.len()) {
+        // It speaks of the feeds of this life, one for each category.
+        for head in beat.heads.iter().filter(|head| head.incarnation == life).take(Category::ALL.len()) {
             let feed = FeedId { author, incarnation: head.incarnation, topic: head.topic };
             let floor = self.feeds.chain(feed).map_or(0, |c| c.joined);
             let next = head.sequence.saturating_add(1);
             self.on_head(holder, &Head { feed, floor, next, hash: head.hash, forked: None }, turn);
         }
         if self.peers.is_connected(author) && beat.heads_root != self.feeds.heads_root() {
-            self.ask_heads(author, None, turn);
+            self.ask_heads(author, turn);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::peers::Peers;
 use super::publish::{Frame, Waiting};
 use super::registry::Registry;
 use super::status::Counters;
+use super::sync::Listing;
 use crate::feed::{Feeds, Log, NotPlaced, Placed, Repair};
 use crate::flow::{Idempotency, Lanes};
 use crate::types::storage::{Txn, View};
@@ -26,6 +27,7 @@ pub struct Node {
     pub(super) clock: Clock,
     pub(super) feeds: Feeds,
     pub(super) repair: Repair,
+    pub(super) listings: BTreeMap<u64, Listing>,
     pub(super) log: Log,
     pub(super) lanes: Lanes,
     pub(super) waiting: BTreeMap<u64, Waiting>,
@@ -69,8 +71,9 @@ impl Node {
             network: setup.network.id(),
             life,
             clock: Clock::resume(life.ceiling),
-            feeds: Feeds::load(view)?,
+            feeds: Feeds::load(view)?.of(id),
             repair: Repair::default(),
+            listings: BTreeMap::new(),
             log: Log::load(view),
             lanes: Lanes::new(setup.scheduler),
             waiting: BTreeMap::new(),
@@ -126,7 +129,7 @@ impl Node {
             Input::Heads { from, id, heads, more } => self.on_heads(from, id, &heads, more, turn),
             Input::Range { from, id, floor, bundles } => self.on_range(from, id, floor, bundles, turn),
             Input::Fork { from, id, fork } => self.on_fork_proof(from, id, *fork, turn),
-            Input::Failed { from, id } => self.on_failed(from, id, now.mono),
+            Input::Failed { from, id } => self.on_failed(from, id),
             Input::Call { id, call } => self.on_call(id, call, turn),
             Input::Tick => {}
         }
@@ -243,7 +246,7 @@ impl Node {
                 while let Some(held) = self.feeds.release(feed) {
                     match self.feeds.offer(held, false, &mut turn.tx) {
                         Placed::Appended(bundle) => self.keep(bundle, turn),
-                        Placed::Forked(fork) => self.on_fork(*fork, turn),
+                        Placed::Forked { fork, first } => self.on_fork(*fork, first, turn),
                         Placed::Prepended(_) | Placed::Held | Placed::Not(_) => break,
                     }
                 }
@@ -259,8 +262,8 @@ impl Node {
                 }
                 Ok(())
             }
-            Placed::Forked(fork) => {
-                self.on_fork(*fork, turn);
+            Placed::Forked { fork, first } => {
+                self.on_fork(*fork, first, turn);
                 Ok(())
             }
             Placed::Not(reason) => {
@@ -298,6 +301,8 @@ impl Node {
         const BUDGET: usize = 256;
         let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
         self.counters.retired_bundles += gone as u64;
+        self.feeds.age_held();
+        self.feeds.forget_empty(&mut turn.tx);
         if gone > 0 {
             self.log.save(&mut turn.tx);
         }

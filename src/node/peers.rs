@@ -30,6 +30,8 @@ const HEADS_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Record {
     addresses: Vec<String>,
+    /// The first address is one at which this node reached it; the others are hearsay.
+    reached: bool,
     last_seen: WallMs,
     banned_until: WallMs,
     ban_reason: String,
@@ -128,7 +130,18 @@ impl Peers {
         let bootstrap = setup.bootstrap.iter().filter(|(_, peer)| *peer != Some(own)).cloned();
         let bootstrap =
             bootstrap.map(|(address, peer)| Bootstrap { address, peer, backoff: Backoff::default() }).collect();
-        Peers { own, known, bootstrap, target: setup.target_peers, jitter: setup.entropy }
+        let mut peers = Peers { own, known, bootstrap, target: setup.target_peers, jitter: setup.entropy };
+        while peers.known.len() > limits::KNOWN_PEERS && peers.forget_one(now).is_some() {}
+        peers
+    }
+
+    /// Forgets the peer that is missed least: one that was never reached, seen longest ago.
+    fn forget_one(&mut self, now: Now) -> Option<NodeId> {
+        let idle = self.known.iter().filter(|(_, p)| !p.connected && p.record.banned_until <= now.wall);
+        let (id, _) = idle.min_by_key(|(_, p)| (p.record.reached, p.record.last_seen))?;
+        let id = *id;
+        self.known.remove(&id);
+        Some(id)
     }
 
     pub fn list(&self, now: Now) -> Vec<PeerInfo> {
@@ -151,19 +164,20 @@ impl Peers {
         offsets.get(offsets.len() / 2).copied()
     }
 
-    fn entry(&mut self, id: NodeId, now: Now) -> &mut Peer {
-        if !self.known.contains_key(&id) && self.known.len() >= limits::KNOWN_PEERS {
-            let idle = self.known.iter().filter(|(_, p)| !p.connected && p.record.banned_until <= now.wall);
-            let oldest = idle.min_by_key(|(_, p)| p.record.last_seen).map(|(id, _)| *id);
-            oldest.map(|id| self.known.remove(&id));
+    fn entry(&mut self, id: NodeId, turn: &mut Turn<'_>) -> &mut Peer {
+        if !self.known.contains_key(&id)
+            && self.known.len() >= limits::KNOWN_PEERS
+            && let Some(other) = self.forget_one(turn.now)
+        {
+            turn.tx.delete(Key::new(Table::Peer, &[other.as_bytes()]));
         }
-        let fresh = || Peer { refilled: now.mono, tokens: limits::REQUEST_BURST, ..Peer::default() };
+        let fresh = || Peer { refilled: turn.now.mono, tokens: limits::REQUEST_BURST, ..Peer::default() };
         self.known.entry(id).or_insert_with(fresh)
     }
 
     /// A connection stands. False when the peer is banned; it is sent away again.
     pub fn on_up(&mut self, id: NodeId, dialled: Option<&str>, turn: &mut Turn<'_>) -> bool {
-        let peer = self.entry(id, turn.now);
+        let peer = self.entry(id, turn);
         if peer.record.banned_until > turn.now.wall {
             let (until, reason) = (peer.record.banned_until, peer.record.ban_reason.clone());
             turn.want(Output::Ban { peer: id, until, reason });
@@ -173,7 +187,7 @@ impl Peers {
         peer.backoff = Backoff::default();
         peer.record.last_seen = turn.now.wall;
         if let Some(address) = dialled {
-            peer.record.add(address);
+            peer.record.reach(address);
             for entry in self.bootstrap.iter_mut().filter(|b| b.address == address) {
                 entry.peer = Some(id);
                 entry.backoff = Backoff::default();
@@ -197,9 +211,9 @@ impl Peers {
         if id == self.own {
             return;
         }
-        let peer = self.entry(id, turn.now);
+        let peer = self.entry(id, turn);
         let before = peer.record.addresses.clone();
-        for address in &addresses {
+        for address in addresses.iter().take(limits::PEER_ADDRESSES) {
             peer.record.add(address);
         }
         if peer.record.addresses != before {
@@ -260,7 +274,7 @@ impl Peers {
 
     /// Notes a penalty; at the limit the peer is banned.
     pub fn penalise(&mut self, id: NodeId, points: u32, reason: &str, turn: &mut Turn<'_>) {
-        let peer = self.entry(id, turn.now);
+        let peer = self.entry(id, turn);
         peer.forgive(turn.now.mono);
         peer.penalty = peer.penalty.saturating_add(points);
         if peer.penalty >= BAN_AT {
@@ -271,7 +285,7 @@ impl Peers {
     /// Has nothing to do with a peer for a while.
     pub fn ban(&mut self, id: NodeId, time: Duration, reason: &str, turn: &mut Turn<'_>) {
         let until = turn.now.wall.plus(time);
-        let peer = self.entry(id, turn.now);
+        let peer = self.entry(id, turn);
         peer.penalty = 0;
         peer.record.banned_until = until;
         peer.record.ban_reason = reason.to_string();
@@ -291,8 +305,9 @@ impl Peers {
     }
 
     /// Whether the peer may make a request now; it has a bucket of them that refills.
-    pub fn take_token(&mut self, id: NodeId, now: Now) -> bool {
-        let peer = self.entry(id, now);
+    pub fn take_token(&mut self, id: NodeId, turn: &mut Turn<'_>) -> bool {
+        let now = turn.now;
+        let peer = self.entry(id, turn);
         let earned = (now.mono - peer.refilled).as_micros() as u64 * u64::from(limits::REQUESTS_PER_SECOND) / 1_000_000;
         if earned > 0 {
             peer.tokens = limits::REQUEST_BURST.min(peer.tokens.saturating_add(earned as u32));
@@ -332,9 +347,17 @@ impl Peers {
 impl Record {
     fn add(&mut self, address: &str) {
         if !self.addresses.iter().any(|a| a == address) {
-            self.addresses.insert(0, address.to_string());
+            self.addresses.insert(usize::from(self.reached).min(self.addresses.len()), address.to_string());
             self.addresses.truncate(limits::PEER_ADDRESSES);
         }
+    }
+
+    /// It was reached there.
+    fn reach(&mut self, address: &str) {
+        self.addresses.retain(|a| a != address);
+        self.addresses.insert(0, address.to_string());
+        self.addresses.truncate(limits::PEER_ADDRESSES);
+        self.reached = true;
     }
 }
 

@@ -22,27 +22,39 @@ pub(super) struct Waiting {
 /// frame as for a large one. Bundles leave in the order they were sealed.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
-    open: Option<(Category, Vec<u8>, usize)>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    topic: Category,
+    bytes: Vec<u8>,
+    bundles: usize,
+    /// What the bundles unpack to.
+    body_bytes: usize,
 }
 
 impl Frame {
-    fn add(&mut self, topic: Category, bundle: &[u8], turn: &mut Turn<'_>) {
-        if let Some((open, frame, count)) = &mut self.open
-            && *open == topic
-            && frame.len() + bundle.len() <= limits::BUNDLE_TARGET_BYTES
-            && *count < limits::FRAME_BUNDLES
+    fn add(&mut self, topic: Category, body_bytes: u32, bundle: &[u8], turn: &mut Turn<'_>) {
+        let body_bytes = body_bytes as usize;
+        if let Some(open) = &mut self.open
+            && open.topic == topic
+            && open.bytes.len() + bundle.len() <= limits::BUNDLE_TARGET_BYTES
+            && open.body_bytes + body_bytes <= limits::FRAME_BODY_BYTES
+            && open.bundles < limits::FRAME_BUNDLES
         {
-            frame.extend_from_slice(bundle);
-            *count += 1;
+            open.bytes.extend_from_slice(bundle);
+            open.body_bytes += body_bytes;
+            open.bundles += 1;
             return;
         }
         self.send(turn);
-        self.open = Some((topic, bundle.to_vec(), 1));
+        self.open = Some(Open { topic, bytes: bundle.to_vec(), bundles: 1, body_bytes });
     }
 
     fn send(&mut self, turn: &mut Turn<'_>) {
-        if let Some((topic, frame, _)) = self.open.take() {
-            turn.want(Output::Publish { topic, bytes: frame.into() });
+        if let Some(open) = self.open.take() {
+            turn.want(Output::Publish { topic: open.topic, bytes: open.bytes.into() });
         }
     }
 }
@@ -175,9 +187,9 @@ impl Node {
     fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
         let key: &SigningKey = &self.setup.key;
         let Some(bundle) = pending.seal(header, key) else { return };
-        let (topic, bytes) = (bundle.header().feed.topic, bundle.wire().clone());
+        let (header, bytes) = (bundle.header().clone(), bundle.wire().clone());
         if self.admit_own(bundle, turn) {
-            self.frame.add(topic, &bytes, turn);
+            self.frame.add(header.feed.topic, header.body_bytes, &bytes, turn);
         }
     }
 

@@ -23,7 +23,9 @@ pub struct Registered {
 }
 
 /// How many registrations are kept; those of nodes beyond that are not.
-const NODES: usize = 65_536;
+const NODES: usize = 16_384;
+/// A registration of more bytes than this is not kept: it says more than how to reach a node.
+const ROW_BYTES: usize = 4 * 1024;
 
 /// The registry: the rows are its state, this counts them.
 #[derive(Debug, Default)]
@@ -33,7 +35,13 @@ pub(super) struct Registry {
 
 impl Registry {
     pub fn load(view: &dyn View) -> Registry {
-        Registry { nodes: registered(view).len() }
+        let start = Key::new(Table::Registry, &[]);
+        let mut nodes = 0;
+        view.scan(&start, &start.after_prefix(), &mut |_, _| {
+            nodes += 1;
+            ControlFlow::Continue(())
+        });
+        Registry { nodes }
     }
 
     /// A node registers. Only what it says of itself counts, and only if it is later than what it said before.
@@ -46,7 +54,8 @@ impl Registry {
     ) {
         let before = load(author, tx);
         let news = before.as_ref().is_none_or(|b| b.message < message.id);
-        if said.id != author || !news || (before.is_none() && self.nodes >= NODES) {
+        let room = message.payload.len() <= ROW_BYTES && (before.is_some() || self.nodes < NODES);
+        if said.id != author || !news || !room {
             return;
         }
         self.nodes += usize::from(before.is_none());

@@ -5,19 +5,31 @@ use bytes::Bytes;
 use super::output::Output;
 use super::owner::{Node, Turn};
 use crate::feed::{Feeds, Fork, Stored};
-use crate::types::{Mono, NodeId, limits};
-use crate::wire::{FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, Unserved, Verified};
+use crate::types::{NodeId, limits};
+use crate::wire::{Bundle, FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, Unserved, Verified};
+
+/// Pages of heads that one peer is asked for, one after the other: as many as the feeds a node follows, twice.
+const PAGES: usize = 2 * limits::FEEDS / limits::HEADS;
+
+/// A peer that was asked what it holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listing {
+    peer: NodeId,
+    after: Option<FeedId>,
+    pages: usize,
+}
 
 impl Node {
     pub(super) fn on_peer_up(&mut self, peer: NodeId, dialled: Option<String>, turn: &mut Turn<'_>) {
         if self.peers.on_up(peer, dialled.as_deref(), turn) {
-            self.ask_heads(peer, None, turn);
+            self.ask_heads(peer, turn);
         }
     }
 
     pub(super) fn on_peer_down(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         self.peers.on_down(peer, turn);
         self.repair.drop_peer(peer);
+        self.listings.retain(|_, listing| listing.peer != peer);
     }
 
     /// What a peer did wrong costs it points, and in the end the connection.
@@ -27,11 +39,17 @@ impl Node {
     }
 
     /// Asks for heads unless the peer was asked a moment ago.
-    pub(super) fn ask_heads(&mut self, peer: NodeId, after: Option<FeedId>, turn: &mut Turn<'_>) {
-        if after.is_some() || self.peers.may_ask_heads(peer, turn.now.mono) {
-            let id = self.repair.fresh_id();
-            turn.want(Output::Request { to: peer, id, request: Request::Heads { after } });
+    pub(super) fn ask_heads(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        if self.peers.may_ask_heads(peer, turn.now.mono) {
+            self.ask_page(Listing { peer, after: None, pages: 0 }, turn);
         }
+    }
+
+    fn ask_page(&mut self, listing: Listing, turn: &mut Turn<'_>) {
+        let id = self.repair.fresh_id();
+        turn.want(Output::Request { to: listing.peer, id, request: Request::Heads { after: listing.after } });
+        self.listings.retain(|_, other| other.peer != listing.peer);
+        self.listings.insert(id, listing);
     }
 
     /// Asks for what is missing.
@@ -46,7 +64,7 @@ impl Node {
     }
 
     pub(super) fn on_request(&mut self, from: NodeId, id: u64, request: Request, turn: &mut Turn<'_>) {
-        let response = if self.peers.take_token(from, turn.now) {
+        let response = if self.peers.take_token(from, turn) {
             self.serve(&request, turn)
         } else {
             self.counters.requests_put_off += 1;
@@ -72,15 +90,18 @@ impl Node {
     fn serve_range(&self, feed: FeedId, from: u64, to: u64, newest_first: bool, turn: &Turn<'_>) -> Response {
         let Some(chain) = self.feeds.chain(feed) else { return Response::Unserved(Unserved::UnknownFeed) };
         let to = to.min(chain.next.saturating_sub(1));
-        let held = |sequence: u64| Stored::load(Slot { feed, sequence }, &turn.tx).map(|stored| stored.wire);
+        let held = |sequence: u64| {
+            let bundle = Bundle::decode(Stored::load(Slot { feed, sequence }, &turn.tx)?.wire).ok()?;
+            Some((bundle.header().body_bytes as usize, bundle.wire().clone()))
+        };
         let floor = if from < chain.joined && held(from).is_none() { chain.joined } else { from };
         let mut bundles: Vec<Bytes> = Vec::new();
         let mut bytes = 0;
         let mut take = |sequence: u64| {
             let fits = bundles.len() < limits::RANGE_BUNDLES && (bundles.is_empty() || bytes < limits::RANGE_BYTES);
-            let Some(bundle) = held(sequence).filter(|_| fits) else { return false };
-            bytes += bundle.len();
-            bundles.push(bundle);
+            let Some((body_bytes, wire)) = held(sequence).filter(|_| fits) else { return false };
+            bytes += body_bytes;
+            bundles.push(wire);
             true
         };
         if floor <= to && chain.next > 0 {
@@ -103,12 +124,20 @@ impl Node {
     }
 
     pub(super) fn on_heads(&mut self, from: NodeId, id: u64, heads: &[Head], more: bool, turn: &mut Turn<'_>) {
-        let _ = id;
+        // An answer that nobody waits for any more is late, not wrong.
+        let Some(listing) = self.listings.remove(&id).filter(|listing| listing.peer == from) else { return };
+        let after = heads.first().is_none_or(|first| listing.after.is_none_or(|after| after < first.feed));
+        if !after || !heads.is_sorted_by(|a, b| a.feed < b.feed) {
+            return self.on_refused(from, &Refusal::Unasked { reason: "heads out of order" }, turn);
+        }
         for head in heads {
             self.on_head(from, head, turn);
         }
-        if more && let Some(last) = heads.last() {
-            self.ask_heads(from, Some(last.feed), turn);
+        if more
+            && listing.pages < PAGES
+            && let Some(last) = heads.last()
+        {
+            self.ask_page(Listing { peer: from, after: Some(last.feed), pages: listing.pages + 1 }, turn);
         }
     }
 
@@ -141,8 +170,12 @@ impl Node {
     }
 
     pub(super) fn on_range(&mut self, from: NodeId, id: u64, floor: u64, bundles: Vec<Verified>, turn: &mut Turn<'_>) {
+        // What was given up, and comes all the same, is of use if it continues a chain; the peer did nothing wrong.
         let Some(flight) = self.repair.flight(id, from) else {
-            return self.on_refused(from, &Refusal::Unasked { reason: "no such request is under way" }, turn);
+            for bundle in bundles {
+                self.counters.repaired_bundles += u64::from(self.admit(Some(from), bundle, false, turn).is_ok());
+            }
+            return;
         };
         let strays = |b: &Verified| b.header().feed != flight.feed || !flight.covers(b.header().sequence, floor);
         if flight.proof || bundles.iter().any(strays) {
@@ -165,7 +198,8 @@ impl Node {
 
     /// The proof of a fork that was asked for.
     pub(super) fn on_fork_proof(&mut self, from: NodeId, id: u64, fork: Fork, turn: &mut Turn<'_>) {
-        let asked = self.repair.flight(id, from).is_some_and(|flight| flight.proof && flight.feed == fork.feed());
+        let Some(flight) = self.repair.flight(id, from) else { return };
+        let asked = flight.proof && flight.feed == fork.feed();
         self.repair.finish(id, asked);
         if !asked {
             return self.on_refused(from, &Refusal::Unasked { reason: "the proof of another fork" }, turn);
@@ -175,7 +209,8 @@ impl Node {
         }
     }
 
-    pub(super) fn on_failed(&mut self, from: NodeId, id: u64, _now: Mono) {
+    pub(super) fn on_failed(&mut self, from: NodeId, id: u64) {
+        self.listings.remove(&id);
         if self.repair.flight(id, from).is_some() {
             self.counters.repairs_failed += 1;
             self.repair.finish(id, false);

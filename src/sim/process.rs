@@ -10,7 +10,7 @@ use super::library::Library;
 use super::trace::Slots;
 use super::workload;
 use super::world::World;
-use crate::feed::{Filter, Log, Stored, bundles_from, find, page};
+use crate::feed::{Filter, Log, Room, Stored, bundles_from, find, page};
 use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, MessageId, NodeId};
@@ -272,7 +272,7 @@ impl World {
         let machine = &mut self.hosts[host];
         let mut verdict = Ok(());
         while verdict.is_ok() {
-            let read = page(machine.subscriber.cursor(), PAGE, &Filter::default(), wall, &machine.store);
+            let read = page(machine.subscriber.cursor(), Room::of(PAGE), &Filter::default(), wall, &machine.store);
             verdict = read.entries.iter().try_for_each(|entry| {
                 let id: Option<MessageId> = entry.message().map(|m| m.id);
                 machine.subscriber.deliver(entry.position, id.filter(|_| honest.contains(&entry.author)))
