@@ -32,8 +32,8 @@ pub enum StartError {
     Driver(#[from] DriverError),
     #[error(transparent)]
     Net(#[from] NetError),
-    #[error("the API cannot listen on {address}: {source}; change api.listen, or stop what uses the port")]
-    Api { address: String, source: std::io::Error },
+    #[error("the API cannot listen on {address}: {cause}; change api.listen, or stop what uses the port")]
+    Api { address: String, cause: std::io::Error },
     #[error("no randomness from the system: {0}")]
     Entropy(String),
 }
@@ -55,9 +55,9 @@ pub struct Running {
 /// Starts everything: store, network, node, API. What fails leaves nothing running.
 pub async fn start(config: &Config, identity: &Identity) -> Result<Running, StartError> {
     let api = TcpListener::bind(&config.api.listen).await;
-    let api = api.map_err(|source| StartError::Api { address: config.api.listen.clone(), source })?;
+    let api = api.map_err(|cause| StartError::Api { address: config.api.listen.clone(), cause })?;
     let api_address =
-        api.local_addr().map_err(|source| StartError::Api { address: config.api.listen.clone(), source })?;
+        api.local_addr().map_err(|cause| StartError::Api { address: config.api.listen.clone(), cause })?;
     let store = open_store(config).await?;
     let (ports, inlet, commands, client, watched) = driver::ports();
     let (net, listening) = Net::listen(&config.net, config.network.clone(), &identity.seed(), inlet, commands).await?;

@@ -18,12 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use super::envelope::Envelope;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
-use crate::feed::{Entry, Filter, Start, page, start_position};
+use crate::feed::{Entry, Filter, Room, Start, page, start_position};
 use crate::types::{WallMs, limits};
 use crate::wire::{Category, Kind};
 
-/// Messages read at once.
-const PAGE: usize = 256;
+/// What is read at once.
+const PAGE: Room = Room { messages: 256, bytes: limits::SUBSCRIBER_BYTES };
 
 /// What a subscriber is told.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -38,11 +38,6 @@ impl Bare {
         self.draft(Payload::from_json_str(self.kind, text), wall)
     }
 
-    /// The draft of a payload that was read with others around it.
-    pub fn value(&self, value: &Value, wall: WallMs) -> Result<Draft, Faults> {
-        self.draft(Payload::from_json(self.kind, value), wall)
-    }
-
     fn draft(&self, payload: Result<Payload, Faults>, wall: WallMs) -> Result<Draft, Faults> {
         let mut draft = Draft::new(&payload?);
         draft.priority = self.priority;

@@ -12,7 +12,7 @@ use super::params::{Params, Part};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
 use super::state::ApiState;
-use crate::feed::{Entry, Page, bounds, conversation, find, page, start_position};
+use crate::feed::{Entry, Page, Room, bounds, conversation, find, page, start_position};
 use crate::types::{MessageId, limits};
 use crate::wire::Proof;
 
@@ -22,7 +22,7 @@ pub struct Messages<'a> {
     /// What was found, in order of arrival at this node.
     messages: Vec<Envelope<'a>>,
     /// Read on from here. Nothing more is here once it is `end`; before that, a page can be short, or empty, because
-    /// one reading looks through the log for a second at most.
+    /// one reading looks through the log for a second at most, and holds 4 MiB of messages at most.
     next: u64,
     /// The position the next message will have.
     end: u64,
@@ -43,7 +43,7 @@ pub async fn list(State(state): State<ApiState>, Params(params): Params<ReadPara
     let wall = state.wall();
     let read = state.read(move |view| {
         let (_, end) = bounds(view);
-        let Page { entries, next, missed } = page(start_position(start, view), limit, &filter, wall, view);
+        let Page { entries, next, missed } = page(start_position(start, view), Room::of(limit), &filter, wall, view);
         let messages = entries.iter().filter_map(Envelope::kept).collect();
         Written::new(&Messages { messages, next, end: end.max(next), missed })
     });
@@ -150,9 +150,8 @@ pub async fn discuss(
         return Err(Problem::request(format!("limit: use 1 to {most}")));
     }
     let read = state.read(move |view| {
-        let mut entries = conversation(id, limit + 1, view);
-        let truncated = entries.len() > limit || view.cut.get();
-        entries.truncate(limit);
+        let (entries, more) = conversation(id, Room::of(limit), view);
+        let truncated = more || view.cut.get();
         if entries.is_empty() {
             let detail = format!("no message here has the id or the correlation id {id}");
             return Err(Problem::new(Cause::NotFound, detail));

@@ -3,10 +3,13 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::guard::too_large;
 use super::problem::Problem;
 use crate::types::{MessageId, NodeId};
 use crate::wire::Destination;
@@ -39,9 +42,21 @@ impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Part<T> {
 }
 
 /// The body of a request, as the JSON object it should be.
-pub fn asked<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|e| Problem::request(format!("the body is not the JSON object it should be: {e}")))
+pub struct Asked<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Asked<T>, Problem> {
+        let body = whole(Bytes::from_request(request, state).await)?;
+        let value = serde_json::from_slice(&body);
+        value.map(Asked).map_err(|e| Problem::request(format!("the body is not the JSON object it should be: {e}")))
+    }
+}
+
+/// The bytes of a body, or what was wrong with how they were sent.
+pub fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|e| if e.status() == 413 { too_large() } else { Problem::request(e.body_text()) })
 }
 
 /// One value of a query string, if it is there.

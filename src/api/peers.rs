@@ -3,17 +3,16 @@
 use std::str::FromStr;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::params::{Part, asked};
+use super::params::{Asked, Part};
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use crate::node::{Call, PeerInfo};
-use crate::types::NodeId;
+use crate::types::{NodeId, dialable};
 
 /// The longest ban: ten years, seconds.
 const BAN_SECONDS: u64 = 10 * 365 * 24 * 3600;
@@ -81,9 +80,8 @@ pub struct Ban {
 pub async fn ban(
     State(state): State<ApiState>,
     Part(id): Part<NodeId>,
-    body: Bytes,
+    Asked(Ban { seconds, reason }): Asked<Ban>,
 ) -> Result<Json<PeerInfo>, Problem> {
-    let Ban { seconds, reason } = asked(&body)?;
     if !(1..=BAN_SECONDS).contains(&seconds) {
         return Err(Problem::new(Cause::Invalid, format!("seconds: use 1 to {BAN_SECONDS}")));
     }
@@ -130,8 +128,10 @@ pub struct Dial {
     request_body(content = ref("#/components/schemas/Dial"), content_type = "application/json"),
     responses((status = 202, description = "It is being tried", body = ref("#/components/schemas/Dial"), content_type = "application/json")),
 )]
-pub async fn dial(State(state): State<ApiState>, body: Bytes) -> Result<(StatusCode, Json<Dial>), Problem> {
-    let Dial { address } = asked(&body)?;
+pub async fn dial(
+    State(state): State<ApiState>,
+    Asked(Dial { address }): Asked<Dial>,
+) -> Result<(StatusCode, Json<Dial>), Problem> {
     let peer = peer_of(&address)?;
     state.order(Call::Dial { address: address.clone(), peer }).await?;
     Ok((StatusCode::ACCEPTED, Json(Dial { address })))
@@ -139,9 +139,10 @@ pub async fn dial(State(state): State<ApiState>, body: Bytes) -> Result<(StatusC
 
 /// The peer that an address names at its end.
 fn peer_of(address: &str) -> Result<Option<NodeId>, Problem> {
-    if !address.starts_with('/') || address.len() > ADDRESS_BYTES || address.contains(char::is_whitespace) {
+    let fits = if address.len() > ADDRESS_BYTES { Err("it is too long".into()) } else { dialable(address) };
+    if let Err(cause) = fits {
         let advice = "use a multiaddress as `metanode start` prints it: /ip4/192.0.2.1/udp/7700/quic-v1/p2p/12D3Koo…";
-        return Err(Problem::new(Cause::Invalid, format!("address: `{}`: {advice}", cut(address))));
+        return Err(Problem::new(Cause::Invalid, format!("address: `{}`: {cause}; {advice}", cut(address))));
     }
     let Some((_, id)) = address.rsplit_once("/p2p/") else { return Ok(None) };
     let id = NodeId::from_str(id).map_err(|e| Problem::new(Cause::Invalid, format!("address: {e}")))?;

@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, StatusCode};
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 
-use super::guard::too_large;
 use super::intake::{self, Bare};
-use super::params::{Params, destination, listed, parsed};
+use super::params::{Params, destination, listed, parsed, whole};
 use super::problem::{Cause, LineFault, Problem};
 use super::state::{ApiState, unexpected};
 use crate::driver::CallError;
@@ -109,8 +109,8 @@ pub async fn publish(
     let ack = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
     let seal: Seal = parsed("seal", params.seal.as_deref())?.unwrap_or_default();
     let (form, layout) = (params.form()?, layout(&headers)?);
-    let body = body.map_err(|e| if e.status() == 413 { too_large() } else { Problem::request(e.body_text()) })?;
-    let mut batch = drafts_of(body, form, layout, state.wall()).await?;
+    let body = whole(body)?;
+    let mut batch = drafts_of(&state, body, form, layout).await?;
     if let Some(key) = headers.get("idempotency-key") {
         batch.key(key.to_str().map_err(|_| Problem::request("the header Idempotency-Key is not text"))?)?;
     }
@@ -214,11 +214,18 @@ impl Batch {
     }
 }
 
-async fn drafts_of(body: Bytes, form: Form, layout: Layout, wall: WallMs) -> Result<Batch, Problem> {
+async fn drafts_of(state: &ApiState, body: Bytes, form: Form, layout: Layout) -> Result<Batch, Problem> {
+    let wall = state.wall();
     if body.len() <= READ_HERE_BYTES {
         return read(&body, &form, layout, wall);
     }
-    let work = tokio::task::spawn_blocking(move || read(&body, &form, layout, wall));
+    let closed = |_| Problem::new(Cause::Unavailable, "the API is closing; try again once the node is back");
+    let turn = state.intake.clone().acquire_owned().await.map_err(closed)?;
+    let work = tokio::task::spawn_blocking(move || {
+        let batch = read(&body, &form, layout, wall);
+        drop(turn);
+        batch
+    });
     work.await.map_err(|e| Problem::new(Cause::Internal, format!("the body cannot be read: {e}")))?
 }
 
@@ -250,16 +257,13 @@ fn read_json(body: &[u8], form: &Form, wall: WallMs) -> Result<Batch, Problem> {
         batch.take(1, read_text(body, form, wall));
         return batch.done();
     }
-    let items: Vec<Value> = match serde_json::from_slice(body) {
+    // Only where the items are: a tree of all of them takes many times what the body does.
+    let items: Vec<&RawValue> = match serde_json::from_slice(body) {
         Ok(items) => items,
         Err(error) => return Err(Problem::request(format!("the body is not JSON: {error}"))),
     };
-    for (index, item) in items.iter().enumerate() {
-        let read = match form {
-            Form::Envelopes => intake::envelope(item, wall),
-            Form::Bare(bare) => bare.value(item, wall),
-        };
-        if !batch.take(index + 1, read) {
+    for (index, item) in items.into_iter().enumerate() {
+        if !batch.take(index + 1, read_text(item.get().as_bytes(), form, wall)) {
             break;
         }
     }

@@ -1,12 +1,11 @@
 //! Queues: what this node's clients want said and what waits, by priority.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::params::asked;
+use super::params::Asked;
 use super::problem::Problem;
 use super::state::{ApiState, unexpected};
 use crate::flow::Policy;
@@ -39,8 +38,10 @@ pub struct Schedule {
     request_body(content = ref("#/components/schemas/Schedule"), content_type = "application/json"),
     responses((status = 200, description = "The lanes as they are now", body = ref("#/components/schemas/Queues"), content_type = "application/json")),
 )]
-pub async fn schedule(State(state): State<ApiState>, body: Bytes) -> Result<Json<Queues>, Problem> {
-    let Schedule { scheduler } = asked(&body)?;
+pub async fn schedule(
+    State(state): State<ApiState>,
+    Asked(Schedule { scheduler }): Asked<Schedule>,
+) -> Result<Json<Queues>, Problem> {
     match state.client.call(Call::Schedule(scheduler)).await? {
         Answer::Queues(queues) => Ok(Json(queues)),
         other => Err(unexpected(&other)),

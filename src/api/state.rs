@@ -13,7 +13,9 @@ use crate::store::Store;
 use crate::types::{NetworkName, WallMs, limits};
 
 /// Reads from the store at once; more wait their turn.
-const READERS: usize = 64;
+const READERS: usize = 16;
+/// Large bodies turned into messages at once; more wait their turn.
+const INTAKE: usize = 4;
 
 /// What every handler holds; cheap to clone.
 #[derive(Clone)]
@@ -25,6 +27,7 @@ pub struct ApiState {
     pub(super) address: Option<SocketAddr>,
     pub(super) requests: Arc<Requests>,
     pub(super) readers: Arc<Semaphore>,
+    pub(super) intake: Arc<Semaphore>,
     pub(super) seats: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     clock: SystemClock,
@@ -41,6 +44,7 @@ impl ApiState {
             address: None,
             requests: Arc::new(Requests::default()),
             readers: Arc::new(Semaphore::new(READERS)),
+            intake: Arc::new(Semaphore::new(INTAKE)),
             seats: Arc::new(Semaphore::new(limits::SUBSCRIBERS)),
             stop: watch::Sender::new(false),
             clock: SystemClock::start(),

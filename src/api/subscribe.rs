@@ -19,6 +19,8 @@ use super::state::ApiState;
 
 /// A silent stream shows that it lives this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// A frame is taken within this long.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// A client's frame has at most this many bytes; it has nothing to say but control frames.
 const FRAME_BYTES: usize = 4 * 1024;
 
@@ -112,8 +114,10 @@ async fn tell(mut socket: WebSocket, mut cursor: Cursor) {
                     let _ = socket.send(Message::Close(None)).await;
                     return;
                 };
-                if socket.send(frame(told)).await.is_err() {
-                    return;
+                // Whoever takes nothing for so long gives its seat to another.
+                match tokio::time::timeout(TAKEN_WITHIN, socket.send(frame(told))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return,
                 }
             }
             // Answers to pings are sent while receiving; everything else a client says is passed over.

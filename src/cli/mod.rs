@@ -77,7 +77,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
     }
     match command {
         Command::Init(args) => args.run(),
-        Command::Start(args) => block_on(args.run()),
+        Command::Start(args) => run_node(args),
         Command::Key(args) => args.run(),
         Command::Pub(args) => block_on(args.run()),
         Command::Sub(args) => block_on(args.run()),
@@ -92,6 +92,19 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),
         Command::Completions(args) => args.run(&mut Metanode::command()),
+    }
+}
+
+/// Runs a node. When it ends because it cannot go on, the process ends here and now: to take down a store whose disk has
+/// failed can take for ever.
+fn run_node(args: start::StartArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match runtime.block_on(args.run()) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            eprintln!("metanode: {}", told(&error));
+            std::process::exit(client::exit_code(&error).into())
+        }
     }
 }
 

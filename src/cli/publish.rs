@@ -28,6 +28,8 @@ const BATCHES_AHEAD: usize = 4;
 /// The problem of a lane that is full, and the time until it is tried again.
 const BUSY: &str = "urn:metanode:problem:busy";
 const WHEN_BUSY: Duration = Duration::from_millis(100);
+/// Headers travel in a query string, which has to end somewhere, bytes.
+const HEADERS_BYTES: usize = 16 * 1024;
 /// The lines of one request have at most this many bytes.
 const BATCH_BYTES: usize = limits::API_BODY_BYTES / 2;
 
@@ -240,7 +242,14 @@ impl PublishArgs {
         }
         if !self.header.is_empty() {
             let headers: Map<String, Value> = self.header.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-            query.push(("headers", serde_json::to_string(&headers)?));
+            let text = serde_json::to_string(&headers)?;
+            if text.len() > HEADERS_BYTES {
+                let advice = "send envelopes to the API, where a message has its own (POST /v1/messages)";
+                return Err(
+                    ClientError::Usage(format!("headers of {} bytes are too long here; {advice}", text.len())).into()
+                );
+            }
+            query.push(("headers", text));
         }
         Ok(query)
     }

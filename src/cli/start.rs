@@ -1,6 +1,6 @@
 //! `metanode start`: runs a node until it is told to stop.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -125,16 +125,15 @@ impl StartArgs {
                 .and_then(|()| std::fs::rename(&beside, path))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        if self.json {
-            println!("{}", serde_json::to_string(&ready)?);
-            return Ok(());
+        let text = if self.json {
+            serde_json::to_string(&ready)? + "\n"
+        } else {
+            let p2p: String = ready.p2p.iter().map(|address| format!("p2p      {address}\n")).collect();
+            format!("node     {}\nnetwork  {}\n{p2p}api      {}\n", ready.id, config.network, ready.api)
+        };
+        if let Err(cause) = std::io::stdout().lock().write_all(text.as_bytes()) {
+            tracing::warn!(%cause, "where the node listens cannot be printed");
         }
-        println!("node     {}", ready.id);
-        println!("network  {}", config.network);
-        for address in ready.p2p {
-            println!("p2p      {address}");
-        }
-        println!("api      {}", ready.api);
         Ok(())
     }
 }

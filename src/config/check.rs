@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::nearest::nearest;
 use super::{Config, NODE_TYPES};
-use crate::types::limits;
+use crate::types::{dialable, limits};
 
 /// What is found wrong: the key, and why.
 type Wrong = Vec<(String, String)>;
@@ -59,6 +59,10 @@ impl Config {
                             example(key)
                         )
                     }
+                    Ok(_) if key == "bootstrap" => match dialable(entry) {
+                        Err(cause) => format!("cannot dial `{entry}`: {cause}; one looks like {}", example(key)),
+                        Ok(()) => continue,
+                    },
                     Ok(_) => continue,
                 };
                 wrong.push((format!("net.{key}[{place}]"), reason));

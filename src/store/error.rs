@@ -10,7 +10,10 @@ pub enum StoreError {
     Folder { path: PathBuf, source: io::Error },
     #[error("the store at {path} is in use by another process; stop that node first, or give this one another --dir")]
     InUse { path: PathBuf },
-    #[error("cannot open the store at {path}: {cause}")]
+    #[error(
+        "cannot open the store at {path}: {cause}. If it is damaged, restore a copy of the folder, or move it away: the \
+         node then starts with an empty one and catches up from its peers"
+    )]
     Open { path: PathBuf, cause: String },
     #[error(
         "the store at {path} has schema {found} and this program knows {known}: it was written by a newer metanode; \

@@ -101,7 +101,7 @@ async fn what_is_not_kept_is_told_to_those_who_are_level() {
     assert_eq!((&envelope["message_type"], &envelope["position"]), (&json!("Metrics"), &json!(null)));
 
     // The channel holds so many; those who do not listen are told how many they missed.
-    for _ in 0..limits::INPUT_QUEUE + 8 {
+    for _ in 0..limits::EPHEMERAL_QUEUE + 8 {
         rig.say(measured()).await;
     }
     let Some(Told::Lag { missed, next: None }) = now(cursor.next()).await else { panic!("no lag") };

@@ -14,7 +14,7 @@ use super::report::{Latency, Report, machine};
 use super::rig::{self, BenchNode};
 use super::{BenchArgs, limit};
 use crate::driver::Watch;
-use crate::feed::{Filter, page};
+use crate::feed::{Filter, Room, page};
 use crate::node::Ack;
 use crate::store::Store;
 use crate::types::{MessageId, WallMs};
@@ -121,7 +121,7 @@ fn read(mut watch: Watch, store: &Store, over: &AtomicBool) -> anyhow::Result<BT
             grown?;
         }
         loop {
-            let found = page(at, PAGE, &filter, WallMs(0), store);
+            let found = page(at, Room::of(PAGE), &filter, WallMs(0), store);
             let now = Instant::now();
             heard.extend(found.entries.iter().filter_map(|entry| Some((entry.message()?.id, now))));
             if found.next == at {

@@ -78,7 +78,16 @@ impl Record {
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
         };
         let remedy = || format!("{} is damaged; stop its nodes and remove the directory", path.display());
-        serde_json::from_str(&text).map(Some).with_context(remedy)
+        let record: Record = serde_json::from_str(&text).with_context(remedy)?;
+        if let Some(node) = record.nodes.iter().find(|node| !node.dir.starts_with(dir)) {
+            bail!(
+                "{} is of a network whose nodes are in {}, not here: a network cannot be copied or moved; make one with \
+                 `metanode testnet up` in an empty directory",
+                path.display(),
+                node.dir.display()
+            );
+        }
+        Ok(Some(record))
     }
 
     /// The network in `dir`, which must be there.
@@ -151,7 +160,14 @@ mod tests {
         assert!(Record::find(dir.path()).unwrap().is_none());
         assert!(Record::read(dir.path()).unwrap_err().to_string().contains("testnet up"));
         record().write(dir.path()).unwrap();
-        assert_eq!(Record::read(dir.path()).unwrap().nodes, record().nodes);
+        assert!(
+            Record::read(dir.path()).unwrap_err().to_string().contains("cannot be copied"),
+            "its nodes are elsewhere"
+        );
+        let mut here = record();
+        here.nodes.iter_mut().for_each(|node| node.dir = dir.path().join(&node.name));
+        here.write(dir.path()).unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap().nodes, here.nodes);
         fs::write(path(dir.path()), "{").unwrap();
         assert!(format!("{:#}", Record::read(dir.path()).unwrap_err()).contains("damaged"));
     }
