@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, LoadOptions, LogFormat};
 use crate::keys::{Identity, PassphraseSource, Protection, Purpose};
 use crate::start::{Running, start};
-use crate::types::NodeId;
+use crate::types::{NodeId, limits};
+
+/// Open files of a node: its API's connections, and as many as its peers, its store and everything else may need.
+const DESCRIPTORS: u64 = limits::API_CONNECTIONS as u64 + 2_048;
 
 /// Run a node.
 #[derive(Args, Debug)]
@@ -64,6 +68,7 @@ impl StartArgs {
         let config = self.configuration()?;
         log(&config);
         let identity = self.identity(&config)?;
+        allow_descriptors();
         let mut stop = signal(SignalKind::terminate()).context("cannot listen for signals")?;
         let mut running = start(&config, &identity).await?;
         drop(identity);
@@ -135,6 +140,22 @@ impl StartArgs {
             tracing::warn!(%cause, "where the node listens cannot be printed");
         }
         Ok(())
+    }
+}
+
+/// As many descriptors as all connections and the store can need, if the system allows it.
+fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let (now, most) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    if now < DESCRIPTORS {
+        limit.current = Some(DESCRIPTORS.min(most));
+        if setrlimit(Resource::Nofile, limit).is_err() || most < DESCRIPTORS {
+            tracing::warn!(
+                most,
+                needed = DESCRIPTORS,
+                "few open files are allowed: under many connections the store may find none; raise `ulimit -n`"
+            );
+        }
     }
 }
 
