@@ -128,7 +128,8 @@ impl Keeper {
             assert!(chain.joined <= chain.next, "joined, next: {shape}");
             assert!(chain.base <= chain.joined || chain.joined == chain.next, "base: {shape}");
             self.accounts_for_every_row(*feed, chain);
-            let runs = chain.lower.iter().chain([&(chain.joined..chain.next)]);
+            let upper = chain.joined..chain.next;
+            let runs = chain.lower.iter().chain([&upper]);
             assert!(runs.clone().zip(runs.skip(1)).all(|(a, b)| a.start < a.end && a.end < b.start), "runs: {shape}");
             assert!(chain.next <= chain.stored, "stored: {shape}");
             assert!(chain.forked.is_none_or(|at| chain.next <= at), "nothing at or after a fork: {shape}");

@@ -10,10 +10,10 @@ use super::clock::SystemClock;
 use super::flusher::Flusher;
 use super::ports::{Asked, NetCommand, Ports};
 use crate::feed::ephemeral_entries;
-use crate::node::{Answer, CallRefusal, Event, Gate, Input, Node, Output, Setup, Step};
+use crate::node::{Answer, Call, CallRefusal, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
 use crate::types::{Now, WallMs, limits};
-use crate::wire::Verified;
+use crate::wire::{Header, Priority, Verified};
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,8 @@ pub struct Driver {
     next_call: u64,
     gate: Gate,
     ended: Option<Ended>,
+    /// The last step took no bundles but urgent ones.
+    hurried: bool,
 }
 
 impl Driver {
@@ -61,6 +63,7 @@ impl Driver {
             next_call: 1,
             gate: Gate::default(),
             ended: None,
+            hurried: false,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let run = move || runtime.block_on(driver.run(first));
@@ -78,36 +81,40 @@ impl Driver {
                 done = self.flushed.recv() => self.on_flushed(done),
                 _ = self.ports.control.recv_many(&mut control, limits::STEP_INPUTS) => {}
                 Some(input) = self.ports.urgent.recv() => bundles.push(input),
-                _ = self.ports.calls.recv_many(&mut calls, limits::CALL_QUEUE) => {}
+                Some(asked) = self.ports.calls.recv() => calls.push(asked),
                 Some(input) = self.ports.bundles.recv() => bundles.push(input),
                 () = tokio::time::sleep_until(wake) => {}
             }
-            // One step takes whatever else has come meanwhile.
-            while control.len() < limits::STEP_INPUTS
-                && let Ok(input) = self.ports.control.try_recv()
-            {
-                control.push(input);
-            }
-            while calls.len() < limits::CALL_QUEUE
-                && let Ok(asked) = self.ports.calls.try_recv()
-            {
-                calls.push(asked);
-            }
-            let mut bytes = bundles.iter().map(size_bytes).sum::<usize>();
-            // Most of what a step takes may be urgent, never all of it while the rest waits.
-            for (most, urgent) in [(limits::STEP_BUNDLE_BYTES / 4 * 3, true), (limits::STEP_BUNDLE_BYTES, false)] {
-                let port = if urgent { &mut self.ports.urgent } else { &mut self.ports.bundles };
-                while bundles.len() < limits::STEP_INPUTS
-                    && bytes < most
-                    && let Ok(input) = port.try_recv()
-                {
-                    bytes += size_bytes(&input);
-                    bundles.push(input);
-                }
-            }
+            self.gather(&mut control, &mut calls, &mut bundles);
             self.step(control.drain(..), calls.drain(..), bundles.drain(..));
         }
         self.ended.unwrap_or(Ok(()))
+    }
+
+    /// One step takes whatever else has come meanwhile, within bounds. After urgent bundles nothing else is taken, so
+    /// that they are through soon; the next step takes the others first.
+    fn gather(&mut self, control: &mut Vec<Input>, calls: &mut Vec<Asked>, bundles: &mut Vec<Input>) {
+        while control.len() < limits::STEP_INPUTS
+            && let Ok(input) = self.ports.control.try_recv()
+        {
+            control.push(input);
+        }
+        let mut drafts = calls.iter().map(draft_count).sum::<usize>();
+        while drafts < limits::STEP_DRAFTS
+            && calls.len() < limits::CALL_QUEUE
+            && let Ok(asked) = self.ports.calls.try_recv()
+        {
+            drafts += draft_count(&asked);
+            calls.push(asked);
+        }
+        let mut bytes = bundles.iter().map(size_bytes).sum::<usize>();
+        if !self.hurried {
+            drain(&mut self.ports.urgent, bundles, &mut bytes);
+        }
+        self.hurried = !self.hurried && bundles.iter().any(is_urgent);
+        if !self.hurried {
+            drain(&mut self.ports.bundles, bundles, &mut bytes);
+        }
     }
 
     fn step(
@@ -196,6 +203,28 @@ impl Driver {
             }
         }
     }
+}
+
+/// Takes frames off a queue, up to a step's share.
+fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut usize) {
+    while bundles.len() < limits::STEP_INPUTS
+        && *bytes < limits::STEP_BUNDLE_BYTES
+        && let Ok(input) = port.try_recv()
+    {
+        *bytes += size_bytes(&input);
+        bundles.push(input);
+    }
+}
+
+/// Whether a frame brings something urgent that is kept. What is not kept, heartbeats above all, can wait its turn.
+fn is_urgent(input: &Input) -> bool {
+    let Input::Bundle { bundles, .. } = input else { return false };
+    let urgent = |header: &Header| !header.ephemeral && header.priority.rank(header.feed.topic) <= Priority::High;
+    bundles.iter().any(|bundle| urgent(bundle.header()))
+}
+
+fn draft_count((call, _): &Asked) -> usize {
+    if let Call::Publish { drafts, .. } = call { drafts.len() } else { 1 }
 }
 
 /// The bundles an input brings, bytes: a step is kept short, so that what is urgent need not wait for a long one.

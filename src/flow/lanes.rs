@@ -83,6 +83,9 @@ pub struct Load {
     pub bytes: usize,
 }
 
+/// The lanes of Critical and High.
+const URGENT: usize = 2;
+
 /// What surrounds a payload in the common case, bytes; the target of a bundle is far below its limit.
 const AROUND_BYTES: usize = 96;
 
@@ -151,9 +154,26 @@ impl Lanes {
     pub fn take(&mut self, now: Mono) -> Option<Load> {
         let waits = self.lanes.each_ref().map(|lane| lane.oldest().map(|since| now - since));
         let rank = self.scheduler.next(&waits)?;
-        let load = self.lanes[rank as usize].take(DEADLINES[rank as usize], now)?;
-        self.scheduler.served(rank, load.bytes, waits[rank as usize].unwrap_or_default());
+        self.take_of(rank, now)
+    }
+
+    /// The next load of what is Critical, then of what is High. It counts against their shares like any other.
+    pub fn take_urgent(&mut self, now: Mono) -> Option<Load> {
+        let lane = self.lanes.iter().take(URGENT).position(|lane| lane.messages > 0)?;
+        self.take_of(*Priority::ALL.get(lane)?, now)
+    }
+
+    fn take_of(&mut self, rank: Priority, now: Mono) -> Option<Load> {
+        let lane = &mut self.lanes[rank as usize];
+        let waited = lane.oldest().map(|since| now - since);
+        let load = lane.take(DEADLINES[rank as usize], now)?;
+        self.scheduler.served(rank, load.bytes, waited.unwrap_or_default());
         Some(load)
+    }
+
+    /// Whether anything Critical or High waits.
+    pub fn urgent_waits(&self) -> bool {
+        self.lanes.iter().take(URGENT).any(|lane| lane.messages > 0)
     }
 
     /// Where every lane stands, most urgent first.

@@ -30,6 +30,10 @@ pub struct Node {
     pub(super) listings: BTreeMap<u64, Listing>,
     pub(super) log: Log,
     pub(super) lanes: Lanes,
+    /// The last step sealed only what was urgent.
+    pub(super) hurried: bool,
+    /// When a client last said something Critical.
+    pub(super) critical_said: Option<Mono>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     pub(super) frame: Frame,
     pub(super) idempotency: Idempotency,
@@ -76,6 +80,8 @@ impl Node {
             listings: BTreeMap::new(),
             log: Log::load(view),
             lanes: Lanes::new(setup.scheduler),
+            hurried: false,
+            critical_said: None,
             waiting: BTreeMap::new(),
             frame: Frame::default(),
             idempotency: Idempotency::load(view),

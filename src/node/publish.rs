@@ -7,7 +7,7 @@ use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::flow::Parcel;
 use crate::types::{Domain, Hash, MessageId, Stamp, limits};
-use crate::wire::{Category, Draft, Faults, FeedId, Header, Pending, Verified};
+use crate::wire::{Category, Draft, Faults, FeedId, Header, Pending, Priority, Verified};
 
 /// A publish call whose drafts are in the lanes.
 #[derive(Debug)]
@@ -73,6 +73,9 @@ impl Node {
             return;
         }
         self.counters.published_messages += drafts.len() as u64;
+        if drafts.iter().any(|draft| draft.priority.rank(draft.kind().category()) == Priority::Critical) {
+            self.critical_said = Some(turn.now.mono);
+        }
         self.waiting.insert(call, Waiting { ack, ids: vec![MessageId([0; 16]); drafts.len()], left: drafts.len() });
         for (index, draft) in drafts.into_iter().enumerate() {
             self.lanes.push(Parcel { draft, call, index }, turn.now.mono);
@@ -108,9 +111,14 @@ impl Node {
     /// Seals what waits, as the scheduler says, up to a step's share, and answers the calls that are through. A node
     /// that stops seals everything.
     pub(super) fn seal_waiting(&mut self, turn: &mut Turn<'_>) {
+        // What is urgent does not wait until a whole step's worth is sealed and committed with it; the next step is for
+        // everyone again.
+        self.hurried = self.lanes.urgent_waits() && !self.hurried && !self.stopping;
+        let share = self.step_share(turn);
         let mut sealed = 0;
-        while (sealed < limits::STEP_SEAL_BYTES || self.stopping)
-            && let Some(load) = self.lanes.take(turn.now.mono)
+        while (sealed < share || self.stopping)
+            && let Some(load) =
+                if self.hurried { self.lanes.take_urgent(turn.now.mono) } else { self.lanes.take(turn.now.mono) }
         {
             sealed += load.bytes;
             self.seal(load.parcels, turn);
@@ -124,6 +132,12 @@ impl Node {
             };
             turn.out.push((stage, Output::Reply { id: call, answer: Ok(Answer::Published { ids }) }));
         }
+    }
+
+    /// What a step seals, bytes: little while something Critical may come at any moment, since that would wait for it.
+    fn step_share(&self, turn: &Turn<'_>) -> usize {
+        let recent = self.critical_said.is_some_and(|said| turn.now.mono - said < limits::URGENT_MEMORY);
+        if recent { limits::STEP_SEAL_BYTES / 8 } else { limits::STEP_SEAL_BYTES }
     }
 
     fn seal(&mut self, load: Vec<Parcel>, turn: &mut Turn<'_>) {
@@ -168,7 +182,7 @@ impl Node {
         digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    fn header(&self, feed: FeedId, priority: crate::wire::Priority, ephemeral: bool) -> Header {
+    fn header(&self, feed: FeedId, priority: Priority, ephemeral: bool) -> Header {
         let chain = self.feeds.chain(feed).filter(|_| !ephemeral);
         Header {
             ephemeral,

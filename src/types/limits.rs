@@ -83,6 +83,10 @@ pub const FEEDS_PER_AUTHOR: usize = 8_192;
 /// Messages and bytes that wait in one lane before it is full.
 pub const LANE_MESSAGES: usize = 65_536;
 pub const LANE_BYTES: usize = 32 * MIB;
+/// For so long after something Critical steps are short: the next may come at any moment.
+pub const URGENT_MEMORY: Duration = Duration::from_secs(1);
+/// Drafts of clients taken into one step; one call is always taken whole.
+pub const STEP_DRAFTS: usize = 2 * PUBLISH_BATCH;
 /// What one step seals, bytes: what comes later and is more urgent waits for no more than this.
 pub const STEP_SEAL_BYTES: usize = MIB;
 /// Verified bundles taken into one step, bytes in memory.
