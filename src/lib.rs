@@ -9,6 +9,7 @@
 //!                                  └────▶ node ◀─ sim   pure: one owner, changed in one way
 //!                                          ├─▶ feed     per-author chains, gaps, forks, repair, the log
 //!                                          ├─▶ flow     what waits to be said
+//!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -17,6 +18,7 @@ pub mod types;
 pub mod wire;
 
 // pure, layer 1: machines; none imports another
+pub mod deliver;
 pub mod feed;
 pub mod flow;
 

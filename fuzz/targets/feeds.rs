@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use metanode::feed::{Chain, Feeds, Filter, Fork, Log, Placed, Retention, Room, Rule, Stored, page, trim};
+use metanode::feed::{Chain, Feeds, Fork, Log, Placed, Retention, Room, Rule, Stored, page, trim};
 use metanode::types::storage::{Batch, Txn, View};
 use metanode::types::{Hash, Incarnation, MemoryStore, MessageId, Stamp, WallMs, limits};
-use metanode::wire::{Bundle, Category, FeedId, Header, Message, Pending, Priority, Slot, Verified};
+use metanode::wire::{Bundle, Category, FeedId, Filter, Header, Message, Pending, Priority, Slot, Verified};
 use metanode_fuzz::{START_MS, author, key, network, sequence};
 
 const AUTHORS: u8 = 3;

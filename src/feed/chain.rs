@@ -95,7 +95,7 @@ impl Chain {
             let Some(run) = self.lower.pop() else {
                 // Nothing of the chain is held any more: it may begin again, below the fork.
                 let at = at.min(self.trimmed);
-                (self.joined, self.next) = (at, at);
+                (self.joined, self.next, self.trimmed) = (at, at, at);
                 (self.head, self.joined_previous, self.clock) = (Hash::ZERO, Hash::ZERO, Stamp::default());
                 return;
             };

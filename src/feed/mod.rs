@@ -25,8 +25,8 @@ pub use feeds::{Feeds, NotPlaced, Placed};
 pub use fork::Fork;
 pub use log::{Log, Stored};
 pub use query::{
-    Entry, Filter, Found, Page, Room, Start, bounds, bundles_from, conversation, ephemeral_entries, find, page,
-    start_position,
+    Entry, Found, Page, Room, Start, bounds, bundles_from, conversation, entries_at, ephemeral_entries, find, found_at,
+    page, start_position,
 };
 pub use repair::{Asked, Flight, Repair};
 pub use retention::{Retention, Rule, trim};

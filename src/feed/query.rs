@@ -9,7 +9,7 @@ use super::feeds::Feeds;
 use super::log::{Log, Run, Stored, log_key, span_key};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Incarnation, MessageId, NodeId, Stamp, WallMs, limits};
-use crate::wire::{Bundle, Category, Header, Kind, Message, Priority, Proof, Signature, Slot, Verified};
+use crate::wire::{Bundle, Category, Filter, Message, Priority, Proof, Signature, Slot, Verified};
 
 /// One message as it is kept: its bytes, and what the bundle around it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,42 +37,6 @@ impl Entry {
     /// The message. None if the stored bytes are damaged.
     pub fn message(&self) -> Option<Message<'_>> {
         Message::decode(&self.bytes).ok()
-    }
-}
-
-/// Which messages a reader wants; an empty set asks for all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Of these categories,
-    pub categories: BTreeSet<Category>,
-    /// or of these kinds.
-    pub kinds: BTreeSet<Kind>,
-    /// By these authors.
-    pub authors: BTreeSet<NodeId>,
-    /// With one of these tags.
-    pub tags: BTreeSet<String>,
-    /// Of this conversation: the correlation id, or the id of its first message.
-    pub correlation: Option<MessageId>,
-}
-
-impl Filter {
-    /// Whether a bundle can have a message that is wanted.
-    pub fn may_match(&self, header: &Header) -> bool {
-        self.topic_and_author(header.feed.topic, header.feed.author)
-    }
-
-    fn topic_and_author(&self, topic: Category, author: NodeId) -> bool {
-        let any_kind = self.categories.is_empty() && self.kinds.is_empty();
-        let by_kind = any_kind || self.categories.contains(&topic) || self.kinds.iter().any(|k| k.category() == topic);
-        by_kind && (self.authors.is_empty() || self.authors.contains(&author))
-    }
-
-    /// Whether a message of a bundle that may match is wanted.
-    pub fn matches(&self, topic: Category, message: &Message<'_>) -> bool {
-        let any_kind = self.kinds.is_empty() || self.categories.contains(&topic);
-        (any_kind || message.known_kind().is_some_and(|k| self.kinds.contains(&k)))
-            && (self.tags.is_empty() || message.tags.iter().any(|t| self.tags.contains(*t)))
-            && self.correlation.is_none_or(|c| message.correlation == Some(c) || message.id == c)
     }
 }
 
@@ -338,6 +302,41 @@ fn find_in(slot: Slot, id: MessageId, view: &dyn View) -> Option<Found> {
     let index = items.iter().position(|item| Message::decode(item).is_ok_and(|m| m.id == id))?;
     let proof = bundle.prove(&items, index)?;
     Some(Found { entry: entry(&stored, &bundle, index, items.get(index)?.clone()), proof })
+}
+
+/// The message at a position with its proof; none when it was let go, or was refused.
+pub fn found_at(position: u64, view: &dyn View) -> Option<Found> {
+    let stored = stored_at(position, view)?;
+    let bundle = Bundle::decode(stored.wire.clone()).ok()?;
+    let items: Vec<Bytes> = bundle.divide(&bundle.unpack().ok()?).collect();
+    let index = usize::try_from(position.checked_sub(stored.position)?).ok()?;
+    let item = items.get(index)?.clone();
+    let refused = stored.refused.binary_search(&(index as u32)).is_ok();
+    let proof = bundle.prove(&items, index).filter(|_| !refused)?;
+    Some(Found { entry: entry(&stored, &bundle, index, item), proof })
+}
+
+/// Those of the messages at these positions that are kept; every bundle is unpacked once.
+pub fn entries_at(positions: &BTreeSet<u64>, view: &dyn View) -> Vec<Entry> {
+    let mut found = Vec::with_capacity(positions.len());
+    let mut wanted = positions.iter().copied().peekable();
+    while let Some(position) = wanted.next() {
+        let bundle = stored_at(position, view).map(|stored| entries(&stored)).unwrap_or_default();
+        let last = bundle.last().map_or(position, |entry| entry.position);
+        while wanted.next_if(|next| *next <= last).is_some() {}
+        found.extend(bundle.into_iter().filter(|entry| positions.contains(&entry.position)));
+    }
+    found
+}
+
+/// The bundle with this position in it.
+fn stored_at(position: u64, view: &dyn View) -> Option<Stored> {
+    let mut found = None;
+    Run::at(position, view)?.bundles_from(position, view, &mut |_, stored| {
+        found = (stored.position <= position).then_some(stored);
+        ControlFlow::Break(())
+    });
+    found
 }
 
 /// The messages of a conversation: the one whose id is the correlation id, and all that carry it, by id, as many as

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::types::storage::{Batch, Key, Table, Txn, View};
 use crate::types::{Hash, Incarnation, MemoryStore, MessageId, Mono, NetworkName, NodeId, Stamp, WallMs, limits};
-use crate::wire::{Category, FeedId, Header, Kind, Message, Pending, Priority, Request, Slot, Verified};
+use crate::wire::{Category, FeedId, Filter, Header, Kind, Message, Pending, Priority, Request, Slot, Verified};
 
 mod runs;
 
@@ -535,6 +535,22 @@ fn a_fork_below_two_holes_leaves_the_run_it_is_in() {
     let chain = keeper.feeds.chain(author.feed()).unwrap();
     assert_eq!((chain.joined, chain.next, chain.head), (4, 6, trunk[5].id()));
     assert_eq!((chain.lower.len(), chain.lower.first()), (1, Some(&(0..1))));
+}
+
+#[test]
+fn a_fork_where_everything_was_let_go_lets_the_chain_begin_there() {
+    let mut author = Author::new(1);
+    let trunk: Vec<Verified> = (0..3).map(|_| author.say(1, b"trunk")).collect();
+    let mut twin = author.twin();
+    let (ours, theirs) = (author.say(1, b"left"), twin.say(1, b"right"));
+    let mut keeper = Keeper::default();
+    trunk.iter().chain([&ours]).for_each(|bundle| assert_eq!(keeper.offer(bundle, false), "appended"));
+    let all = Retention::from([(Category::Data, Rule { max_age: None, max_bytes: Some(0) })]);
+    keeper.with(|feeds, _, tx| trim(feeds, &all, WallMs(START_MS), 100, tx));
+    let fork = Fork::between(ours.signed_header(), theirs.signed_header()).unwrap();
+    assert!(keeper.with(|feeds, _, tx| feeds.cut(&fork, tx)));
+    let chain = keeper.feeds.chain(author.feed()).unwrap();
+    assert_eq!((chain.trimmed, chain.joined, chain.next, chain.forked), (3, 3, 3, Some(3)));
 }
 
 #[test]

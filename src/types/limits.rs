@@ -132,3 +132,35 @@ pub const IDEMPOTENCY_AGE: Duration = Duration::from_secs(600);
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Retention is enforced this often.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(5);
+
+/// Durable subscriptions.
+pub const SUBSCRIPTIONS: usize = 1_024;
+/// Messages of one durable subscription that are ready, leased or waiting, at most.
+pub const SUBSCRIPTION_OPEN: usize = 10_000;
+/// Tags and authors in one durable filter.
+pub const FILTER_WORDS: usize = 256;
+/// A webhook's address, bytes.
+pub const URL_BYTES: usize = 2_048;
+/// Positions a subscription looks past, with nothing found, before it writes down how far it is.
+pub const SCAN_SAVE: u64 = 1_024;
+/// Messages leased in one call.
+pub const LEASE_MESSAGES: usize = 1_000;
+/// Messages settled in one call.
+pub const SETTLE_MESSAGES: usize = 10_000;
+/// Messages handed out in one answer, bytes; one is always handed out.
+pub const LEASE_BYTES: usize = 4 * MIB;
+/// A sink that failed so often, one time after the other, is down.
+pub const BREAKER_FAILURES: u32 = 3;
+/// A sink that is down is tried again after this long, then twice as long, up to the most.
+pub const BREAKER_FIRST: Duration = Duration::from_secs(1);
+pub const BREAKER_MOST: Duration = Duration::from_secs(60);
+/// The reason of a failure, a pause or a dead letter, characters.
+pub const REASON_CHARS: usize = 512;
+/// Failures of one message that are remembered, the newest.
+pub const FAILURE_HISTORY: usize = 8;
+/// Dead letters kept, of all subscriptions. Beyond it nothing is dropped: messages wait, and die later.
+pub const DEAD_LETTERS: usize = 65_536;
+/// The same in bytes of the messages.
+pub const DEAD_LETTER_BYTES: usize = 256 * MIB;
+/// Dead letters looked through in one step of the node.
+pub const DEAD_SWEEP: usize = 4_096;

@@ -29,6 +29,16 @@ pub enum Table {
     Idempotency = 0x09,
     /// What nodes say of themselves, by id.
     Registry = 0x0A,
+    /// What durable subscriptions are to be, by name.
+    Subscription = 0x0B,
+    /// How far each of them is.
+    Progress = 0x0C,
+    /// How open messages failed, by subscription and position.
+    Failure = 0x0D,
+    /// Dead letters, by subscription and position.
+    Dead = 0x0E,
+    /// The messages of dead letters with their proofs.
+    Letter = 0x0F,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.

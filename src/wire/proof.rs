@@ -7,7 +7,7 @@ use super::bundle::{SIGNED_BYTES, SignedHeader};
 use super::merkle::{self, Path};
 use super::message::Message;
 use super::refusal::Refusal;
-use crate::types::NetworkId;
+use crate::types::{Hash, NetworkId};
 
 /// A message, its place among the bundle's messages, and the signed header above it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,34 @@ impl Proof {
             return Err(Refusal::BadProof);
         }
         Message::decode(&self.message)
+    }
+}
+
+impl Proof {
+    /// The bytes it is kept as: signed header, index 4, siblings 1, each 32, message.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut bytes = self.signed.encode().to_vec();
+        bytes.extend_from_slice(&self.index.to_be_bytes());
+        // A bundle has at most 4,096 messages: twelve siblings.
+        bytes.push(self.path.len() as u8);
+        self.path.iter().for_each(|sibling| bytes.extend_from_slice(sibling.as_bytes()));
+        bytes.extend_from_slice(&self.message);
+        bytes.into()
+    }
+
+    /// What [`Proof::to_bytes`] made; not verified. None for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Proof> {
+        let (header, rest) = bytes.split_at_checked(SIGNED_BYTES)?;
+        let (index, rest) = rest.split_first_chunk::<4>()?;
+        let (siblings, rest) = rest.split_first()?;
+        let (path, message) = rest.split_at_checked(usize::from(*siblings) * 32)?;
+        let path = path.chunks_exact(32).filter_map(|sibling| Some(Hash(sibling.try_into().ok()?)));
+        Some(Proof {
+            signed: SignedHeader::decode(header).ok()?,
+            index: u32::from_be_bytes(*index),
+            path: path.collect(),
+            message: Bytes::copy_from_slice(message),
+        })
     }
 }
 

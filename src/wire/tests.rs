@@ -296,6 +296,7 @@ fn one_message_cut_out_is_provable_alone_and_nothing_else_is() {
         let read: Proof = serde_json::from_str(&text).unwrap();
         assert_eq!(read, proof);
         assert_eq!(read.verify(network().id()).unwrap().id, id(index as u64 + 1));
+        assert_eq!(Proof::from_bytes(&proof.to_bytes()), Some(proof.clone()));
         let altered = Proof { message: items[(index + 1) % items.len()].clone(), ..proof.clone() };
         assert_eq!(altered.verify(network().id()).unwrap_err(), Refusal::BadProof);
         let moved = Proof { index: (index as u32 + 1) % 11, ..proof.clone() };
@@ -363,6 +364,7 @@ proptest! {
         let _ = Request::decode(&bytes);
         let _ = Response::decode(&bytes);
         let _ = SignedHeader::decode(&bytes);
+        let _ = Proof::from_bytes(&bytes);
     }
 
     #[test]

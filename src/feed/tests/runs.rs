@@ -70,6 +70,13 @@ proptest! {
             prop_assert!((from.max(seen.last().map_or(0, |last| last + 1))..=end).contains(&read.next));
             prop_assert_eq!(seen, wanted, "from {}", from);
         }
+        let all = (0..=end).collect();
+        let read: Vec<u64> = entries_at(&all, &keeper.store).iter().map(|entry| entry.position).collect();
+        prop_assert_eq!(&read, &positions);
+        for position in all {
+            let found = found_at(position, &keeper.store).map(|found| found.entry.position);
+            prop_assert_eq!(found, positions.contains(&position).then_some(position));
+        }
         for (at, _, bundle) in &arrived {
             for (position, message) in (*at..).zip(bundle.messages()) {
                 prop_assert_eq!(find(message.id, &keeper.store).map(|f| f.entry.position), Some(position));

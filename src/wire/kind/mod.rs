@@ -367,6 +367,34 @@ impl FromStr for Kind {
     }
 }
 
+/// In text as it is displayed, in binary its tag.
+impl serde::Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { to.serialize_u16(self.tag()) }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Kind {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Kind, D::Error> {
+        use serde::de::Error as _;
+        if from.is_human_readable() {
+            return String::deserialize(from)?.parse().map_err(D::Error::custom);
+        }
+        let tag = u16::deserialize(from)?;
+        Kind::from_tag(tag).ok_or_else(|| D::Error::custom(format!("no kind has the tag {tag}")))
+    }
+}
+
+impl schemars::JsonSchema for Kind {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Kind".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "description": "A kind of message, such as Data/ExchangeData"})
+    }
+}
+
 impl Payload {
     /// The binary form: bincode 2, standard configuration. The same payload gives the same bytes everywhere.
     pub fn encode(&self) -> Vec<u8> {
