@@ -198,6 +198,10 @@ impl Driver {
                     let _ = self.ports.ephemeral.send(Arc::new(entries));
                 }
             }
+            Event::Deliverable(names) => {
+                // Nobody may be waiting.
+                let _ = self.ports.deliverable.send(Arc::new(names));
+            }
             Event::Fork(fork) => {
                 tracing::warn!(feed = %fork.feed(), sequence = fork.sequence(), "an author said two things in one place");
             }

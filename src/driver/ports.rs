@@ -1,11 +1,13 @@
 //! What the shells hold of the driver, and what the driver holds of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::deliver::Name;
 use crate::feed::Entry;
 use crate::node::{Answer, Call, CallRefusal, Input, Verdict};
 use crate::types::{NodeId, WallMs, limits};
@@ -79,6 +81,8 @@ pub struct Watch {
     pub log_end: watch::Receiver<u64>,
     /// Messages that are not kept, as they come; a slow listener is told how many it missed.
     pub ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
+    /// Durable subscriptions that may have something now; who misses some looks for itself.
+    pub deliverable: broadcast::Sender<Arc<BTreeSet<Name>>>,
 }
 
 /// How the network hands inputs over.
@@ -104,6 +108,7 @@ pub struct Ports {
     pub(super) queued_bytes: Arc<AtomicUsize>,
     pub(super) log_end: watch::Sender<u64>,
     pub(super) ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
+    pub(super) deliverable: broadcast::Sender<Arc<BTreeSet<Name>>>,
     /// Keeps the queues open while the driver runs, so that an empty one is waited for.
     _open: (Inlet, Client),
 }
@@ -117,13 +122,15 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
     let (net, commands) = mpsc::unbounded_channel();
     let (log_end, log_end_seen) = watch::channel(0);
     let (ephemeral, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
+    let (deliverable, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
     let inlet =
         Inlet { urgent: urgent_in, bundles: bundles_in, control: control_in, queued_bytes: queued_bytes.clone() };
-    let watch = Watch { log_end: log_end_seen, ephemeral: ephemeral.clone() };
+    let watch = Watch { log_end: log_end_seen, ephemeral: ephemeral.clone(), deliverable: deliverable.clone() };
     let client = Client { calls: calls_in };
     let open = (inlet.clone(), client.clone());
-    let ports = Ports { calls, urgent, bundles, control, net, queued_bytes, log_end, ephemeral, _open: open };
+    let ports =
+        Ports { calls, urgent, bundles, control, net, queued_bytes, log_end, ephemeral, deliverable, _open: open };
     (ports, inlet, commands, client, watch)
 }
 

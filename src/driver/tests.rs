@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 use ed25519_dalek::SigningKey;
 
 use super::*;
-use crate::feed::{Filter, Room, bounds, page};
+use crate::feed::{Room, bounds, page};
 use crate::node::{Ack, Answer, Call, CallRefusal, Life, Setup, Status};
 use crate::store::{Store, StoreOptions};
 use crate::types::{Hash, Incarnation, MessageId, NodeId, WallMs, limits};
-use crate::wire::{Draft, Kind, Payload};
+use crate::wire::{Draft, Filter, Kind, Payload};
 
 struct Loop {
     client: Client,

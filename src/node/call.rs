@@ -1,9 +1,11 @@
 //! What clients of this node can ask of it, and what they are answered. Reading messages is not here: readers go to
 //! the store themselves and slow nobody.
 
+use super::deliveries::SubscriptionInfo;
 use super::peers::PeerInfo;
 use super::queues::Queues;
 use super::status::Status;
+use crate::deliver::{Found, Leased, Name, Outcome, Refused, Selector, Settled, Spec, Swept};
 use crate::flow::Policy;
 use crate::types::{MessageId, NodeId, limits};
 use crate::wire::{Draft, Faults, Priority};
@@ -65,6 +67,20 @@ pub enum Call {
     Ban { peer: NodeId, seconds: u64, reason: String },
     /// Forgive a peer.
     Unban { peer: NodeId },
+    /// Create a durable subscription that begins at a position, or change one.
+    PutSubscription { name: Name, spec: Box<Spec>, from: u64 },
+    /// Remove a durable subscription.
+    DropSubscription { name: Name },
+    /// Which durable subscriptions are there? One, or all.
+    Subscriptions { name: Option<Name> },
+    /// Something was found for a subscription; lend up to `most` messages.
+    Lease { name: Name, most: usize, found: Option<Found> },
+    /// So ended what was lent; answer when that is on the disk, or when it is written.
+    Settle { name: Name, outcomes: Vec<(u64, Outcome)>, ack: Ack },
+    /// Pause a subscription for this reason, or let it go on.
+    PauseSubscription { name: Name, reason: Option<String> },
+    /// Bring dead letters back, or remove them; with `dry`, only say which.
+    Sweep { selector: Selector, redrive: bool, dry: bool },
     /// Stop cleanly.
     Stop,
 }
@@ -80,6 +96,14 @@ pub enum Answer {
     Peers(Vec<PeerInfo>),
     /// What waits to be said.
     Queues(Queues),
+    /// Durable subscriptions, by name.
+    Subscriptions(Vec<SubscriptionInfo>),
+    /// What is lent.
+    Leased(Leased),
+    /// What settling came to.
+    Settled(Settled),
+    /// What became of dead letters.
+    Swept(Swept),
     /// It is done.
     Done,
 }
@@ -95,6 +119,8 @@ pub enum CallRefusal {
     Full { lane: Priority },
     #[error("peer {0} is not known")]
     UnknownPeer(NodeId),
+    #[error(transparent)]
+    Deliver(#[from] Refused),
     #[error("the node is stopping")]
     Stopping,
 }

@@ -10,6 +10,7 @@
 
 mod boot;
 mod call;
+mod deliveries;
 mod evidence;
 mod gate;
 mod heartbeat;
@@ -25,6 +26,7 @@ mod sync;
 
 pub use boot::{Life, Setup};
 pub use call::{Ack, Answer, Call, CallRefusal};
+pub use deliveries::SubscriptionInfo;
 pub use gate::{Freed, Gate};
 pub use input::Input;
 pub use output::{Event, Output, Stage, Step, Verdict};

@@ -1,8 +1,11 @@
 //! Everything a node can want, and when it may have it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::call::{Answer, CallRefusal};
+use crate::deliver::Name;
 use crate::feed::Fork;
 use crate::types::storage::Batch;
 use crate::types::{NodeId, WallMs};
@@ -26,6 +29,8 @@ pub enum Event {
     Ephemeral(Box<Verified>),
     /// An author said two things in one place.
     Fork(Box<Fork>),
+    /// These durable subscriptions may have something that they had not before.
+    Deliverable(BTreeSet<Name>),
 }
 
 /// Everything a node can want.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
+use super::deliveries::fetch_letter;
 use super::heartbeat::Beats;
 use super::input::Input;
 use super::output::{Event, Output, Stage, Step, Verdict};
@@ -12,6 +13,7 @@ use super::publish::{Frame, Waiting};
 use super::registry::Registry;
 use super::status::Counters;
 use super::sync::Listing;
+use crate::deliver::Deliveries;
 use crate::feed::{Feeds, Log, NotPlaced, Placed, Repair};
 use crate::flow::{Idempotency, Lanes};
 use crate::types::storage::{Txn, View};
@@ -40,6 +42,7 @@ pub struct Node {
     pub(super) peers: Peers,
     pub(super) beats: Beats,
     pub(super) registry: Registry,
+    pub(super) deliveries: Deliveries,
     pub(super) counters: Counters,
     pub(super) started: Mono,
     pub(super) retention_due: Mono,
@@ -88,6 +91,7 @@ impl Node {
             peers: Peers::load(&setup, id, view, now),
             beats: Beats::new(setup.entropy, now.mono),
             registry: Registry::load(view),
+            deliveries: Deliveries::load(fetch_letter, view)?,
             counters: Counters::default(),
             started: now.mono,
             retention_due: now.mono,
@@ -151,6 +155,7 @@ impl Node {
         self.retain(turn);
         self.ask(turn);
         self.peers.dial(turn);
+        self.deliver(turn);
         let grown = turn.out.iter().any(|(_, output)| matches!(output, Output::Event(Event::Log { .. })));
         debug_assert!(self.log.end() == end || grown, "whoever grows the log says so");
     }
@@ -161,7 +166,8 @@ impl Node {
             return Mono::default();
         }
         let beat = (!self.stopping).then(|| self.beats.due());
-        let timers = [beat, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake()];
+        let deliver = self.deliveries.next_wake();
+        let timers = [beat, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake(), deliver];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -187,6 +193,13 @@ impl Node {
                 let known = self.peers.unban(peer, turn);
                 if known { Ok(Answer::Done) } else { Err(CallRefusal::UnknownPeer(peer)) }
             }
+            call @ (Call::PutSubscription { .. }
+            | Call::DropSubscription { .. }
+            | Call::Subscriptions { .. }
+            | Call::Lease { .. }
+            | Call::Settle { .. }
+            | Call::PauseSubscription { .. }
+            | Call::Sweep { .. }) => return self.on_deliver(id, call, turn),
             Call::Stop => return self.on_stop(id, turn),
         };
         turn.out.push((Stage::Now, Output::Reply { id, answer }));

@@ -10,11 +10,11 @@ use super::library::Library;
 use super::trace::Slots;
 use super::workload;
 use super::world::World;
-use crate::feed::{Filter, Log, Room, Stored, bundles_from, find, page};
+use crate::feed::{Log, Room, Stored, bundles_from, find, page};
 use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, MessageId, NodeId};
-use crate::wire::{Bundle, Slot, Verified};
+use crate::wire::{Bundle, Filter, Slot, Verified};
 
 /// How long the disk takes, microseconds.
 const FLUSH_US: (u64, u64) = (200, 30_000);
@@ -208,7 +208,7 @@ impl World {
             }
             Output::Reply { id, answer } => self.on_reply(host, id, answer),
             Output::Event(Told::Log { .. }) => self.read(host),
-            Output::Event(Told::Ephemeral(_)) => {}
+            Output::Event(Told::Ephemeral(_) | Told::Deliverable(_)) => {}
             Output::Event(Told::Fork(fork)) => {
                 let (feed, at) = (fork.feed(), fork.sequence());
                 self.trace.note(self.now_us, host, "fork", &at.to_be_bytes(), format_args!("{feed} at {at}"));
