@@ -16,11 +16,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
 use super::envelope::Envelope;
-use super::problem::{Cause, Problem};
+use super::problem::Problem;
 use super::state::ApiState;
-use crate::feed::{Entry, Filter, Room, Start, page, start_position};
+use crate::feed::{Entry, Room, Start, page, start_position};
 use crate::types::{WallMs, limits};
-use crate::wire::{Category, Kind};
+use crate::wire::{Category, Filter, Kind};
 
 /// What is read at once.
 const PAGE: Room = Room { messages: 256, bytes: limits::SUBSCRIBER_BYTES };
@@ -70,13 +70,7 @@ impl Cursor {
         resume: Option<u64>,
         ephemeral: bool,
     ) -> Result<Cursor, Problem> {
-        let seat = state.seats.clone().try_acquire_owned().map_err(|_| {
-            let most = limits::SUBSCRIBERS;
-            Problem::new(
-                Cause::Unavailable,
-                format!("there are {most} subscribers already; try again when one has left"),
-            )
-        })?;
+        let seat = state.seat()?;
         let begin = resume.map_or(start, Start::Position);
         let next = state.read(move |view| start_position(begin, view)).await?;
         let ephemeral = if ephemeral && wants_ephemeral(&filter) { Ephemeral::Later } else { Ephemeral::Off };

@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::params::{listed, message_id, parsed};
 use super::problem::Problem;
-use crate::feed::{Filter, Start};
+use crate::feed::Start;
 use crate::types::{WallMs, limits};
+use crate::wire::Filter;
 
 /// Messages of a page if nothing else is asked.
 const PAGE: usize = 100;
@@ -104,7 +105,7 @@ fn filter(
     })
 }
 
-fn start(text: Option<&str>, default: Start) -> Result<Start, Problem> {
+pub(super) fn start(text: Option<&str>, default: Start) -> Result<Start, Problem> {
     let from: Option<From> = parsed("from", text)?;
     Ok(from.map_or(default, |From(start)| start))
 }

@@ -18,7 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::status::used;
-use crate::node::{LaneInfo, Queues, Status};
+use crate::deliver::{BreakerState, Counts};
+use crate::node::{LaneInfo, Queues, Status, SubscriptionInfo};
 
 /// Upper ends of the latency buckets, seconds: from 50 µs.
 const BUCKETS: [f64; 16] = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
@@ -75,6 +76,7 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem>
     let mut text = String::new();
     let mut registry = registry(&state, &status, used);
     flow(registry.sub_registry_with_prefix("flow"), &state.queues().await?);
+    deliver(registry.sub_registry_with_prefix("deliver"), &state.subscriptions(None).await?);
     encode(&mut text, &registry).map_err(|e| Problem::new(Cause::Internal, format!("cannot be written: {e}")))?;
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())
@@ -148,6 +150,32 @@ fn flow(room: &mut Registry, queues: &Queues) {
         waits.get_or_create(&labels(lane)).inc_by(lane.mean_wait_ms * lane.sent_messages as f64 / 1e3);
     }
     room.register_with_unit("wait", "Time messages waited, together", Unit::Seconds, waits);
+}
+
+fn deliver(room: &mut Registry, subscriptions: &[SubscriptionInfo]) {
+    let sum = |of: fn(&SubscriptionInfo) -> u64| subscriptions.iter().map(of).sum::<u64>();
+    gauge(room, "subscriptions", "Durable subscriptions", subscriptions.len() as u64);
+    gauge(room, "paused_subscriptions", "Of these, paused", sum(|one| u64::from(one.paused.is_some())));
+    let down = sum(|one| u64::from(one.breaker != BreakerState::Closed));
+    gauge(room, "down_subscriptions", "Of these, with a sink that is down", down);
+    let messages = Family::default();
+    let states = [
+        ("ready", sum(|one| one.ready)),
+        ("leased", sum(|one| one.leased)),
+        ("waiting", sum(|one| one.waiting)),
+        ("dead", sum(|one| one.dead)),
+    ];
+    states.iter().for_each(|(state, count)| set(&messages, &vec![("state", state.to_string())], *count));
+    room.register("messages", "Messages of durable subscriptions that are not settled", messages);
+    let counts = subscriptions.iter().fold(Counts::default(), |all, one| all.plus(one.counts));
+    counter(room, "leased_messages", "Messages handed out", counts.leased);
+    counter(room, "leased_again_messages", "Messages handed out again", counts.leased_again);
+    counter(room, "acknowledged_messages", "Messages acknowledged", counts.acknowledged);
+    counter(room, "failed_messages", "Messages that failed", counts.failed);
+    counter(room, "timed_out_messages", "Messages without an answer in time", counts.timed_out);
+    counter(room, "died_messages", "Messages that became dead letters", counts.died);
+    counter(room, "unknown_messages", "Answers for messages that nobody has", counts.unknown);
+    counter(room, "missed_messages", "Messages let go before they were looked at", counts.missed);
 }
 
 fn feed(room: &mut Registry, status: &Status) {

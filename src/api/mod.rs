@@ -7,12 +7,16 @@
 //!   POST ──▶ intake: faults or drafts ──▶ driver::Client ──▶ ids
 //!   GET  ──▶ reader: a blocking thread over the store ──▶ envelope: JSON
 //!   subscribe ──▶ cursor: reads on when the log grows ──▶ events or frames
+//!   fetch, WebSocket, webhook ──▶ worker: leases ──▶ messages of a durable subscription
 //! ```
 //!
 //! Invariants: every error is a problem document that says what to do; every body, page, stream and wait is bounded;
 //! a browser on another site gets nothing (see the guard).
 
+mod consume;
+mod consumers;
 mod cursor;
+mod dead_letters;
 mod envelope;
 mod filter;
 mod guard;
@@ -34,6 +38,8 @@ mod serve;
 mod state;
 mod status;
 mod subscribe;
+mod webhook;
+mod worker;
 
 pub use envelope::Envelope;
 pub use openapi::document;

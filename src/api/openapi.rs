@@ -10,6 +10,9 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
+use super::consume::{DeliveryForm, Fetch, FetchedForm, Settle, SettledMessages};
+use super::consumers::{Pause, SubscriptionForm, Subscriptions};
+use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
 use super::health::{Alive, Readiness};
 use super::kinds::{KindSchema, Kinds};
 use super::messages::{Conversation, FoundMessage, Messages};
@@ -20,7 +23,7 @@ use super::publish::Published;
 use super::queues::Schedule;
 use super::routes::described;
 use super::status::NodeState;
-use crate::node::{PeerInfo, Queues};
+use crate::node::{PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
 
@@ -112,7 +115,12 @@ fn schemas() -> Map<String, Value> {
         Alive,
         Ban,
         Conversation<'_>,
+        DeadLetters,
+        DeliveryForm,
         Dial,
+        Fetch,
+        FetchedForm,
+        FoundDeadLetter<'_>,
         FoundMessage<'_>,
         KindSchema,
         Kinds,
@@ -120,6 +128,7 @@ fn schemas() -> Map<String, Value> {
         Messages<'_>,
         NodeState,
         Nodes,
+        Pause,
         PeerInfo,
         Peers,
         Queues,
@@ -127,6 +136,13 @@ fn schemas() -> Map<String, Value> {
         ProblemForm,
         Published,
         Readiness,
+        Selection,
+        Settle,
+        SettledMessages,
+        SubscriptionForm,
+        SubscriptionInfo,
+        Subscriptions,
+        Swept,
         Topology,
     );
     let mut schemas = generator.take_definitions(true);

@@ -48,10 +48,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Asked<T>, Problem> {
-        let body = whole(Bytes::from_request(request, state).await)?;
-        let value = serde_json::from_slice(&body);
-        value.map(Asked).map_err(|e| Problem::request(format!("the body is not the JSON object it should be: {e}")))
+        object(&whole(Bytes::from_request(request, state).await)?).map(Asked)
     }
+}
+
+/// The same, where no body at all means the usual.
+pub struct MaybeAsked<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeAsked<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<MaybeAsked<T>, Problem> {
+        let body = whole(Bytes::from_request(request, state).await)?;
+        if body.is_empty() { Ok(MaybeAsked(T::default())) } else { object(&body).map(MaybeAsked) }
+    }
+}
+
+/// The JSON object that some bytes should be.
+pub fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| Problem::request(format!("this is not the JSON object it should be: {e}")))
 }
 
 /// The bytes of a body, or what was wrong with how they were sent.

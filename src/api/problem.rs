@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::deliver::Refused;
 use crate::driver::CallError;
 use crate::node::CallRefusal;
 use crate::wire::Fault;
@@ -152,6 +153,16 @@ impl From<CallError> for Problem {
         match &error {
             CallError::Gone | CallError::Refused(CallRefusal::Stopping) => {
                 Problem::new(Cause::Unavailable, format!("{error}; start it again with `metanode start`"))
+            }
+            CallError::Refused(CallRefusal::Deliver(refused)) => {
+                let cause = match refused {
+                    Refused::Unknown(_) | Refused::NotDead { .. } => Cause::NotFound,
+                    Refused::TooMany => Cause::Unavailable,
+                    Refused::Spec(_) | Refused::Filter(_) | Refused::HasDead { .. } | Refused::TooManyOutcomes => {
+                        Cause::Invalid
+                    }
+                };
+                Problem::new(cause, refused.to_string())
             }
             CallError::Refused(CallRefusal::Full { .. }) => Problem::new(Cause::Busy, error.to_string()),
             CallError::Refused(CallRefusal::UnknownPeer(_)) => {

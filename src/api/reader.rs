@@ -82,6 +82,11 @@ impl Written {
         let written = serde_json::to_vec(value).map(Written);
         written.map_err(|e| Problem::new(Cause::Internal, format!("cannot be written as JSON: {e}")))
     }
+
+    /// What is JSON already.
+    pub fn text(json: String) -> Written {
+        Written(json.into_bytes())
+    }
 }
 
 impl IntoResponse for Written {

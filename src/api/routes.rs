@@ -11,7 +11,10 @@ use super::guard::guard;
 use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
-use super::{health, kinds, messages, metrics, nodes, openapi, peers, publish, queues, status, subscribe};
+use super::{
+    consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish, queues, status,
+    subscribe,
+};
 use crate::types::limits;
 
 /// The API's routes.
@@ -34,6 +37,17 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(messages::discuss))
         .routes(routes!(subscribe::events))
         .routes(routes!(subscribe::frames))
+        .routes(routes!(consumers::list))
+        .routes(routes!(consumers::show, consumers::put, consumers::remove))
+        .routes(routes!(consumers::pause))
+        .routes(routes!(consumers::resume))
+        .routes(routes!(consume::fetch))
+        .routes(routes!(consume::settled))
+        .routes(routes!(consume::frames))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::redrive))
+        .routes(routes!(dead_letters::remove))
+        .routes(routes!(dead_letters::show))
         .routes(routes!(status::show))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::routes::router;
 use super::state::ApiState;
+use super::webhook;
 use crate::types::limits;
 
 /// Requests under way have this long to end once the node stops.
@@ -33,6 +34,7 @@ pub async fn serve(
     let state = state.listening_at(listener.local_addr()?);
     let router = router(state.clone());
     let mut open = JoinSet::new();
+    let webhooks = tokio::spawn(webhook::run(state.clone()));
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -56,6 +58,7 @@ pub async fn serve(
     if tokio::time::timeout(GRACE, rest).await.is_err() {
         tracing::warn!("API requests were still under way and were cut off");
     }
+    webhooks.abort();
     Ok(())
 }
 

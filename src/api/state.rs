@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::metrics::Requests;
 use super::problem::{Cause, Problem};
+use crate::deliver::Name;
 use crate::driver::{Client, SystemClock, Watch};
-use crate::node::{Answer, Call, PeerInfo, Queues, Status};
+use crate::node::{Answer, Call, PeerInfo, Queues, Status, SubscriptionInfo};
 use crate::store::Store;
 use crate::types::{NetworkName, WallMs, limits};
 
@@ -16,6 +17,10 @@ use crate::types::{NetworkName, WallMs, limits};
 const READERS: usize = 16;
 /// Large bodies turned into messages at once; more wait their turn.
 const INTAKE: usize = 4;
+
+/// Durable subscriptions that look at what has just come, at once: a thousand of them must not take the processors from
+/// the node.
+const SEARCHERS: usize = 2;
 
 /// What every handler holds; cheap to clone.
 #[derive(Clone)]
@@ -29,6 +34,10 @@ pub struct ApiState {
     pub(super) readers: Arc<Semaphore>,
     pub(super) intake: Arc<Semaphore>,
     pub(super) seats: Arc<Semaphore>,
+    /// Turns of those who look at what has just come for durable subscriptions.
+    pub(super) searchers: Arc<Semaphore>,
+    /// Told when durable subscriptions come, change or go.
+    pub(super) subscriptions_changed: Arc<Notify>,
     stop: watch::Sender<bool>,
     clock: SystemClock,
 }
@@ -46,6 +55,8 @@ impl ApiState {
             readers: Arc::new(Semaphore::new(READERS)),
             intake: Arc::new(Semaphore::new(INTAKE)),
             seats: Arc::new(Semaphore::new(limits::SUBSCRIBERS)),
+            searchers: Arc::new(Semaphore::new(SEARCHERS)),
+            subscriptions_changed: Arc::new(Notify::new()),
             stop: watch::Sender::new(false),
             clock: SystemClock::start(),
         }
@@ -71,6 +82,17 @@ impl ApiState {
     /// Streams open now.
     pub(super) fn subscribers(&self) -> usize {
         limits::SUBSCRIBERS.saturating_sub(self.seats.available_permits())
+    }
+
+    /// A place among those who wait for messages.
+    pub(super) fn seat(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.seats.clone().try_acquire_owned().map_err(|_| {
+            let most = limits::SUBSCRIBERS;
+            Problem::new(
+                Cause::Unavailable,
+                format!("there are {most} subscribers already; try again when one has left"),
+            )
+        })
     }
 
     pub(super) fn wall(&self) -> WallMs {
@@ -99,6 +121,20 @@ impl ApiState {
         }
     }
 
+    /// Durable subscriptions: one, or all.
+    pub(super) async fn subscriptions(&self, name: Option<Name>) -> Result<Vec<SubscriptionInfo>, Problem> {
+        match self.client.call(Call::Subscriptions { name }).await? {
+            Answer::Subscriptions(subscriptions) => Ok(subscriptions),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One durable subscription.
+    pub(super) async fn subscription(&self, name: &Name) -> Result<SubscriptionInfo, Problem> {
+        let found = self.subscriptions(Some(name.clone())).await?.pop();
+        found.ok_or_else(|| Problem::new(Cause::NotFound, format!("there is no subscription `{name}`")))
+    }
+
     /// A call that is answered with nothing but that it is done.
     pub(super) async fn order(&self, call: Call) -> Result<(), Problem> {
         match self.client.call(call).await? {
@@ -115,6 +151,10 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Status(_) => "a status",
         Answer::Queues(_) => "queues",
         Answer::Peers(_) => "peers",
+        Answer::Subscriptions(_) => "subscriptions",
+        Answer::Leased(_) => "leases",
+        Answer::Settled(_) => "a settlement",
+        Answer::Swept(_) => "dead letters",
         Answer::Done => "done",
     };
     Problem::new(Cause::Internal, format!("the node answered {what} to another question; please report this"))

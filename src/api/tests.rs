@@ -1,7 +1,9 @@
 //! The API over a real node.
 
+mod delivering;
 mod following;
 mod operating;
 mod publishing;
 mod reading;
 pub mod rig;
+mod webhooks;

@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 
 use super::rig::{Rig, measured, now, raw, trade};
 use crate::api::cursor::{Cursor, Told};
-use crate::feed::{Filter, Start, Stored};
+use crate::feed::{Start, Stored};
 use crate::types::limits;
 use crate::types::storage::{Batch, Key, Table, Txn, View};
-use crate::wire::{Kind, Slot};
+use crate::wire::{Filter, Kind, Slot};
 
 #[tokio::test]
 async fn events_come_from_the_start_then_live_and_resume_after_the_last() {
@@ -121,7 +121,7 @@ async fn there_are_only_so_many_subscribers() {
 }
 
 /// Reads one unmasked frame of at most 64 KiB (RFC 6455, section 5.2): its opcode and its text.
-async fn frame(socket: &mut TcpStream) -> (u8, String) {
+pub async fn frame(socket: &mut TcpStream) -> (u8, String) {
     let mut head = [0; 2];
     now(socket.read_exact(&mut head)).await.unwrap();
     let size = match head[1] {

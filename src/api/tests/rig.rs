@@ -78,6 +78,10 @@ impl Rig {
         answer(self.request(Method::POST, path).json(body)).await
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request(Method::PUT, path).json(body)).await
+    }
+
     pub async fn lines(&self, path: &str, body: impl Into<String>) -> (u16, Value) {
         let request = self.request(Method::POST, path).header("content-type", "application/x-ndjson");
         answer(request.body(body.into())).await
