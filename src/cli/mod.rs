@@ -3,7 +3,10 @@
 mod bench;
 mod client;
 mod completions;
+mod consumer;
+mod dlq;
 mod doctor;
+mod durable;
 mod get;
 mod init;
 mod key;
@@ -42,6 +45,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     Peer(peer::PeerArgs),
     Queue(queue::QueueArgs),
+    Consumer(consumer::ConsumerArgs),
+    Dlq(dlq::DlqArgs),
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Kinds(kinds::KindsArgs),
@@ -85,6 +90,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Verify(args) => block_on(args.run()),
         Command::Peer(args) => block_on(args.run()),
         Command::Queue(args) => block_on(args.run()),
+        Command::Consumer(args) => block_on(args.run()),
+        Command::Dlq(args) => block_on(args.run()),
         Command::Status(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),

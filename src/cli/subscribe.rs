@@ -8,6 +8,8 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::client::{ApiArgs, Client, ClientError, plain, print, time};
+use super::durable::Durable;
+use crate::deliver::Name;
 use crate::types::{MessageId, NodeId};
 use crate::wire::{Category, Kind};
 
@@ -24,10 +26,15 @@ Examples:
   metanode sub ExchangeData --from start --json   replay all trades
   metanode sub '*' --from -10 --count 10          the last ten messages
   metanode sub '*' --from @1735689600000          what arrived since then
+  metanode sub Economic --durable billing         go on where `billing` was
 
 Without --json: time, id, kind, source, payload. With it: the envelope of one
 message on each line. What is not kept (heartbeats, metrics) is shown when its
 kind is named, or with --ephemeral. What was missed is told on standard error.
+
+With --durable the node remembers what was printed: several of these share the
+messages, and what one did not print in time another gets. What was printed and
+not yet acknowledged when a node or a worker ends comes again, with retry_count.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node answers at the API.";
 
@@ -58,13 +65,16 @@ pub struct SubscribeArgs {
     /// Show messages that are not kept, too
     #[arg(long)]
     ephemeral: bool,
+    /// As a worker of this durable subscription, made if it is not there; what is printed is acknowledged
+    #[arg(long, value_name = "NAME", conflicts_with = "ephemeral")]
+    durable: Option<Name>,
 }
 
 /// Which messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    categories: BTreeSet<Category>,
-    kinds: BTreeSet<Kind>,
+pub(super) struct Wanted {
+    pub(super) categories: BTreeSet<Category>,
+    pub(super) kinds: BTreeSet<Kind>,
 }
 
 /// Why following ends for now.
@@ -87,6 +97,16 @@ impl SubscribeArgs {
         client: &Client,
         out: &mut (dyn FnMut(&str) -> anyhow::Result<bool> + Send),
     ) -> anyhow::Result<()> {
+        if let Some(name) = &self.durable {
+            let filter = self.filter.filter(&self.author, &self.tag, self.corr);
+            let count = self.count.unwrap_or(u64::MAX);
+            let durable = Durable { client, name, filter, from: &self.from, count };
+            let mut tell = |envelope: &Value| {
+                let text = envelope.to_string();
+                if self.api.json { out(&text) } else { out(&line(&text)) }
+            };
+            return durable.follow(&mut tell).await;
+        }
         let mut told = Told { left: self.count.unwrap_or(u64::MAX), last: self.now(client).await? };
         let mut wait = BACK_FIRST;
         loop {
@@ -203,7 +223,7 @@ fn line(envelope: &str) -> String {
     )
 }
 
-fn wanted(text: &str) -> Result<Wanted, String> {
+pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     let mut wanted = Wanted::default();
     for name in text.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "*")) {
         match (name.parse::<Category>(), name.parse::<Kind>()) {
@@ -322,6 +342,20 @@ mod tests {
         let last = lines(rig.address, &["ExchangeData,Security", "--from", "-2", "--count=2", "--json"]).await;
         let last: Vec<Value> = last.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!((&last[0]["id"], &last[1]["id"]), (&ids[8].as_str().into(), &ids[9].as_str().into()));
+        rig.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_durable_one_goes_on_where_it_was() {
+        let rig = Rig::start().await;
+        let ids = rig.trades(0..4).await;
+        let first = lines(rig.address, &["Data", "--durable=d", "--from=start", "--count=3"]).await;
+        let rest = lines(rig.address, &["Data", "--durable=d", "--from=start", "--count=1", "--json"]).await;
+        assert!(first[2].contains(&ids[2]) && rest[0].contains(&ids[3]), "{first:?} {rest:?}");
+        assert_eq!(rig.get("/v1/subscriptions/d").await.1["counts"]["acknowledged"], 4);
+        let other = Line::parse_from(["sub", &format!("--api=http://{}", rig.address), "Security", "--durable=d"]).args;
+        let client = Client::new(&other.api).unwrap();
+        assert!(other.follow(&client, &mut |_: &str| Ok(true)).await.is_err(), "it has another filter");
         rig.stop().await;
     }
 

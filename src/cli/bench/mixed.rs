@@ -14,12 +14,12 @@ use super::report::{Latency, Report, machine};
 use super::rig::{self, BenchNode};
 use super::{BenchArgs, limit};
 use crate::driver::Watch;
-use crate::feed::{Filter, Room, page};
+use crate::feed::{Room, page};
 use crate::node::Ack;
 use crate::store::Store;
 use crate::types::{MessageId, WallMs};
 use crate::wire::kind::security::{SecurityAlert, Severity};
-use crate::wire::{Category, Draft, Payload, Priority};
+use crate::wire::{Category, Draft, Filter, Payload, Priority};
 
 /// The time from one probe of a priority to the next.
 const PACE: Duration = Duration::from_millis(5);

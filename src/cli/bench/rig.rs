@@ -65,9 +65,14 @@ impl BenchNode {
     pub async fn status(&self) -> anyhow::Result<Status> {
         match self.client.call(Call::Status).await? {
             Answer::Status(status) => Ok(*status),
-            Answer::Published { .. } | Answer::Peers(_) | Answer::Queues(_) | Answer::Done => {
-                Err(anyhow!("not a status"))
-            }
+            Answer::Published { .. }
+            | Answer::Peers(_)
+            | Answer::Queues(_)
+            | Answer::Subscriptions(_)
+            | Answer::Leased(_)
+            | Answer::Settled(_)
+            | Answer::Swept(_)
+            | Answer::Done => Err(anyhow!("not a status")),
         }
     }
 
@@ -75,7 +80,14 @@ impl BenchNode {
     pub async fn say(&self, drafts: Vec<Draft>, ack: Ack) -> anyhow::Result<Vec<MessageId>> {
         match self.client.call(Call::Publish { drafts, ack }).await? {
             Answer::Published { ids } => Ok(ids),
-            Answer::Status(_) | Answer::Peers(_) | Answer::Queues(_) | Answer::Done => Err(anyhow!("not ids")),
+            Answer::Status(_)
+            | Answer::Peers(_)
+            | Answer::Queues(_)
+            | Answer::Subscriptions(_)
+            | Answer::Leased(_)
+            | Answer::Settled(_)
+            | Answer::Swept(_)
+            | Answer::Done => Err(anyhow!("not ids")),
         }
     }
 
