@@ -1,6 +1,7 @@
 //! Tests from outside: the house's rules, processes, files.
 
 mod cluster;
+mod deliver;
 mod disk;
 mod net_common;
 mod tidy;

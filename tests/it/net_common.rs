@@ -191,6 +191,25 @@ impl Node {
         self.client.get(url).send().await.ok()?.error_for_status().ok()?.json().await.ok()
     }
 
+    /// Its API's address.
+    pub fn api(&self) -> String {
+        self.ready["api"].as_str().unwrap().into()
+    }
+
+    /// The answer to a body that is posted, if it is a good one.
+    pub async fn post(&self, path: &str, body: &Value) -> Option<Value> {
+        self.sent(self.client.post(format!("{}{path}", self.api())), body).await
+    }
+
+    /// The same, put.
+    pub async fn put(&self, path: &str, body: &Value) -> Option<Value> {
+        self.sent(self.client.put(format!("{}{path}", self.api())), body).await
+    }
+
+    async fn sent(&self, request: reqwest::RequestBuilder, body: &Value) -> Option<Value> {
+        request.json(body).send().await.ok()?.error_for_status().ok()?.json().await.ok()
+    }
+
     /// A number or text of its status.
     pub async fn status(&self, key: &str) -> Value {
         self.ask("/v1/status").await.map(|mut status| status[key].take()).unwrap_or_default()
