@@ -8,6 +8,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,6 +22,8 @@ use crate::types::limits;
 const GRACE: Duration = Duration::from_secs(5);
 /// The head of a request comes within this long, and the next on the same connection begins within it.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// What is sent is taken by the client within this long, milliseconds.
+const TAKEN_WITHIN_MS: u32 = 60_000;
 /// After a failed accept (no descriptors left), the next is tried so much later.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
@@ -64,8 +67,10 @@ pub async fn serve(
 
 /// One connection, HTTP/1.1 and what it is upgraded to, until it ends or the API does.
 async fn answer(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
-    // Small answers leave at once; a socket that does not take the option only makes them later.
+    // Small answers leave at once, and whoever takes nothing for a minute is cut off: its seat is for another. A socket
+    // that does not take the options only does without them.
     let _ = stream.set_nodelay(true);
+    let _ = set_tcp_user_timeout(&stream, TAKEN_WITHIN_MS);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

@@ -33,6 +33,8 @@ const BANS_EVERY: Duration = Duration::from_secs(5);
 /// Where the node can be reached: multiaddresses with its peer id.
 pub type Listening = Vec<String>;
 
+/// A peer says who it is within this long.
+const IDENTIFIED_WITHIN: Duration = Duration::from_secs(15);
 /// What a connected peer says of its addresses is listened to this often.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,8 @@ pub struct Net {
     serving: BTreeMap<request_response::InboundRequestId, PeerId>,
     /// Peers of this network, connected and identified, and when they last said where they are.
     up: BTreeMap<PeerId, Instant>,
+    /// Connected, but it has not said yet who it is, and since when.
+    strangers: BTreeMap<PeerId, Instant>,
     /// Where a peer was dialled, until it is identified.
     dialled: BTreeMap<PeerId, String>,
     /// Dials under way by connection, for addresses without a peer.
@@ -99,6 +103,7 @@ impl Net {
             next_answer: 0,
             serving: BTreeMap::new(),
             up: BTreeMap::new(),
+            strangers: BTreeMap::new(),
             dialled: BTreeMap::new(),
             dials: BTreeMap::new(),
             bans: BTreeMap::new(),
@@ -121,7 +126,10 @@ impl Net {
                     None => return,
                 },
                 Some(ticket) = self.refused.recv() => self.judge(ticket, gossipsub::MessageAcceptance::Reject),
-                _ = bans.tick() => self.lift_bans(),
+                _ = bans.tick() => {
+                    self.lift_bans();
+                    self.send_strangers_away();
+                }
             }
         }
     }
@@ -216,6 +224,17 @@ impl Net {
         }
     }
 
+    /// Whoever holds a connection and does not say who it is takes the place of one that would.
+    fn send_strangers_away(&mut self) {
+        let late = self.strangers.iter().filter(|(_, since)| since.elapsed() > IDENTIFIED_WITHIN);
+        let late: Vec<PeerId> = late.map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.strangers.remove(&peer);
+            tracing::debug!(%peer, "a peer that does not say who it is is sent away");
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
@@ -237,6 +256,9 @@ impl Net {
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.dials.remove(&connection_id);
+                if !self.up.contains_key(&peer_id) {
+                    self.strangers.entry(peer_id).or_insert_with(Instant::now);
+                }
                 if endpoint.is_dialer() {
                     let (address, _) = split(endpoint.get_remote_address());
                     self.dialled.insert(peer_id, address.to_string());
@@ -260,6 +282,7 @@ impl Net {
     }
 
     fn on_closed(&mut self, peer: PeerId, cause: Option<libp2p::swarm::ConnectionError>) {
+        self.strangers.remove(&peer);
         self.dialled.remove(&peer);
         if let Some(node) = node_id(&peer).filter(|_| self.up.remove(&peer).is_some()) {
             tracing::info!(peer = %node, cause = cause.map(|c| c.to_string()), "peer disconnected");
@@ -289,6 +312,7 @@ impl Net {
         }
         let addresses: Vec<Multiaddr> =
             info.listen_addrs.into_iter().filter(is_specific).take(limits::PEER_ADDRESSES).collect();
+        self.strangers.remove(&peer);
         if self.up.insert(peer, Instant::now()).is_none() {
             // Only once: Kademlia keeps whatever it is told.
             for address in &addresses {
