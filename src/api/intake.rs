@@ -38,6 +38,11 @@ impl Bare {
         self.draft(Payload::from_json_str(self.kind, text), wall)
     }
 
+    /// The draft of a payload in its binary form.
+    pub fn binary(&self, bytes: &[u8], wall: WallMs) -> Result<Draft, Faults> {
+        self.draft(Payload::from_binary(self.kind, bytes), wall)
+    }
+
     fn draft(&self, payload: Result<Payload, Faults>, wall: WallMs) -> Result<Draft, Faults> {
         let mut draft = Draft::new(&payload?);
         draft.priority = self.priority;

@@ -13,6 +13,7 @@
 //! Invariants: every error is a problem document that says what to do; every body, page, stream and wait is bounded;
 //! a browser on another site gets nothing (see the guard).
 
+mod bundles;
 mod consume;
 mod consumers;
 mod cursor;

@@ -21,6 +21,8 @@ use crate::node::{Ack, Answer, Call, CallRefusal};
 use crate::types::{MessageId, WallMs, limits};
 use crate::wire::{Draft, FaultCode, Faults, Kind, Seal};
 
+/// Payloads in their binary form, one after the other.
+const BINARY: &str = "application/x-metanode-payloads";
 /// Messages whose faults are told in one answer.
 const FAULTY_MESSAGES: usize = 100;
 /// Calls of one request that the node has at once.
@@ -37,6 +39,8 @@ pub struct PublishParams {
     ack: Option<String>,
     /// One signature over as many messages as wait together, or one for `each`; by default `bundle`.
     seal: Option<String>,
+    /// Whether to answer the messages' ids; by default `true`.
+    ids: Option<bool>,
     /// The body is bare payloads of this kind: `Data/ExchangeData`.
     kind: Option<String>,
     /// With `kind`: `Critical`, `High`, `Normal`, `Low` or `Bulk`.
@@ -58,7 +62,7 @@ pub struct PublishParams {
 /// What was published.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Published {
-    /// The messages' ids, in the order of the body.
+    /// The messages' ids, in the order of the body, unless they were not asked for.
     pub ids: Vec<MessageId>,
     /// What is certain of them.
     pub ack: Ack,
@@ -77,6 +81,8 @@ enum Form {
 enum Layout {
     Json,
     Lines,
+    /// Payloads in their binary form, each with its size in front of it: 4 bytes, little-endian. Only with `kind`.
+    Binary,
 }
 
 /// Publishes messages.
@@ -93,6 +99,7 @@ enum Layout {
         content(
             (ref("#/components/schemas/Message") = "application/json"),
             (ref("#/components/schemas/Message") = "application/x-ndjson"),
+            (String = "application/x-metanode-payloads"),
         ),
     ),
     responses(
@@ -116,7 +123,9 @@ pub async fn publish(
     }
     batch.drafts.iter_mut().for_each(|draft| draft.seal = seal);
     let ids = say(&state, batch, ack).await?;
-    Ok((StatusCode::CREATED, Json(Published { count: ids.len(), ids, ack })))
+    let count = ids.len();
+    let ids = if params.ids.unwrap_or(true) { ids } else { Vec::new() };
+    Ok((StatusCode::CREATED, Json(Published { count, ids, ack })))
 }
 
 impl PublishParams {
@@ -158,9 +167,13 @@ fn layout(headers: &HeaderMap) -> Result<Layout, Problem> {
     match media.as_str() {
         "application/json" => Ok(Layout::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Layout::Lines),
+        BINARY => Ok(Layout::Binary),
         _ => Err(Problem::new(
             Cause::MediaType,
-            format!("`{media}`: send `content-type: application/json`, or application/x-ndjson for one message a line"),
+            format!(
+                "`{media}`: send `content-type: application/json`, application/x-ndjson for one message a line, or \
+                 {BINARY} for payloads in their binary form"
+            ),
         )),
     }
 }
@@ -232,6 +245,7 @@ async fn drafts_of(state: &ApiState, body: Bytes, form: Form, layout: Layout) ->
 fn read(body: &[u8], form: &Form, layout: Layout, wall: WallMs) -> Result<Batch, Problem> {
     match layout {
         Layout::Lines => read_lines(body, form, wall),
+        Layout::Binary => read_binary(body, form, wall),
         Layout::Json => read_json(body, form, wall),
     }
 }
@@ -266,6 +280,28 @@ fn read_json(body: &[u8], form: &Form, wall: WallMs) -> Result<Batch, Problem> {
         if !batch.take(index + 1, read_text(item.get().as_bytes(), form, wall)) {
             break;
         }
+    }
+    batch.done()
+}
+
+fn read_binary(body: &[u8], form: &Form, wall: WallMs) -> Result<Batch, Problem> {
+    let Form::Bare(bare) = form else {
+        return Err(Problem::request(format!("{BINARY} is of payloads only: give their `kind` in the query")));
+    };
+    let (mut batch, mut rest, mut place) = (Batch::default(), body, 0);
+    while let Some((size, tail)) = rest.split_first_chunk::<4>() {
+        place += 1;
+        let size = u32::from_le_bytes(*size) as usize;
+        let Some((payload, after)) = tail.split_at_checked(size) else {
+            return Err(Problem::request(format!("payload {place} has {size} bytes, and {} are left", tail.len())));
+        };
+        rest = after;
+        if !batch.take(place, bare.binary(payload, wall)) {
+            return batch.done();
+        }
+    }
+    if !rest.is_empty() {
+        return Err(Problem::request(format!("{} bytes after the last payload are no size", rest.len())));
     }
     batch.done()
 }

@@ -12,8 +12,8 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish, queues, status,
-    subscribe,
+    bundles, consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish,
+    queues, status, subscribe,
 };
 use crate::types::limits;
 
@@ -37,6 +37,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(messages::discuss))
         .routes(routes!(subscribe::events))
         .routes(routes!(subscribe::frames))
+        .routes(routes!(bundles::bundles))
         .routes(routes!(consumers::list))
         .routes(routes!(consumers::show, consumers::put, consumers::remove))
         .routes(routes!(consumers::pause))

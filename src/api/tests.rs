@@ -1,5 +1,6 @@
 //! The API over a real node.
 
+mod binary;
 mod delivering;
 mod following;
 mod operating;

@@ -142,6 +142,7 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("get", "/v1/conversations/{id}"),
         ("get", "/v1/subscribe"),
         ("get", "/v1/ws"),
+        ("get", "/v1/bundles"),
         ("get", "/v1/status"),
         ("get", "/v1/peers"),
         ("get", "/v1/peers/{id}"),

@@ -417,6 +417,11 @@ impl Payload {
         Ok(payload)
     }
 
+    /// Reads the binary form and checks the rules.
+    pub fn from_binary(kind: Kind, bytes: &[u8]) -> Result<Payload, Faults> {
+        Payload::decode(kind, bytes)?.checked()
+    }
+
     /// Reads the JSON form and checks the rules. Fails with every fault found: schema and business.
     pub fn from_json(kind: Kind, value: &Value) -> Result<Payload, Faults> {
         Payload::read(kind, value).map_err(|error| explain::faults_of(kind, value, &error))?.checked()
