@@ -1,5 +1,6 @@
 //! `metanode bench`: measures this machine, with real nodes on loopback.
 
+mod e2e;
 mod limit;
 mod mixed;
 mod pair;
@@ -21,6 +22,7 @@ use report::Report;
   metanode bench pair --seal each --messages 40000
   metanode bench pair --size 1024 --out figures.json
   metanode bench mixed
+  metanode bench e2e
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
 pub struct BenchArgs {
@@ -51,7 +53,9 @@ pub struct BenchArgs {
 enum Workload {
     /// From one node to another: signed, carried, verified, on disk at both
     Pair,
-    /// The same, saturated with Bulk, and what is more urgent beside it
+    /// From a client of one node to a client of another: two processes beside this one, binary forms of the API
+    E2e,
+    /// As pair, saturated with Bulk, and what is more urgent beside it
     Mixed,
 }
 
@@ -63,6 +67,7 @@ impl BenchArgs {
         }
         let folder = std::env::temp_dir().join(format!("metanode-bench-{}", std::process::id()));
         let measured = match self.workload {
+            Workload::E2e => e2e::measure(&self, &folder).await,
             Workload::Pair => pair::measure(&self, &folder).await,
             Workload::Mixed => mixed::measure(&self, &folder).await,
         };

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use bytes::{BufMut, Bytes, BytesMut};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::report::{Latency, Report, machine};
@@ -84,16 +85,31 @@ impl Iterator for Supply {
     }
 }
 
-fn draft(args: &BenchArgs, priority: Priority, n: u64) -> Draft {
+/// So many payloads in their binary form, each with its size in front of it, as the API takes them.
+pub fn payloads(args: &BenchArgs, count: u64) -> Bytes {
+    let mut body = BytesMut::new();
+    for n in 0..count {
+        let payload = payload(args, n % 512).encode();
+        body.put_u32_le(payload.len() as u32);
+        body.extend_from_slice(&payload);
+    }
+    body.freeze()
+}
+
+fn payload(args: &BenchArgs, n: u64) -> Payload {
     let mut body = vec![0; args.size as usize];
     let mut noise = blake3::Hasher::new();
     noise.update(&n.to_le_bytes()).finalize_xof().fill(&mut body);
-    let mut draft = Draft::new(&Payload::Custom(Custom {
+    Payload::Custom(Custom {
         type_name: "bench".into(),
         schema_version: 1,
         content_type: "application/octet-stream".into(),
         body: Blob(body),
-    }));
+    })
+}
+
+fn draft(args: &BenchArgs, priority: Priority, n: u64) -> Draft {
+    let mut draft = Draft::new(&payload(args, n));
     draft.seal = args.seal;
     draft.priority = priority;
     draft
