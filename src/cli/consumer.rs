@@ -8,10 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{ApiArgs, Client, duration, pairs, plain, print, print_json, table};
-use super::subscribe::{Wanted, wanted};
+use super::subscribe::Which;
 use crate::deliver::{Name, Sink, Spec};
-use crate::types::{MessageId, NodeId};
-use crate::wire::Filter;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,21 +71,8 @@ enum ConsumerCommand {
 struct AddArgs {
     /// Its name: letters, digits, `.`, `_` and `-`
     name: Name,
-    /// `*`, or categories and kinds with commas
-    #[arg(default_value = "*", value_parser = wanted)]
-    filter: Wanted,
-    /// Where to begin: start, end, a position, -N for the last N, @MS for what arrived since (milliseconds of 1970)
-    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
-    from: String,
-    /// Only by this node; may be given more than once
-    #[arg(long, value_name = "ID")]
-    author: Vec<NodeId>,
-    /// Only with this tag; one of them, if more than one is given
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Only of this conversation
-    #[arg(long, value_name = "ID")]
-    corr: Option<MessageId>,
+    #[command(flatten)]
+    which: Which,
     /// Post the messages to this address
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
@@ -114,7 +99,7 @@ impl AddArgs {
         let ms = |time: Option<Duration>, usual: u64| time.map_or(usual, |time| time.as_millis() as u64);
         let retry_ms = ms(self.retry, usual.retry_ms);
         let spec = Spec {
-            filter: self.filter.filter(&self.author, &self.tag, self.corr),
+            filter: self.which.filter(),
             sink: self.webhook.clone().map_or(Sink::Pull, |url| Sink::Webhook { url }),
             ack_wait_ms: ms(self.ack_wait, usual.ack_wait_ms),
             max_attempts: self.max_attempts.unwrap_or(usual.max_attempts),
@@ -123,7 +108,7 @@ impl AddArgs {
             max_open: self.max_open.unwrap_or(usual.max_open),
         };
         let mut body = serde_json::to_value(spec).context("cannot be written as JSON")?;
-        body["from"] = json!(self.from);
+        body["from"] = json!(self.which.from);
         Ok(body)
     }
 }
@@ -169,19 +154,6 @@ impl ConsumerArgs {
                 client.send(request(Method::DELETE, path(name, &[]))).await?;
                 Ok(json!({ "removed": name }))
             }
-        }
-    }
-}
-
-impl Wanted {
-    /// The filter of a durable subscription.
-    pub(super) fn filter(&self, authors: &[NodeId], tags: &[String], correlation: Option<MessageId>) -> Filter {
-        Filter {
-            categories: self.categories.clone(),
-            kinds: self.kinds.clone(),
-            authors: authors.iter().copied().collect(),
-            tags: tags.iter().cloned().collect(),
-            correlation,
         }
     }
 }

@@ -19,6 +19,8 @@ mod start;
 mod status;
 mod subscribe;
 mod testnet;
+mod top;
+mod trace;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -43,11 +45,13 @@ enum Command {
     Sub(subscribe::SubscribeArgs),
     Get(get::GetArgs),
     Verify(verify::VerifyArgs),
+    Trace(trace::TraceArgs),
     Peer(peer::PeerArgs),
     Queue(queue::QueueArgs),
     Consumer(consumer::ConsumerArgs),
     Dlq(dlq::DlqArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     Doctor(doctor::DoctorArgs),
     Kinds(kinds::KindsArgs),
     Testnet(testnet::TestnetCommand),
@@ -88,11 +92,13 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Sub(args) => block_on(args.run()),
         Command::Get(args) => block_on(args.run()),
         Command::Verify(args) => block_on(args.run()),
+        Command::Trace(args) => block_on(args.run()),
         Command::Peer(args) => block_on(args.run()),
         Command::Queue(args) => block_on(args.run()),
         Command::Consumer(args) => block_on(args.run()),
         Command::Dlq(args) => block_on(args.run()),
         Command::Status(args) => block_on(args.run()),
+        Command::Top(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),
         Command::Testnet(args) => block_on(args.run()),

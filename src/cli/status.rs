@@ -67,7 +67,8 @@ fn told(status: &Value) -> String {
     format!("{head}\n\n{}", table(&["CATEGORY", "FEEDS", "MESSAGES", "SIZE"], &categories))
 }
 
-fn uptime(seconds: u64) -> String {
+/// A length of time as a person reads it.
+pub fn uptime(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -11,7 +11,7 @@ use super::client::{ApiArgs, Client, ClientError, plain, print, time};
 use super::durable::Durable;
 use crate::deliver::Name;
 use crate::types::{MessageId, NodeId};
-use crate::wire::{Category, Kind};
+use crate::wire::{Category, Filter, Kind};
 
 /// The first wait before coming back, and the longest.
 const BACK_FIRST: Duration = Duration::from_millis(250);
@@ -44,21 +44,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node answers at the API.";
 pub struct SubscribeArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// `*`, or categories and kinds with commas
-    #[arg(default_value = "*", value_parser = wanted)]
-    filter: Wanted,
-    /// Where to begin: start, end, a position, -N for the last N, @MS for what arrived since (milliseconds of 1970)
-    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
-    from: String,
-    /// Only by this node; may be given more than once
-    #[arg(long, value_name = "ID")]
-    author: Vec<NodeId>,
-    /// Only with this tag; one of them, if more than one is given
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Only of this conversation
-    #[arg(long, value_name = "ID")]
-    corr: Option<MessageId>,
+    #[command(flatten)]
+    which: Which,
     /// End after so many messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -70,11 +57,44 @@ pub struct SubscribeArgs {
     durable: Option<Name>,
 }
 
-/// Which messages.
+/// Which messages, and where to begin.
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// `*`, or categories and kinds with commas
+    #[arg(default_value = "*", value_parser = wanted)]
+    filter: Wanted,
+    /// Where to begin: start, end, a position, -N for the last N, @MS for what arrived since (milliseconds of 1970)
+    #[arg(long, value_name = "WHERE", default_value = "end", allow_hyphen_values = true)]
+    pub(super) from: String,
+    /// Only by this node; may be given more than once
+    #[arg(long, value_name = "ID")]
+    author: Vec<NodeId>,
+    /// Only with this tag; one of them, if more than one is given
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only of this conversation
+    #[arg(long, value_name = "ID")]
+    corr: Option<MessageId>,
+}
+
+impl Which {
+    /// The filter as the node takes it.
+    pub(super) fn filter(&self) -> Filter {
+        Filter {
+            categories: self.filter.categories.clone(),
+            kinds: self.filter.kinds.clone(),
+            authors: self.author.iter().copied().collect(),
+            tags: self.tag.iter().cloned().collect(),
+            correlation: self.corr,
+        }
+    }
+}
+
+/// Categories and kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) categories: BTreeSet<Category>,
-    pub(super) kinds: BTreeSet<Kind>,
+struct Wanted {
+    categories: BTreeSet<Category>,
+    kinds: BTreeSet<Kind>,
 }
 
 /// Why following ends for now.
@@ -98,9 +118,9 @@ impl SubscribeArgs {
         out: &mut (dyn FnMut(&str) -> anyhow::Result<bool> + Send),
     ) -> anyhow::Result<()> {
         if let Some(name) = &self.durable {
-            let filter = self.filter.filter(&self.author, &self.tag, self.corr);
+            let filter = self.which.filter();
             let count = self.count.unwrap_or(u64::MAX);
-            let durable = Durable { client, name, filter, from: &self.from, count };
+            let durable = Durable { client, name, filter, from: &self.which.from, count };
             let mut tell = |envelope: &Value| {
                 let text = envelope.to_string();
                 if self.api.json { out(&text) } else { out(&line(&text)) }
@@ -133,9 +153,9 @@ impl SubscribeArgs {
     /// The place to begin at if only what is new is wanted, so that a connection lost before the first message loses
     /// nothing. It is the first question too: a node that is not there is an error now.
     async fn now(&self, client: &Client) -> anyhow::Result<Option<String>> {
-        let query = [("from", self.from.clone()), ("limit", "1".to_string())];
+        let query = [("from", self.which.from.clone()), ("limit", "1".to_string())];
         let page = client.json(client.request(Method::GET, &["messages"], &query)).await?;
-        Ok((self.from == "end").then(|| page["next"].to_string()))
+        Ok((self.which.from == "end").then(|| page["next"].to_string()))
     }
 
     async fn stream(&self, client: &Client, last: Option<&str>) -> Result<Response, ClientError> {
@@ -147,18 +167,18 @@ impl SubscribeArgs {
     }
 
     fn query(&self) -> Vec<(&'static str, String)> {
-        let mut query = vec![("from", self.from.clone())];
+        let mut query = vec![("from", self.which.from.clone())];
         let mut list = |name: &'static str, values: Vec<String>| {
             if !values.is_empty() {
                 query.push((name, values.join(",")));
             }
         };
-        list("kind", self.filter.kinds.iter().map(Kind::to_string).collect());
-        list("category", self.filter.categories.iter().map(Category::to_string).collect());
-        list("author", self.author.iter().map(NodeId::to_string).collect());
-        list("tag", self.tag.clone());
-        list("correlation", self.corr.iter().map(MessageId::to_string).collect());
-        let named = self.filter.kinds.iter().any(|kind| kind.is_ephemeral());
+        list("kind", self.which.filter.kinds.iter().map(Kind::to_string).collect());
+        list("category", self.which.filter.categories.iter().map(Category::to_string).collect());
+        list("author", self.which.author.iter().map(NodeId::to_string).collect());
+        list("tag", self.which.tag.clone());
+        list("correlation", self.which.corr.iter().map(MessageId::to_string).collect());
+        let named = self.which.filter.kinds.iter().any(|kind| kind.is_ephemeral());
         query.push(("ephemeral", (self.ephemeral || named).to_string()));
         query
     }
@@ -223,7 +243,7 @@ fn line(envelope: &str) -> String {
     )
 }
 
-pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
+fn wanted(text: &str) -> Result<Wanted, String> {
     let mut wanted = Wanted::default();
     for name in text.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "*")) {
         match (name.parse::<Category>(), name.parse::<Kind>()) {
