@@ -39,6 +39,8 @@ pub enum Table {
     Dead = 0x0E,
     /// The messages of dead letters with their proofs.
     Letter = 0x0F,
+    /// Direct bundles by topic and clock.
+    Direct = 0x20,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.

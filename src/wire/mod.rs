@@ -12,6 +12,7 @@
 mod authors;
 mod bundle;
 mod codec;
+mod direct;
 mod draft;
 mod fault;
 mod feed_id;
@@ -25,8 +26,9 @@ mod refusal;
 mod seal;
 mod verified;
 
-pub use bundle::{Bundle, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
+pub use bundle::{Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
 pub use codec::Codec;
+pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};
 pub use fault::{Fault, FaultClass, FaultCode, Faults};
 pub use feed_id::{FeedId, Slot, topic_name};
