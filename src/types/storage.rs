@@ -41,6 +41,8 @@ pub enum Table {
     Letter = 0x0F,
     /// Direct bundles by topic and clock.
     Direct = 0x20,
+    /// Drafts of the Normal lane that found no room in memory, by number.
+    Spill = 0x21,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.
