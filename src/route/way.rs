@@ -26,6 +26,9 @@ struct Report {
 /// Ways are found anew after this: to look over a large network costs milliseconds.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// Ways, and when they were found.
+type Found = (Mono, Vec<Way>);
+
 /// Everything known of who is connected to whom.
 #[derive(Debug)]
 pub struct Routes {
@@ -36,7 +39,7 @@ pub struct Routes {
     /// First hops that led nowhere, by where they were to lead.
     avoided: BTreeMap<(NodeId, NodeId), Mono>,
     /// Ways found a moment ago.
-    found: RefCell<BTreeMap<(NodeId, Strategy), (Mono, Vec<Way>)>>,
+    found: RefCell<BTreeMap<(NodeId, Strategy), Found>>,
 }
 
 /// A way to a node.
