@@ -97,6 +97,11 @@ impl Faults {
         }
     }
 
+    /// Notes all of `others`.
+    pub fn extend(&mut self, others: &Faults) {
+        self.0.extend_from_slice(&others.0);
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

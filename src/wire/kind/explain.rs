@@ -109,7 +109,9 @@ fn broken_fields<'a>(
             faults.add(FaultCode::MissingField, pointer(field), format!("{kind} needs this field"));
             continue;
         }
-        let inside = inside.get_or_insert_with(|| schema_faults(kind, value));
+        let inside = inside.get_or_insert_with(|| {
+            kind.validator().map(|schema| schema_faults(schema, value, "/payload", FAULTS)).unwrap_or_default()
+        });
         let mut told = inside.as_slice().iter().filter(|fault| is_within(&fault.path, field)).peekable();
         if told.peek().is_none() {
             faults.add(FaultCode::Malformed, pointer(field), cut(&error.to_string()));
@@ -151,19 +153,17 @@ fn broken_rules(kind: Kind, given: &Object, fillings: &[Object], broken: &BTreeS
     common
 }
 
-/// What the JSON Schema says about the payload.
-fn schema_faults(kind: Kind, value: &Value) -> Faults {
+/// What a compiled schema says against `value`, at paths below `root`: at most `most` errors are told.
+pub fn schema_faults(validator: &Validator, value: &Value, root: &str, most: usize) -> Faults {
     let mut faults = Faults::default();
-    if let Some(validator) = kind.validator() {
-        for error in validator.iter_errors(value).take(FAULTS) {
-            describe(&error, &mut faults);
-        }
+    for error in validator.iter_errors(value).take(most) {
+        describe(&error, root, &mut faults);
     }
     faults
 }
 
-fn describe(error: &ValidationError<'_>, faults: &mut Faults) {
-    let at = format!("/payload{}", error.instance_path().as_str());
+fn describe(error: &ValidationError<'_>, root: &str, faults: &mut Faults) {
+    let at = format!("{root}{}", error.instance_path().as_str());
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             for field in unexpected.iter().take(FAULTS) {
@@ -177,7 +177,7 @@ fn describe(error: &ValidationError<'_>, faults: &mut Faults) {
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             let tagged = matches!(error.kind(), ValidationErrorKind::OneOfNotValid { .. });
             match context.iter().find(|branch| branch.iter().all(|inner| !refuses(tagged, error, inner))) {
-                Some(branch) => branch.iter().for_each(|inner| describe(inner, faults)),
+                Some(branch) => branch.iter().for_each(|inner| describe(inner, root, faults)),
                 None => faults.add(FaultCode::Malformed, at, choices(context)),
             }
         }

@@ -32,11 +32,9 @@ pub struct Custom {
 
 impl Rules for Custom {
     fn check(&self, faults: &mut Faults) {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let halves = self.content_type.split_once('/').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
         faults
-            .name("type_name", &self.type_name)
-            .must(self.type_name.bytes().all(plain), "type_name", "use letters, digits, `.`, `_` and `-`")
+            .type_name("type_name", &self.type_name)
             .some("schema_version", self.schema_version)
             .name("content_type", &self.content_type)
             .must(halves, "content_type", "must be a media type, as application/json")

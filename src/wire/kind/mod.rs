@@ -1,4 +1,4 @@
-//! The kinds of messages: eight categories, eighty-four types, one payload struct each.
+//! The kinds of messages: eight categories, eighty-five types, one payload struct each.
 //!
 //! The table below is the only list; tags, names, codecs and schemas are made from it. To add a type, write its payload
 //! struct with [`Rules`], a row here and a golden vector; the compiler points to the rest.
@@ -24,6 +24,7 @@ mod keys;
 pub mod monitoring;
 mod name;
 mod rules;
+pub mod schemas;
 pub mod security;
 pub mod system;
 mod value;
@@ -42,6 +43,7 @@ use serde_json::Value;
 use super::fault::{FaultCode, Faults};
 use crate::types::limits;
 
+pub use explain::schema_faults;
 pub use name::UnknownName;
 pub use rules::{
     ADDRESS_BYTES, BLOB_BYTES, BODY_BYTES, KEY_BYTES, LIST_ITEMS, MAP_ENTRIES, NAME_BYTES, Rules, SIGNATURE_BYTES,
@@ -288,7 +290,7 @@ kinds! {
         ExchangeData = 8: data::ExchangeData;
         MiningMetrics = 9: data::MiningMetrics;
     }
-    /// Policy: proposals, votes, compliance, agreements.
+    /// Policy: proposals, votes, compliance, agreements, schemas.
     Governance = 6, "governance" {
         PolicyProposal = 1: governance::PolicyProposal;
         PolicyUpdate = 2: governance::PolicyUpdate;
@@ -303,6 +305,7 @@ kinds! {
         BisoAgreementCreation = 11: governance::BisoAgreementCreation;
         BisoAgreementUpdate = 12: governance::BisoAgreementUpdate;
         BisoAgreementEnforcement = 13: governance::BisoAgreementEnforcement;
+        SchemaRegistration = 14: schemas::SchemaRegistration;
     }
     /// Observation: metrics, logs, traces, how services live, run and talk.
     Monitoring = 7, "monitoring" {

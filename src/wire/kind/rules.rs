@@ -71,6 +71,12 @@ pub(super) trait Checks {
         self.words(field, text, ADDRESS_BYTES).must(!text.contains(char::is_whitespace), field, "must have no blanks")
     }
 
+    /// The name of an application's type: a name of letters, digits, `.`, `_` and `-`.
+    fn type_name(&mut self, field: &str, text: &str) -> &mut Self {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        self.name(field, text).must(text.bytes().all(plain), field, "use letters, digits, `.`, `_` and `-`")
+    }
+
     /// [`Checks::name`], if there is one.
     fn name_if(&mut self, field: &str, text: &Option<String>) -> &mut Self {
         if let Some(text) = text {

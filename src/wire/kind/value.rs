@@ -88,6 +88,12 @@ impl Json {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The value.
+    pub fn value(&self) -> Value {
+        // It was a value when it was made.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
 }
 
 impl From<&Value> for Json {
