@@ -11,6 +11,7 @@
 //!                                          ├─▶ flow     what waits to be said
 //!                                          ├─▶ route    links, ways to other nodes, strategies
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
+//!                                          ├─▶ schema   what bodies of Custom messages keep
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -23,6 +24,7 @@ pub mod deliver;
 pub mod feed;
 pub mod flow;
 pub mod route;
+pub mod schema;
 
 // pure, layer 2: composition
 pub mod node;

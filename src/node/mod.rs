@@ -23,6 +23,7 @@ mod publish;
 mod queues;
 mod registry;
 mod role;
+mod schemas;
 mod status;
 mod sync;
 mod ways;

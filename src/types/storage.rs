@@ -43,6 +43,10 @@ pub enum Table {
     Direct = 0x20,
     /// Drafts of the Normal lane that found no room in memory, by number.
     Spill = 0x21,
+    /// Registrations of schemas, by subject and message.
+    Schema = 0x10,
+    /// The same by author and message.
+    SchemaAuthor = 0x11,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.

@@ -12,14 +12,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flow", &["types", "wire"]),
     ("deliver", &["types", "wire"]),
     ("route", &["types", "wire"]),
-    ("node", &["types", "wire", "feed", "flow", "deliver", "route"]),
+    ("schema", &["types", "wire"]),
+    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "node"]),
     ("keys", &["types"]),
     ("config", &["types", "flow", "route"]),
     ("store", &["types"]),
     ("driver", &["types", "wire", "feed", "deliver", "node", "store"]),
     ("net", &["types", "wire", "feed", "node", "config", "driver"]),
-    ("api", &["types", "wire", "feed", "flow", "deliver", "route", "node", "store", "driver"]),
+    ("api", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "node", "store", "driver"]),
     ("start", &["types", "wire", "feed", "node", "keys", "config", "store", "driver", "net", "api"]),
     (
         "cli",
@@ -31,7 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "route", "node", "sim"];
+const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "route", "schema", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[
