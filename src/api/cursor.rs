@@ -113,9 +113,10 @@ impl Cursor {
             return Ok(true);
         }
         let (from, filter, wall) = (self.next, self.filter.clone(), self.state.wall());
+        let judge = self.state.judge.clone();
         let read = self.state.read(move |view| {
             let found = page(from, PAGE, &filter, wall, view);
-            let told: Vec<Told> = found.entries.iter().filter_map(message).collect();
+            let told: Vec<Told> = found.entries.iter().filter(|e| judge.passes(e)).filter_map(message).collect();
             (found.next, found.missed, told)
         });
         let (next, missed, told) = read.await?;

@@ -14,7 +14,7 @@ use super::reader::Written;
 use super::state::ApiState;
 use crate::feed::{Entry, Page, Room, bounds, conversation, find, page, start_position};
 use crate::types::{MessageId, limits};
-use crate::wire::Proof;
+use crate::wire::{Faults, Proof};
 
 /// One page of a reading.
 #[derive(Serialize, JsonSchema)]
@@ -40,11 +40,11 @@ pub struct Messages<'a> {
 )]
 pub async fn list(State(state): State<ApiState>, Params(params): Params<ReadParams>) -> Result<Written, Problem> {
     let (start, limit, filter) = (params.start()?, params.limit()?, params.filter()?);
-    let wall = state.wall();
+    let (wall, judge) = (state.wall(), state.judge.clone());
     let read = state.read(move |view| {
         let (_, end) = bounds(view);
         let Page { entries, next, missed } = page(start_position(start, view), Room::of(limit), &filter, wall, view);
-        let messages = entries.iter().filter_map(Envelope::kept).collect();
+        let messages = entries.iter().filter(|e| judge.passes(e)).filter_map(Envelope::kept).collect();
         Written::new(&Messages { messages, next, end: end.max(next), missed })
     });
     read.await?
@@ -59,6 +59,10 @@ pub struct FoundMessage<'a> {
     proof: Proof,
     /// The name under the signature.
     network: String,
+    /// What the schema registered for its type has against it: such a message goes to no reader.
+    #[serde(skip_serializing_if = "Faults::is_empty")]
+    #[schemars(with = "Vec<super::problem::FaultForm>")]
+    faults: Faults,
 }
 
 /// A message cut out of its bundle, hexadecimal.
@@ -88,11 +92,12 @@ pub struct ProofForm {
     ),
 )]
 pub async fn show(State(state): State<ApiState>, Part(id): Part<MessageId>) -> Result<Written, Problem> {
-    let network = state.network.to_string();
+    let (network, judge) = (state.network.to_string(), state.judge.clone());
     let read = state.read(move |view| {
         let found = find(id, view).ok_or_else(|| missing(id))?;
         let message = Envelope::kept(&found.entry).ok_or_else(|| missing(id))?;
-        Written::new(&FoundMessage { message, proof: found.proof, network })
+        let faults = found.entry.message().map(|message| judge.against(&message)).unwrap_or_default();
+        Written::new(&FoundMessage { message, proof: found.proof, network, faults })
     });
     read.await?
 }
@@ -149,8 +154,10 @@ pub async fn discuss(
     if !(1..=most).contains(&limit) {
         return Err(Problem::request(format!("limit: use 1 to {most}")));
     }
+    let judge = state.judge.clone();
     let read = state.read(move |view| {
-        let (entries, more) = conversation(id, Room::of(limit), view);
+        let (mut entries, more) = conversation(id, Room::of(limit), view);
+        entries.retain(|entry| judge.passes(entry));
         let truncated = more || view.cut.get();
         if entries.is_empty() {
             let detail = format!("no message here has the id or the correlation id {id}");

@@ -77,6 +77,9 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem>
     let mut registry = registry(&state, &status, used);
     flow(registry.sub_registry_with_prefix("flow"), &state.queues().await?);
     deliver(registry.sub_registry_with_prefix("deliver"), &state.subscriptions(None).await?);
+    let (schemas, (refused, withheld)) = (registry.sub_registry_with_prefix("schema"), state.judge.counts());
+    counter(schemas, "refused_messages", "Messages of clients that their registered schema refuses", refused);
+    counter(schemas, "withheld_messages", "Messages not handed out because their schema refuses them", withheld);
     encode(&mut text, &registry).map_err(|e| Problem::new(Cause::Internal, format!("cannot be written: {e}")))?;
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())

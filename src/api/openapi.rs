@@ -23,6 +23,7 @@ use super::problem::{Cause, Problem, ProblemForm};
 use super::publish::Published;
 use super::queues::Schedule;
 use super::routes::described;
+use super::schemas::{NewSchema, SchemaCheck, SchemaHistory, SchemaToCheck, SchemaVersion, Schemas};
 use super::status::NodeState;
 use crate::node::{Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
@@ -129,6 +130,7 @@ fn schemas() -> Map<String, Value> {
         Kinds,
         MessageForm,
         Messages<'_>,
+        NewSchema,
         NodeState,
         Outbox,
         Nodes,
@@ -137,6 +139,11 @@ fn schemas() -> Map<String, Value> {
         Peers,
         Queues,
         Schedule,
+        SchemaCheck,
+        SchemaHistory,
+        SchemaToCheck,
+        SchemaVersion,
+        Schemas,
         ProblemForm,
         Published,
         Readiness,

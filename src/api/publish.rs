@@ -13,6 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::intake::{self, Bare};
+use super::judge::Judge;
 use super::params::{Params, listed, parsed, whole};
 use super::problem::{Cause, LineFault, Problem};
 use super::state::{ApiState, unexpected};
@@ -126,7 +127,7 @@ pub async fn publish(
     let seal: Seal = parsed("seal", params.seal.as_deref())?.unwrap_or_default();
     let (form, layout) = (params.form()?, layout(&headers)?);
     let body = whole(body)?;
-    let mut batch = drafts_of(&state, body, form, layout).await?;
+    let mut batch = drafts_of(&state, body, form, layout).await?.judged(&state).await?;
     if let Some(key) = headers.get("idempotency-key") {
         batch.key(key.to_str().map_err(|_| Problem::request("the header Idempotency-Key is not text"))?)?;
     }
@@ -220,6 +221,25 @@ impl Batch {
         }
         let empty = || Problem::request("the body has no message; send one JSON object, an array, or one on each line");
         if self.drafts.is_empty() { Err(empty()) } else { Ok(self) }
+    }
+
+    /// Holds what has a registered schema against it.
+    async fn judged(self, state: &ApiState) -> Result<Batch, Problem> {
+        if !self.drafts.iter().any(Judge::concerns) {
+            return Ok(self);
+        }
+        let (own, judge) = (state.status().await?.id, state.judge.clone());
+        let judged = state.read(move |_| {
+            let mut batch = Batch { single: self.single, ..Batch::default() };
+            for (draft, line) in self.drafts.into_iter().zip(self.lines) {
+                let faults = if Judge::concerns(&draft) { judge.before(own, &draft) } else { Faults::default() };
+                if !batch.take(line, faults.or(draft)) {
+                    break;
+                }
+            }
+            batch.done()
+        });
+        judged.await?
     }
 
     /// Gives the one message its idempotency key.

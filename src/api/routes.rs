@@ -13,7 +13,7 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     bundles, consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish,
-    queues, requests, routing, status, subscribe,
+    queues, requests, routing, schemas, status, subscribe,
 };
 use crate::types::limits;
 
@@ -65,6 +65,11 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(kinds::list))
         .routes(routes!(kinds::show))
         .routes(routes!(kinds::show_of_category))
+        .routes(routes!(schemas::list))
+        .routes(routes!(schemas::history))
+        .routes(routes!(schemas::add))
+        .routes(routes!(schemas::show))
+        .routes(routes!(schemas::check))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))

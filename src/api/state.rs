@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::judge::Judge;
 use super::metrics::Requests;
 use super::problem::{Cause, Problem};
 use crate::deliver::Name;
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub(super) network: NetworkName,
     pub(super) address: Option<SocketAddr>,
     pub(super) requests: Arc<Requests>,
+    /// Schemas of Custom messages.
+    pub(super) judge: Arc<Judge>,
     pub(super) readers: Arc<Semaphore>,
     pub(super) intake: Arc<Semaphore>,
     pub(super) seats: Arc<Semaphore>,
@@ -48,6 +51,7 @@ impl ApiState {
         ApiState {
             client,
             watch,
+            judge: Arc::new(Judge::new(store.clone())),
             store,
             network,
             address: None,

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use super::envelope::Envelope;
+use super::judge::Judge;
 use super::problem::Problem;
 use super::state::{ApiState, unexpected};
 use crate::deliver::{Disposition, Found, Lease, Leased, Look, Name, Outcome, Settled};
@@ -197,11 +198,11 @@ impl Worker {
     /// The messages that were lent. Those whose time is over, or that were let go, are dead; those for which an answer
     /// has no room go back.
     async fn load(&mut self, leases: Vec<Lease>) -> Result<Vec<Delivery>, Problem> {
-        let wall = self.state.wall();
+        let (wall, judge) = (self.state.wall(), self.state.judge.clone());
         let loaded = self.state.read(move |view| {
             let mut loaded = Loaded { deliveries: Vec::new(), others: Vec::new(), bytes: 0 };
             for some in leases.chunks(LOAD) {
-                loaded.add(some, wall, view);
+                loaded.add(some, wall, &judge, view);
             }
             loaded
         });
@@ -219,7 +220,7 @@ impl Loaded {
     }
 
     /// Loads some, unless there is enough.
-    fn add(&mut self, leases: &[Lease], wall: WallMs, view: &dyn View) {
+    fn add(&mut self, leases: &[Lease], wall: WallMs, judge: &Judge, view: &dyn View) {
         let positions: BTreeSet<u64> = leases.iter().map(|lease| lease.position).collect();
         let entries = if self.is_full() { Vec::new() } else { entries_at(&positions, view) };
         let entries: BTreeMap<u64, Entry> = entries.into_iter().map(|entry| (entry.position, entry)).collect();
@@ -235,6 +236,12 @@ impl Loaded {
             };
             if entry.message().is_none_or(|message| message.expires.is_some_and(|at| at <= wall)) {
                 self.others.push((lease.position, gone("its time was over before it was delivered")));
+                continue;
+            }
+            let faults = entry.message().map(|message| judge.against(&message)).unwrap_or_default();
+            if !faults.is_empty() {
+                let (disposition, reason) = (Disposition::Schema, faults.to_string());
+                self.others.push((lease.position, Outcome::Park { disposition, reason }));
                 continue;
             }
             match Delivery::new(lease, entry) {

@@ -16,6 +16,7 @@ mod publish;
 mod queue;
 mod request;
 mod route;
+mod schema;
 mod sim;
 mod start;
 mod status;
@@ -59,6 +60,7 @@ enum Command {
     Top(top::TopArgs),
     Doctor(doctor::DoctorArgs),
     Kinds(kinds::KindsArgs),
+    Schema(schema::SchemaArgs),
     Testnet(testnet::TestnetCommand),
     Sim(sim::SimArgs),
     Bench(bench::BenchArgs),
@@ -109,6 +111,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Top(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),
+        Command::Schema(args) => block_on(args.run()),
         Command::Testnet(args) => block_on(args.run()),
         Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),

@@ -107,7 +107,7 @@ struct Done {
 }
 
 /// A line of input.
-struct Line {
+pub(super) struct Line {
     number: u64,
     text: String,
     /// Bytes of input read up to its end.
@@ -341,7 +341,7 @@ fn is_busy(error: &anyhow::Error) -> bool {
 }
 
 /// An error with all the faults it has, at the lines of the input.
-fn explained(error: anyhow::Error, lines: &[Line]) -> anyhow::Error {
+pub(super) fn explained(error: anyhow::Error, lines: &[Line]) -> anyhow::Error {
     let Some(ClientError::Refused { problem, .. }) = error.downcast_ref() else { return error };
     let Some(faults) = problem["faults"].as_array() else { return error };
     let mut text = String::new();
@@ -411,7 +411,7 @@ mod tests {
     use crate::cli::client::exit_code;
 
     #[derive(Parser)]
-    struct Line {
+    pub(super) struct Line {
         #[command(flatten)]
         args: PublishArgs,
     }

@@ -64,6 +64,11 @@ impl Types {
         self.0 & other.0 == other.0
     }
 
+    /// Those of both.
+    pub fn and(self, other: Types) -> Types {
+        Types(self.0 | other.0)
+    }
+
     pub fn is_number(self) -> bool {
         self == Types::INTEGER || self == Types::FRACTION
     }

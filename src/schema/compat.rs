@@ -13,7 +13,7 @@
 //! The comparison goes by type of value: for each of the seven, what the narrower schema is known to say (several
 //! subschemas that all hold) against each keyword of the wider one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -114,14 +114,45 @@ pub(super) fn beyond(narrow: &Document, wide: &Document, fuel: &mut usize) -> Ve
     let holds = proof.covers(&[narrow.expanded()], wide.expanded(), "");
     *fuel -= given - proof.steps;
     debug_assert_eq!(holds, proof.findings.is_empty());
-    let findings: BTreeSet<Finding> = proof.findings.into_iter().collect();
-    findings.into_iter().take(FINDINGS).collect()
+    merged(proof.findings).into_iter().take(FINDINGS).collect()
+}
+
+/// Each finding once; of the types that are refused in one place, one finding.
+fn merged(findings: Vec<Found>) -> BTreeSet<Finding> {
+    let (mut merged, mut refused) = (BTreeSet::new(), BTreeMap::<String, Types>::new());
+    for Found { path, what } in findings {
+        match what {
+            What::Type(one) => {
+                let types = refused.entry(path).or_insert(one);
+                *types = types.and(one);
+            }
+            What::Told { reason, certain } => drop(merged.insert(Finding { path, reason, certain })),
+        }
+    }
+    merged.extend(refused.into_iter().map(|(path, types)| {
+        let names: Vec<String> = Types::EACH.iter().filter(|one| types.has(**one)).map(Types::to_string).collect();
+        Finding { path, reason: format!("takes no {}", names.join(", no ")), certain: true }
+    }));
+    merged
 }
 
 /// A comparison under way.
 struct Proof {
     steps: usize,
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
+}
+
+/// What was found somewhere.
+struct Found {
+    path: String,
+    what: What,
+}
+
+enum What {
+    /// Values of a type are not taken.
+    Type(Types),
+    /// Anything else.
+    Told { reason: String, certain: bool },
 }
 
 /// One of the subschemas that hold together, and whether its alternatives are being gone through.
@@ -133,7 +164,12 @@ struct Part<'a> {
 
 impl Proof {
     fn find(&mut self, path: &str, reason: impl Into<String>, certain: bool) -> bool {
-        self.findings.push(Finding { path: path.to_string(), reason: reason.into(), certain });
+        self.findings.push(Found { path: path.into(), what: What::Told { reason: reason.into(), certain } });
+        false
+    }
+
+    fn refuses(&mut self, path: impl Into<String>, one: Types) -> bool {
+        self.findings.push(Found { path: path.into(), what: What::Type(one) });
         false
     }
 
@@ -159,7 +195,8 @@ impl Proof {
         let mut parts = Vec::new();
         narrow.iter().for_each(|schema| flatten(schema, &mut parts));
         // Every type is looked at, so that everything is found at once.
-        Types::EACH.into_iter().fold(true, |holds, one| self.covers_type(&parts, one, wide, path) && holds)
+        let held = Types::EACH.into_iter().filter(|one| self.covers_type(&parts, *one, wide, path)).count();
+        held == Types::EACH.len()
     }
 
     /// The same for values of one type.
@@ -170,21 +207,22 @@ impl Proof {
         if !parts.iter().all(|part| Types::of(part.schema).has(one)) {
             return true;
         }
+        // Exact, whatever else the parts say.
         if let Some(listed) = listed(parts, one) {
             return self.covers_values(parts, &listed, one, wide, path);
         }
-        let asked = match wide {
-            Value::Object(asked) => asked,
-            Value::Bool(true) => return true,
+        let before = self.findings.len();
+        let holds = match wide {
+            Value::Object(asked) if !Types::of(asked).has(one) => self.refuses(format!("{path}/type"), one),
+            Value::Object(asked) => {
+                parts.iter().any(|part| part.schema == asked) || self.keeps(parts, one, asked, path)
+            }
+            Value::Bool(true) => true,
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                return self.find(path, format!("takes no {one} any more"), true);
+                self.refuses(path, one)
             }
         };
-        if parts.iter().any(|part| part.schema == asked) {
-            return true;
-        }
-        let before = self.findings.len();
-        if self.keeps(parts, one, asked, path) {
+        if holds {
             return true;
         }
         let Some((index, alternatives)) = alternatives(parts) else { return false };
@@ -205,11 +243,13 @@ impl Proof {
         }
         let compiled: Result<Vec<_>, String> =
             parts.iter().map(|part| compile(&Value::Object(part.schema.clone()))).collect();
+        let types = wide.as_object().map_or(one, Types::of);
         let (Ok(narrow), Ok(wide)) = (compiled, compile(wide)) else {
             return self.find(path, "cannot be compared", false);
         };
         let given = |value: &&Value| Types::of_value(value) == one && narrow.iter().all(|n| n.is_valid(value));
         match listed.iter().filter(given).find(|value| !wide.is_valid(value)) {
+            Some(_) if !types.has(one) => self.refuses(format!("{path}/type"), one),
             Some(value) => {
                 let shown: String = value.to_string().chars().take(80).collect();
                 self.find(path, format!("does not take {shown}"), true)
@@ -220,9 +260,6 @@ impl Proof {
 
     /// Whether values of one type that `parts` allow keep every keyword of `wide`.
     fn keeps(&mut self, parts: &[Part<'_>], one: Types, wide: &Map<String, Value>, path: &str) -> bool {
-        if !Types::of(wide).has(one) {
-            return self.find(&format!("{path}/type"), format!("takes no {one}"), true);
-        }
         wide.iter().fold(true, |holds, (keyword, value)| {
             let path = format!("{path}/{}", escape(keyword));
             self.keeps_keyword(parts, one, wide, keyword, value, &path) && holds
@@ -284,7 +321,7 @@ impl Proof {
         }
         // With one shape that could take it, what is in its way is what is wrong; with several, together they may.
         match able.len() {
-            0 => self.find(path, format!("none of the shapes takes {one}"), true),
+            0 => self.refuses(path, one),
             1 => false,
             _ => {
                 self.findings.truncate(before);
@@ -350,7 +387,8 @@ impl Proof {
                 let own = prefix(wide);
                 // The items one by one as far as anyone tells them apart, then all others at once.
                 let last = schemas().map(prefix).max().unwrap_or_default().max(own);
-                (own..=last).fold(true, |holds, index| self.keeps_item(parts, index, value, path) && holds)
+                let held = (own..=last).filter(|index| self.keeps_item(parts, *index, value, path)).count();
+                held == last - own + 1
             }
         }
     }

@@ -99,6 +99,11 @@ impl Draft {
         }
     }
 
+    /// The payload in its binary form.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// The payload's size, bytes.
     pub fn payload_bytes(&self) -> usize {
         self.payload.len()
