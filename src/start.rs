@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, Vault};
 use crate::config::{Config, Keep};
 use crate::driver::{self, Client, Driver, DriverError, Ended};
 use crate::feed::{Retention, Rule};
-use crate::keys::Identity;
+use crate::keys::{Identity, KeyError, KeyRing};
 use crate::net::{self, Net, NetError};
 use crate::node::{Ack, Call, Role, Setup};
 use crate::store::{Store, StoreError, StoreOptions};
@@ -22,6 +22,8 @@ use crate::wire::{Category, Draft, Payload};
 
 /// A clean stop takes at most this long.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Sealing keys are looked after this often.
+const TEND_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,8 @@ pub enum StartError {
     Api { address: String, cause: std::io::Error },
     #[error("no randomness from the system: {0}")]
     Entropy(String),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
 }
 
 /// A node that runs.
@@ -65,10 +69,12 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
         Net::listen(&config.net, config.network.clone(), &follows, &identity.seed(), inlet, commands).await?;
     let setup = setup(config, identity, store.place(), &listening, api_address)?;
     let id = identity.node_id();
+    let vault = vault(config, identity, store.clone())?;
     let owner = Driver::start(setup, store.clone(), ports)?;
     tokio::spawn(net.run());
     let (closing, closed) = watch::channel(false);
-    let state = ApiState::new(client.clone(), watched, store, config.network.clone());
+    let state = ApiState::new(client.clone(), watched, store, config.network.clone()).holding(vault);
+    tokio::spawn(tend(state.clone(), closed.clone()));
     let served = tokio::spawn(api::serve(api, state, until(closed)));
     let (tell, ended) = oneshot::channel();
     std::thread::spawn(move || {
@@ -76,6 +82,31 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
         let _ = tell.send(end);
     });
     Ok(Running { id, listening, api: api_address, client, ended, closing, served })
+}
+
+/// The keys to open what is sealed for this node; made at the first start.
+fn vault(config: &Config, identity: &Identity, store: Arc<Store>) -> Result<Vault, KeyError> {
+    let file = config.dir.join("sealing.json");
+    let now = driver::SystemClock::start().now().wall;
+    let ring = KeyRing::open(&file, identity, now).map_err(|error| error.at(&file))?;
+    Vault::new(identity.node_id(), config.network.id(), store, ring).map_err(|error| error.at(file))
+}
+
+/// Announces this node's sealing key where that is news, and replaces it before it expires.
+async fn tend(state: ApiState, closed: watch::Receiver<bool>) {
+    let work = async {
+        let mut turns = tokio::time::interval(TEND_EVERY);
+        loop {
+            turns.tick().await;
+            if let Err(problem) = api::tend_keys(&state).await {
+                tracing::warn!(%problem, "the sealing key could not be announced or replaced; it is tried again");
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = until(closed) => {}
+    }
 }
 
 async fn until(mut closed: watch::Receiver<bool>) {

@@ -16,6 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
 use super::envelope::Envelope;
+use super::judge::Judge;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::feed::{Entry, Room, Start, page, start_position};
@@ -116,7 +117,8 @@ impl Cursor {
         let judge = self.state.judge.clone();
         let read = self.state.read(move |view| {
             let found = page(from, PAGE, &filter, wall, view);
-            let told: Vec<Told> = found.entries.iter().filter(|e| judge.passes(e)).filter_map(message).collect();
+            let told: Vec<Told> =
+                found.entries.iter().filter(|e| judge.passes(e)).filter_map(|e| message(e, &judge)).collect();
             (found.next, found.missed, told)
         });
         let (next, missed, told) = read.await?;
@@ -150,7 +152,7 @@ impl Cursor {
         let wall = self.state.wall();
         let wanted = entries.iter().filter(|entry| wants(&self.filter, entry, wall));
         self.ready.extend(wanted.filter_map(|entry| {
-            let envelope = serde_json::to_string(&Envelope::ephemeral(entry)?).ok()?;
+            let envelope = serde_json::to_string(&Envelope::ephemeral(entry, &self.state.judge)?).ok()?;
             Some(Told::Ephemeral { envelope })
         }));
     }
@@ -165,8 +167,8 @@ impl Ephemeral {
     }
 }
 
-fn message(entry: &Entry) -> Option<Told> {
-    let envelope = serde_json::to_string(&Envelope::kept(entry)?).ok()?;
+fn message(entry: &Entry, judge: &Judge) -> Option<Told> {
+    let envelope = serde_json::to_string(&Envelope::kept(entry, judge)?).ok()?;
     Some(Told::Message { next: entry.position + 1, envelope })
 }
 

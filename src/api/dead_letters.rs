@@ -114,13 +114,13 @@ pub async fn show(
 ) -> Result<Written, Problem> {
     let name: Name = name.parse().map_err(Problem::request)?;
     let position = parsed::<u64>("position", Some(&position))?.unwrap_or_default();
-    let network = state.network.to_string();
+    let (network, judge) = (state.network.to_string(), state.judge.clone());
     let read = state.read(move |view| {
         let dead = dead_letter(&name, position, view);
         let dead_letter = dead.ok_or_else(|| CallRefusal::Deliver(Refused::NotDead { name: name.clone(), position }));
         let dead_letter = dead_letter.map_err(CallError::Refused)?;
         let proof = letter(&name, position, view).and_then(|bytes| Proof::from_bytes(&bytes));
-        let mut message = proof.as_ref().and_then(Envelope::proved);
+        let mut message = proof.as_ref().and_then(|proof| Envelope::proved(proof, Some(&judge)));
         if let Some(message) = &mut message {
             message.position = Some(position);
         }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use super::judge::Judge;
 use crate::feed::Entry;
 use crate::types::{Hash, Incarnation, MessageId, NodeId, WallMs};
 use crate::wire::{
-    Category, Codec, ContentType, Destination, Hop, Hops, Kind, Message, Payload, Priority, Proof, checksum,
+    Category, Codec, ContentType, Destination, Hop, Hops, Kind, Message, Payload, Priority, Proof, Unopened, checksum,
 };
 
 /// A message and everything known of it.
@@ -32,8 +33,8 @@ pub struct Envelope<'a> {
     pub destination: Destination,
     /// The nodes it passed, its author first, when it came directly. The way of what is gossiped is not recorded.
     pub routing_path: Vec<Hop>,
-    /// What it says: the typed payload, or `{"hex": …}` where this node does not know the kind, the version or the
-    /// key.
+    /// What it says: the typed payload, `{"hex": …}` where this node does not know the kind or the version, or
+    /// `{"sealed_bytes": n}` where it is closed to this node.
     #[schemars(with = "serde_json::Value")]
     pub payload: Body<'a>,
     /// About the payload.
@@ -48,6 +49,9 @@ pub struct Envelope<'a> {
     pub signature: String,
     /// The reader's key it is sealed for.
     pub encryption_key_id: Option<Hash>,
+    /// Of what was sealed for one reader: `opened`, or why it stays closed here: `wrong_reader`, `unknown_key`,
+    /// `expired_key`, `altered`, `malformed`.
+    pub sealed: Option<&'static str>,
     /// BLAKE3 over 0x00 and the signed bytes: its leaf in the tree under the signature.
     pub checksum: Hash,
     /// Its place in this node's log; none for what is not kept.
@@ -84,8 +88,10 @@ pub struct Metadata<'a> {
 pub enum Body<'a> {
     /// Of a known kind.
     Typed(Box<Payload>),
-    /// Sealed, or of a kind or version this node does not know.
+    /// Of a kind or version this node does not know.
     Bytes(&'a [u8]),
+    /// Sealed, and closed to this node; how many bytes.
+    Closed(usize),
 }
 
 impl Serialize for Body<'_> {
@@ -93,12 +99,25 @@ impl Serialize for Body<'_> {
         match self {
             Body::Typed(payload) => payload.serialize(to),
             Body::Bytes(bytes) => to.collect_map([("hex", hex::encode(bytes))]),
+            Body::Closed(size) => to.collect_map([("sealed_bytes", size)]),
         }
     }
 }
 
 impl<'a> Body<'a> {
-    fn of(message: &Message<'a>) -> Body<'a> {
+    /// What a message says, and what became of its seal.
+    fn of(message: &Message<'a>, author: NodeId, judge: Option<&Judge>) -> (Body<'a>, Option<&'static str>) {
+        if message.encryption.is_none() {
+            return (Body::open(message), None);
+        }
+        let vault = judge.and_then(Judge::vault);
+        match vault.map_or(Err(Unopened::WrongReader), |vault| vault.open(message, author)) {
+            Ok(payload) => (Body::Typed(Box::new(payload)), Some("opened")),
+            Err(why) => (Body::Closed(message.payload.len()), Some(why.code())),
+        }
+    }
+
+    fn open(message: &Message<'a>) -> Body<'a> {
         Body::typed(message).map_or(Body::Bytes(message.payload), |payload| Body::Typed(Box::new(payload)))
     }
 
@@ -115,19 +134,19 @@ impl<'a> Body<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// A message of the log; none if its bytes are damaged.
-    pub fn kept(entry: &'a Entry) -> Option<Envelope<'a>> {
-        let known = Known::of_entry(entry);
-        Some(Envelope::new(entry.message()?, &entry.bytes, Known { position: Some(entry.position), ..known }))
+    /// A message of the log, opened if it was sealed for this node; none if its bytes are damaged.
+    pub fn kept(entry: &'a Entry, judge: &Judge) -> Option<Envelope<'a>> {
+        let known = Known { position: Some(entry.position), ..Known::of_entry(entry) };
+        Some(Envelope::new(entry.message()?, &entry.bytes, known, Some(judge)))
     }
 
     /// A message that is not kept.
-    pub fn ephemeral(entry: &'a Entry) -> Option<Envelope<'a>> {
-        Some(Envelope::new(entry.message()?, &entry.bytes, Known::of_entry(entry)))
+    pub fn ephemeral(entry: &'a Entry, judge: &Judge) -> Option<Envelope<'a>> {
+        Some(Envelope::new(entry.message()?, &entry.bytes, Known::of_entry(entry), Some(judge)))
     }
 
-    /// The message that a proof is about; the proof is not checked here.
-    pub fn proved(proof: &'a Proof) -> Option<Envelope<'a>> {
+    /// The message that a proof is about; the proof is not checked here. Without a judge what is sealed stays closed.
+    pub fn proved(proof: &'a Proof, judge: Option<&Judge>) -> Option<Envelope<'a>> {
         let header = &proof.signed.header;
         let known = Known {
             position: None,
@@ -140,11 +159,12 @@ impl<'a> Envelope<'a> {
             codec: Codec::Plain,
             hops: None,
         };
-        Some(Envelope::new(Message::decode(&proof.message).ok()?, &proof.message, known))
+        Some(Envelope::new(Message::decode(&proof.message).ok()?, &proof.message, known, judge))
     }
 
-    fn new(message: Message<'a>, bytes: &'a [u8], known: Known<'a>) -> Envelope<'a> {
+    fn new(message: Message<'a>, bytes: &'a [u8], known: Known<'a>, judge: Option<&Judge>) -> Envelope<'a> {
         let (category, message_type) = names(message.kind);
+        let (payload, sealed) = Body::of(&message, known.author, judge);
         Envelope {
             id: message.id,
             correlation_id: message.correlation,
@@ -154,7 +174,7 @@ impl<'a> Envelope<'a> {
             priority: known.priority,
             source: known.author,
             routing_path: known.hops.map(|hops| hops.passed.clone()).unwrap_or_default(),
-            payload: Body::of(&message),
+            payload,
             metadata: Metadata {
                 schema_version: message.schema_version,
                 content_type: message.content_type,
@@ -169,6 +189,7 @@ impl<'a> Envelope<'a> {
             retry_count: known.hops.map_or(0, |hops| hops.retries),
             signature: hex::encode(known.signature),
             encryption_key_id: message.encryption.map(|e| e.key_id),
+            sealed,
             checksum: checksum(bytes),
             position: known.position,
             arrived_at: known.arrived,

@@ -30,6 +30,8 @@ pub struct Bare {
     pub tags: Vec<String>,
     /// The application's own entries.
     pub headers: BTreeMap<String, String>,
+    /// Only the node they are for may read them.
+    pub sealed: bool,
 }
 
 impl Bare {
@@ -52,6 +54,7 @@ impl Bare {
         draft.expires = self.expires;
         draft.tags.clone_from(&self.tags);
         draft.headers.clone_from(&self.headers);
+        draft.confidential = self.sealed;
         let mut faults = Faults::default();
         draft.check(wall, &mut faults);
         faults.or(draft)
@@ -74,7 +77,7 @@ pub fn malformed(detail: impl Into<String>) -> Faults {
 }
 
 /// The names an envelope may have.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "kind",
     "category",
     "message_type",
@@ -86,6 +89,7 @@ const NAMES: [&str; 12] = [
     "expires_at",
     "tags",
     "headers",
+    "sealed",
     "idempotency_key",
 ];
 
@@ -128,6 +132,7 @@ struct Surroundings {
     expires: Option<WallMs>,
     tags: Vec<String>,
     headers: BTreeMap<String, String>,
+    sealed: bool,
     idempotency: Option<Hash>,
 }
 
@@ -140,6 +145,7 @@ impl Surroundings {
         draft.expires = self.expires;
         draft.tags = self.tags;
         draft.headers = self.headers;
+        draft.confidential = self.sealed;
         draft.idempotency = self.idempotency;
         draft
     }
@@ -188,6 +194,7 @@ impl Fields<'_> {
             }),
             tags: self.read("tags", tags).unwrap_or_default(),
             headers: self.read("headers", headers).unwrap_or_default(),
+            sealed: self.read("sealed", |v| v.as_bool().ok_or("is true or false".into())).unwrap_or_default(),
             idempotency: self.text("idempotency_key", idempotency),
         }
     }

@@ -1,4 +1,4 @@
-//! Holds Custom messages against the schemas registered for their types: at the edge, before they are said, and when
+//! What readers need beside the log. Holds Custom messages against the schemas registered for their types: at the edge, before they are said, and when
 //! they are read.
 //!
 //! Registrations are rows; what they come to is worked out here, once for each change of a subject, on the threads that
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::vault::Vault;
 use crate::feed::Entry;
 use crate::schema::{Subject, registrations, revision};
 use crate::store::Store;
@@ -24,12 +25,23 @@ pub struct Judge {
     known: Mutex<BTreeMap<String, (u64, Arc<Subject>)>>,
     refused: AtomicU64,
     withheld: AtomicU64,
+    vault: Option<Vault>,
 }
 
 impl Judge {
     /// Of the registrations in a store.
     pub fn new(store: Arc<Store>) -> Judge {
-        Judge { store, known: Mutex::default(), refused: AtomicU64::new(0), withheld: AtomicU64::new(0) }
+        Judge { store, known: Mutex::default(), refused: AtomicU64::new(0), withheld: AtomicU64::new(0), vault: None }
+    }
+
+    /// The same, with this node's sealing keys.
+    pub fn holding(self, vault: Vault) -> Judge {
+        Judge { vault: Some(vault), ..self }
+    }
+
+    /// This node's sealing keys.
+    pub fn vault(&self) -> Option<&Vault> {
+        self.vault.as_ref()
     }
 
     /// A subject as it is now; none if nobody ever registered it. Reads the store.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope::Envelope;
 use super::filter::ReadParams;
+use super::judge::Judge;
 use super::params::{Params, Part};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
@@ -44,7 +45,7 @@ pub async fn list(State(state): State<ApiState>, Params(params): Params<ReadPara
     let read = state.read(move |view| {
         let (_, end) = bounds(view);
         let Page { entries, next, missed } = page(start_position(start, view), Room::of(limit), &filter, wall, view);
-        let messages = entries.iter().filter(|e| judge.passes(e)).filter_map(Envelope::kept).collect();
+        let messages = entries.iter().filter(|e| judge.passes(e)).filter_map(|e| Envelope::kept(e, &judge)).collect();
         Written::new(&Messages { messages, next, end: end.max(next), missed })
     });
     read.await?
@@ -95,7 +96,7 @@ pub async fn show(State(state): State<ApiState>, Part(id): Part<MessageId>) -> R
     let (network, judge) = (state.network.to_string(), state.judge.clone());
     let read = state.read(move |view| {
         let found = find(id, view).ok_or_else(|| missing(id))?;
-        let message = Envelope::kept(&found.entry).ok_or_else(|| missing(id))?;
+        let message = Envelope::kept(&found.entry, &judge).ok_or_else(|| missing(id))?;
         let faults = found.entry.message().map(|message| judge.against(&message)).unwrap_or_default();
         Written::new(&FoundMessage { message, proof: found.proof, network, faults })
     });
@@ -163,13 +164,13 @@ pub async fn discuss(
             let detail = format!("no message here has the id or the correlation id {id}");
             return Err(Problem::new(Cause::NotFound, detail));
         }
-        Written::new(&tree(id, &entries, truncated))
+        Written::new(&tree(id, &entries, truncated, &judge))
     });
     read.await?
 }
 
-fn tree(id: MessageId, entries: &[Entry], truncated: bool) -> Conversation<'_> {
-    let messages: Vec<Envelope<'_>> = entries.iter().filter_map(Envelope::kept).collect();
+fn tree<'a>(id: MessageId, entries: &'a [Entry], truncated: bool, judge: &Judge) -> Conversation<'a> {
+    let messages: Vec<Envelope<'_>> = entries.iter().filter_map(|e| Envelope::kept(e, judge)).collect();
     let here: BTreeSet<MessageId> = messages.iter().map(|m| m.id).collect();
     let (mut roots, mut children) = (Vec::new(), BTreeMap::<MessageId, Vec<MessageId>>::new());
     for message in &messages {

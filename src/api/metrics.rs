@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::status::used;
+use super::vault::Counted;
 use crate::deliver::{BreakerState, Counts};
 use crate::node::{LaneInfo, Queues, Status, SubscriptionInfo};
 
@@ -80,6 +81,9 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem>
     let (schemas, (refused, withheld)) = (registry.sub_registry_with_prefix("schema"), state.judge.counts());
     counter(schemas, "refused_messages", "Messages of clients that their registered schema refuses", refused);
     counter(schemas, "withheld_messages", "Messages not handed out because their schema refuses them", withheld);
+    if let Some(vault) = state.judge.vault() {
+        sealed(registry.sub_registry_with_prefix("sealed"), &vault.counted());
+    }
     encode(&mut text, &registry).map_err(|e| Problem::new(Cause::Internal, format!("cannot be written: {e}")))?;
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media)], text).into_response())
@@ -125,6 +129,16 @@ fn node(room: &mut Registry, status: &Status, resident: Option<u64>) {
         refused.get_or_create(&vec![("reason", reason.to_string())]).inc_by(*count);
     }
     room.register("refused", "What was refused, by reason", refused);
+}
+
+fn sealed(room: &mut Registry, counted: &Counted) {
+    counter(room, "sent_messages", "Messages of clients sealed for one reader", counted.sealed);
+    counter(room, "opened_messages", "Sealed messages opened for a reader here", counted.opened);
+    let closed: Family<Labels, Counter> = Family::default();
+    for (reason, count) in &counted.closed {
+        closed.get_or_create(&vec![("reason", reason.to_string())]).inc_by(*count);
+    }
+    room.register("closed_messages", "Sealed messages that stayed closed to a reader here, by reason", closed);
 }
 
 fn flow(room: &mut Registry, queues: &Queues) {

@@ -24,6 +24,7 @@ mod guard;
 mod health;
 mod intake;
 mod judge;
+mod keys;
 mod kinds;
 mod messages;
 mod metrics;
@@ -43,14 +44,17 @@ mod serve;
 mod state;
 mod status;
 mod subscribe;
+mod vault;
 mod webhook;
 mod worker;
 
 pub use envelope::Envelope;
+pub use keys::tend as tend_keys;
 pub use openapi::document;
 pub use routes::router;
 pub use serve::serve;
 pub use state::ApiState;
+pub use vault::Vault;
 
 #[cfg(test)]
 pub(crate) mod tests;

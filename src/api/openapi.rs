@@ -15,6 +15,7 @@ use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
 use super::envelope::Envelope;
 use super::health::{Alive, Readiness};
+use super::keys::{Rotated, SealingKeys};
 use super::kinds::{KindSchema, Kinds};
 use super::messages::{Conversation, FoundMessage, Messages};
 use super::nodes::{Nodes, Topology};
@@ -59,6 +60,8 @@ struct MessageForm {
     tags: Option<Vec<String>>,
     /// The application's own entries, at most 32.
     headers: Option<std::collections::BTreeMap<String, String>>,
+    /// Only the node it is for may read the payload: it is sealed before it leaves the API.
+    sealed: Option<bool>,
     /// A second message with this key within ten minutes is the first.
     idempotency_key: Option<String>,
 }
@@ -144,9 +147,11 @@ fn schemas() -> Map<String, Value> {
         SchemaToCheck,
         SchemaVersion,
         Schemas,
+        SealingKeys,
         ProblemForm,
         Published,
         Readiness,
+        Rotated,
         Selection,
         Settle,
         SettledMessages,

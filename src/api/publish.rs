@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::intake::{self, Bare};
 use super::judge::Judge;
+use super::keys::no_keys;
 use super::params::{Params, listed, parsed, whole};
 use super::problem::{Cause, LineFault, Problem};
 use super::state::{ApiState, unexpected};
@@ -58,6 +59,8 @@ pub struct PublishParams {
     tag: Option<String>,
     /// With `kind`: headers, as a JSON object of texts.
     headers: Option<String>,
+    /// With `kind`: only the node they are for may read them; by default `false`.
+    sealed: Option<bool>,
 }
 
 /// What was published.
@@ -127,7 +130,7 @@ pub async fn publish(
     let seal: Seal = parsed("seal", params.seal.as_deref())?.unwrap_or_default();
     let (form, layout) = (params.form()?, layout(&headers)?);
     let body = whole(body)?;
-    let mut batch = drafts_of(&state, body, form, layout).await?.judged(&state).await?;
+    let mut batch = drafts_of(&state, body, form, layout).await?.judged(&state).await?.sealed(&state).await?;
     if let Some(key) = headers.get("idempotency-key") {
         batch.key(key.to_str().map_err(|_| Problem::request("the header Idempotency-Key is not text"))?)?;
     }
@@ -162,12 +165,13 @@ impl PublishParams {
             headers: headers
                 .map_err(|e| Problem::request(format!("headers: {e}; write a JSON object of names and texts")))?
                 .unwrap_or_default(),
+            sealed: self.sealed.unwrap_or_default(),
         })))
     }
 
     fn is_bare(&self) -> bool {
         let texts = [&self.priority, &self.to, &self.corr, &self.parent, &self.tag, &self.headers];
-        self.expires_at.is_some() || texts.iter().any(|text| text.is_some())
+        self.expires_at.is_some() || self.sealed.is_some() || texts.iter().any(|text| text.is_some())
     }
 }
 
@@ -240,6 +244,26 @@ impl Batch {
             batch.done()
         });
         judged.await?
+    }
+
+    /// Seals what only one node may read.
+    async fn sealed(self, state: &ApiState) -> Result<Batch, Problem> {
+        if !self.drafts.iter().any(|draft| draft.confidential) {
+            return Ok(self);
+        }
+        let (judge, wall) = (state.judge.clone(), state.wall());
+        let sealed = state.read(move |_| {
+            let vault = judge.vault().ok_or_else(no_keys)?;
+            let mut batch = Batch { single: self.single, ..Batch::default() };
+            for (mut draft, line) in self.drafts.into_iter().zip(self.lines) {
+                let sealed = if draft.confidential { vault.seal(&mut draft, wall) } else { Ok(()) };
+                if !batch.take(line, sealed.map(|()| draft)) {
+                    break;
+                }
+            }
+            batch.done()
+        });
+        sealed.await?
     }
 
     /// Gives the one message its idempotency key.
@@ -341,6 +365,13 @@ fn read_text(text: &[u8], form: &Form, wall: WallMs) -> Result<Draft, Faults> {
         Form::Envelopes => intake::envelope_text(text, wall),
         Form::Bare(bare) => bare.text(text, wall),
     }
+}
+
+/// A single draft, held against its schema, and sealed where only one node may read it.
+pub(super) async fn prepared(state: &ApiState, draft: Draft) -> Result<Draft, Problem> {
+    let batch = Batch { single: true, drafts: vec![draft], lines: vec![1], ..Batch::default() };
+    let batch = batch.judged(state).await?.sealed(state).await?;
+    batch.drafts.into_iter().next().ok_or_else(|| Problem::request("the body has no message"))
 }
 
 /// Hands the drafts to the node, in order, in calls of as many as one may have. The ids, and how many were dropped.

@@ -14,7 +14,7 @@ use super::envelope::Envelope;
 use super::intake;
 use super::params::{Params, whole};
 use super::problem::{Cause, LineFault, Problem};
-use super::publish::invalid;
+use super::publish::{invalid, prepared};
 use super::state::{ApiState, unexpected};
 use crate::feed::{Entry, Room, page};
 use crate::node::{Ack, Answer, Call};
@@ -58,14 +58,15 @@ pub async fn request(
 ) -> Result<Response, Problem> {
     let wait = Duration::from_millis(params.timeout_ms.unwrap_or(USUAL_MS).clamp(1, LONGEST_MS));
     let deadline = Instant::now() + wait;
-    let draft = draft(&state, &whole(body)?, wait)?;
+    let draft = prepared(&state, draft(&state, &whole(body)?, wait)?).await?;
     let to = draft.destination.clone();
     let from = *state.watch.log_end.borrow();
     let asked = ask(&state, draft).await?;
     match timeout_at(deadline, reply(&state, asked, from)).await {
         Ok(entry) => {
             let entry = entry?;
-            let envelope = Envelope::kept(&entry).and_then(|envelope| serde_json::to_string(&envelope).ok());
+            let envelope =
+                Envelope::kept(&entry, &state.judge).and_then(|envelope| serde_json::to_string(&envelope).ok());
             let damaged = || Problem::new(Cause::Internal, "the reply cannot be read".to_string());
             Ok(([(CONTENT_TYPE, "application/json")], envelope.ok_or_else(damaged)?).into_response())
         }

@@ -12,7 +12,7 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    bundles, consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish,
+    bundles, consume, consumers, dead_letters, health, keys, kinds, messages, metrics, nodes, openapi, peers, publish,
     queues, requests, routing, schemas, status, subscribe,
 };
 use crate::types::limits;
@@ -65,6 +65,8 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(kinds::list))
         .routes(routes!(kinds::show))
         .routes(routes!(kinds::show_of_category))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::rotate))
         .routes(routes!(schemas::list))
         .routes(routes!(schemas::history))
         .routes(routes!(schemas::add))

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use super::judge::Judge;
 use super::metrics::Requests;
 use super::problem::{Cause, Problem};
+use super::vault::Vault;
 use crate::deliver::Name;
 use crate::driver::{Client, SystemClock, Watch};
 use crate::node::{Answer, Call, Outbox, PeerInfo, Queues, Status, SubscriptionInfo};
@@ -70,6 +71,12 @@ impl ApiState {
     /// and without an address.
     pub fn listening_at(mut self, address: SocketAddr) -> ApiState {
         self.address = Some(address);
+        self
+    }
+
+    /// The same, with this node's sealing keys.
+    pub fn holding(mut self, vault: Vault) -> ApiState {
+        self.judge = Arc::new(Judge::new(self.store.clone()).holding(vault));
         self
     }
 

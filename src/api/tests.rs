@@ -8,4 +8,5 @@ mod publishing;
 mod reading;
 pub mod rig;
 mod schemas;
+mod sealing;
 mod webhooks;

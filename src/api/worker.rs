@@ -50,8 +50,8 @@ impl Delivery {
         format!("\"position\":{position},\"attempt\":{attempt},\"redelivered\":{again},\"message\":{envelope}")
     }
 
-    fn new(lease: &Lease, entry: &Entry) -> Option<Delivery> {
-        let mut envelope = Envelope::kept(entry)?;
+    fn new(lease: &Lease, entry: &Entry, judge: &Judge) -> Option<Delivery> {
+        let mut envelope = Envelope::kept(entry, judge)?;
         envelope.retry_count = lease.attempt.saturating_sub(1);
         let id = envelope.id;
         let envelope = serde_json::to_string(&envelope).ok()?;
@@ -244,7 +244,7 @@ impl Loaded {
                 self.others.push((lease.position, Outcome::Park { disposition, reason }));
                 continue;
             }
-            match Delivery::new(lease, entry) {
+            match Delivery::new(lease, entry, judge) {
                 Some(delivery) => {
                     self.bytes += entry.bytes.len();
                     self.deliveries.push(delivery);

@@ -1,4 +1,4 @@
-//! `metanode key`: make, show, export and import a node's identity.
+//! `metanode key`: make, show, export and import a node's identity; its sealing keys.
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::client::ApiArgs;
+use super::sealing;
 use crate::config::{Config, LoadOptions};
 use crate::keys::{Identity, KdfCost, KeyError, KeyFile, PassphraseSource, Protection, Purpose};
 
@@ -16,6 +18,8 @@ const INPUT_BYTES: usize = 16 * 1024;
 
 const EXAMPLES: &str = "\
 Examples:
+  metanode key ls                           whom messages can be sealed for
+  metanode key rotate                       a new key to seal messages for this node
   metanode key new                          a new ~/.metanode/key.json
   metanode key show --json                  the node's id, without opening the key
   metanode key export --out backup.json     a copy under a passphrase of its own
@@ -59,6 +63,17 @@ enum Verb {
         /// A file, mode 0600, with the copy's passphrase on its first line.
         #[arg(long, value_name = "FILE")]
         new_passphrase_file: Option<PathBuf>,
+    },
+    /// Make a new key to seal messages for the running node; what was sealed for the old one can be read for 90 days.
+    /// The identity stays.
+    Rotate {
+        #[command(flatten)]
+        api: ApiArgs,
+    },
+    /// The keys that the running node can seal messages for, and its own.
+    Ls {
+        #[command(flatten)]
+        api: ApiArgs,
     },
     /// Take over an identity from an export, or from a bare secret key.
     Import {
@@ -114,6 +129,8 @@ impl KeyCommand {
     pub fn run(self) -> anyhow::Result<()> {
         match self.verb {
             Verb::New { key } => new(&key.place()?),
+            Verb::Rotate { api } => super::block_on(sealing::rotate(api)),
+            Verb::Ls { api } => super::block_on(sealing::list(api)),
             Verb::Show { key, check } => show(&key.place()?, check),
             Verb::Export { key, out, new_passphrase_file } => export(&key.place()?, &out, new_passphrase_file),
             Verb::Import { key, source, seed: _, insecure_plain_source, new_passphrase_file } => {

@@ -17,6 +17,7 @@ mod queue;
 mod request;
 mod route;
 mod schema;
+mod sealing;
 mod sim;
 mod start;
 mod status;

@@ -39,6 +39,7 @@ Examples:
   metanode pub ExchangeData --ack written --tag replay - < trades.jsonl
   tail -f trades.jsonl | metanode pub ExchangeData
   metanode pub External/Notification --priority High --to 12D3Koo… '{…}'
+  metanode pub Notification --sealed --to 12D3Koo… '{…}'    only that node can read it
   metanode kinds ExchangeData          what a payload of this kind looks like
 
 Each line of standard input is the payload of one message, as JSON. They are
@@ -88,6 +89,9 @@ pub struct PublishArgs {
     /// One signature over as many messages as wait together, or one for each: bundle or each
     #[arg(long, value_name = "SEAL", default_value = "bundle")]
     seal: Seal,
+    /// Seal the payload for the node given with --to: nobody else can read it
+    #[arg(long, requires = "to")]
+    sealed: bool,
     /// Lines of one request at most
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = batch)]
     batch: usize,
@@ -233,6 +237,7 @@ impl PublishArgs {
         }
         query.extend(self.priority.map(|p| ("priority", p.to_string())));
         query.extend(self.to.clone().map(|to| ("to", to)));
+        query.extend(self.sealed.then(|| ("sealed", "true".to_string())));
         query.extend(self.corr.map(|id| ("corr", id.to_string())));
         query.extend(self.parent.map(|id| ("parent", id.to_string())));
         if let Some(after) = self.expires_in {

@@ -58,7 +58,7 @@ impl VerifyArgs {
 pub fn verified(proof: &Proof, network: &NetworkName) -> anyhow::Result<Value> {
     let advice = || format!("the proof does not hold in the network `{network}`: do not trust the message");
     proof.verify(network.id()).with_context(advice)?;
-    let envelope = Envelope::proved(proof).with_context(advice)?;
+    let envelope = Envelope::proved(proof, None).with_context(advice)?;
     Ok(serde_json::to_value(envelope)?)
 }
 

@@ -28,6 +28,18 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
     File::open(directory).and_then(|d| d.sync_all()).map_err(KeyError::Write)
 }
 
+/// Writes a file that may be there already: what is read is the old one or the new one, whole.
+pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = temporary_beside(path, directory)?;
+    let outcome = write_all(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
+    if outcome.is_err() {
+        // There is nothing better to do than to try.
+        let _ = fs::remove_file(&temporary);
+    }
+    outcome.and_then(|()| File::open(directory)?.sync_all()).map_err(KeyError::Write)
+}
+
 fn temporary_beside(path: &Path, directory: &Path) -> Result<PathBuf, KeyError> {
     let name = path.file_name().ok_or_else(|| KeyError::Write(ErrorKind::IsADirectory.into()))?;
     let suffix = getrandom::u64().map_err(KeyError::Randomness)?;

@@ -56,6 +56,12 @@ pub enum KeyError {
     /// The key inside belongs to another node than the file says.
     #[error("says it is the key of {claimed}, but holds that of {found}; restore it from a backup")]
     OtherNode { claimed: NodeId, found: NodeId },
+    /// The file of sealing keys does not open.
+    #[error(
+        "is no file of this node's sealing keys: {0}; restore it from a backup, or move it away: the node then makes a \
+         new key, and what was sealed for the old ones stays closed"
+    )]
+    Ring(String),
     /// The text or bytes are not a seed or a key pair.
     #[error("not a secret key: {0}; give 64 hexadecimal digits (a seed) or 128 (seed and public key)")]
     Seed(String),

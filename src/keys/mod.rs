@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod identity;
 mod passphrase;
+mod ring;
 mod seal;
 
 pub use disk::write_new;
@@ -25,6 +26,7 @@ pub use error::KeyError;
 pub use file::{KeyFile, Protection};
 pub use identity::Identity;
 pub use passphrase::{Passphrase, PassphraseSource, Purpose};
+pub use ring::{KeyRing, RingKey, SEALING_KEEP, SEALING_LIFE, SEALING_RENEW};
 pub use seal::KdfCost;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::types::WallMs;
 
 fn passphrase(text: &str) -> Passphrase {
     Passphrase::new(Zeroizing::new(text.into()), "the test").unwrap()
@@ -298,4 +299,76 @@ fn a_passphrase_comes_from_the_file_before_the_environment() {
     assert!(matches!(from(Some(&path), None).unwrap_err().fault(), KeyError::Exposed { .. }));
     assert!(from(Some(&directory.path().join("none")), Some("other")).is_err(), "a missing file is not passed over");
     assert!(!format!("{:?}", from(None, Some("other")).unwrap()).contains("other"));
+}
+
+fn ring(folder: &Path, identity: &Identity, now: u64) -> Result<KeyRing, KeyError> {
+    KeyRing::open(&folder.join("sealing.json"), identity, WallMs(now))
+}
+
+fn seeds(ring: &KeyRing) -> Vec<[u8; 32]> {
+    ring.keys().iter().map(|key| *key.seed().unwrap()).collect()
+}
+
+#[test]
+fn a_ring_survives_the_disk_and_tells_nothing_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::generate().unwrap();
+    let mut first = ring(folder.path(), &identity, 5).unwrap();
+    first.rotate(WallMs(9)).unwrap();
+    let again = ring(folder.path(), &identity, 10).unwrap();
+    assert_eq!((seeds(&first), seeds(&again).len()), (seeds(&again), 2));
+    assert_eq!((again.keys()[0].replaced_ms, again.keys()[1].replaced_ms), (Some(WallMs(9)), None));
+    let path = folder.path().join("sealing.json");
+    assert_eq!(mode(&path), 0o600);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(seeds(&again).iter().all(|seed| !text.contains(&hex::encode(seed))));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+}
+
+#[test]
+fn a_ring_that_was_altered_or_belongs_to_another_is_refused_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+    ring(folder.path(), &identity, 5).unwrap();
+    let path = folder.path().join("sealing.json");
+    let whole = fs::read_to_string(&path).unwrap();
+    assert!(matches!(ring(folder.path(), &other, 5), Err(KeyError::Ring(_))));
+    let renamed = whole.replace(&identity.node_id().to_string(), &other.node_id().to_string());
+    let flipped: String = whole
+        .lines()
+        .map(|line| if line.contains("ciphertext") { line.replace('0', "1") } else { line.into() })
+        .collect::<Vec<_>>()
+        .join("\n");
+    for damaged in [renamed.as_str(), flipped.as_str(), &whole[..whole.len() / 2], "{}", ""] {
+        fs::write(&path, damaged).unwrap();
+        for who in [&identity, &other] {
+            assert!(matches!(ring(folder.path(), who, 5), Err(KeyError::Ring(_))), "{damaged}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), damaged, "what cannot be read is not overwritten");
+    }
+    fs::write(&path, &whole).unwrap();
+    chmod(&path, 0o644);
+    assert!(matches!(ring(folder.path(), &identity, 5), Err(KeyError::Exposed { .. })));
+}
+
+#[test]
+fn keys_are_replaced_before_they_expire_and_erased_when_their_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::generate().unwrap();
+    let mut keys = ring(folder.path(), &identity, 0).unwrap();
+    let first = seeds(&keys);
+    let renew = WallMs(0).plus(SEALING_LIFE).minus(SEALING_RENEW);
+    assert!(!keys.tend(WallMs(renew.0 - 1)).unwrap());
+    assert!(keys.tend(renew).unwrap());
+    assert_eq!(
+        (seeds(&keys).len(), seeds(&keys)[0], keys.keys()[1].expires_ms),
+        (2, first[0], renew.plus(SEALING_LIFE))
+    );
+    let erased = keys.keys()[0].erased_ms().unwrap();
+    assert_eq!(erased, renew.plus(SEALING_KEEP));
+    keys.tend(WallMs(erased.0 - 1)).unwrap();
+    assert!(seeds(&keys).contains(&first[0]));
+    keys.tend(erased).unwrap();
+    assert!(!seeds(&keys).contains(&first[0]), "the first key is gone");
+    assert_eq!(seeds(&keys), seeds(&ring(folder.path(), &identity, erased.0).unwrap()), "on the disk too");
 }

@@ -15,6 +15,8 @@ use crate::wire::{Category, Draft, Kind, Message, Payload, Priority, SignedHeade
 const FORK_PENALTY: u32 = 50;
 /// Incidents of one bundle that are looked at: each costs two signatures.
 const EVIDENCE_OF_A_BUNDLE: usize = 4;
+/// Announcements of keys of one bundle that are looked at, the last ones: only the last of a channel counts.
+const KEYS_OF_A_BUNDLE: usize = 16;
 
 impl Node {
     /// Hands every message of a kept bundle to whoever it concerns: one match on the kind.
@@ -32,17 +34,19 @@ impl Node {
         let sound = bundle.messages().enumerate().filter(|(index, _)| refused.next_if_eq(index).is_none());
         // What an author says of itself is replaced by what it says next: the last of each kind is enough. Only
         // evidence adds up, and no honest node has much of it.
-        let (mut last, mut evidence) = (BTreeMap::new(), Vec::new());
+        let (mut last, mut evidence, mut keys) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (_, message) in sound {
-            if message.known_kind() == Some(Kind::SecurityIncident) {
-                evidence.push(message);
-            } else {
-                last.insert(message.kind, message);
+            match message.known_kind() {
+                Some(Kind::SecurityIncident) => evidence.push(message),
+                // Keys of other channels must not hide the one that counts here.
+                Some(Kind::KeyExchange) => keys.push(message),
+                Some(_) | None => drop(last.insert(message.kind, message)),
             }
         }
         let mut chosen: Vec<Message<'_>> = last.into_values().collect();
         chosen.sort_by_key(|message| message.id);
-        for message in chosen.iter().chain(evidence.iter().take(EVIDENCE_OF_A_BUNDLE)) {
+        let keys = keys.iter().rev().take(KEYS_OF_A_BUNDLE);
+        for message in chosen.iter().chain(evidence.iter().take(EVIDENCE_OF_A_BUNDLE)).chain(keys) {
             self.route_message(bundle, message, turn);
         }
     }
@@ -58,6 +62,7 @@ impl Node {
             }
             Some(Payload::NodeDeregistration(_)) => self.registry.on_deregistration(author, message, &mut turn.tx),
             Some(Payload::SecurityIncident(incident)) => self.on_incident(&incident, turn),
+            Some(Payload::KeyExchange(said)) => super::sealing_keys::on_key(author, message, &said, turn),
             _ => {}
         }
     }

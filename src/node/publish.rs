@@ -135,6 +135,9 @@ impl Node {
             if !self.setup.role.sends.contains(&topic) {
                 faults.add(FaultCode::NotAuthorised, "/kind", format!("a node of this type does not send {topic}"));
             }
+            if draft.confidential && !draft.is_sealed() {
+                faults.add(FaultCode::Unsealable, "/payload", "is to be sealed, and is not");
+            }
             if !faults.is_empty() {
                 return Err(CallRefusal::Invalid { index, faults });
             }

@@ -25,6 +25,12 @@ pub enum Domain {
     Idempotency,
     /// The trace of a simulated run.
     Trace,
+    /// The id of a key to seal messages for a node, from the node and the key.
+    SealingKey,
+    /// The ephemeral randomness of one sealed message, from bytes drawn for it.
+    SealingRandom,
+    /// The key under which a node's sealing keys are kept, from its seed.
+    SealingRing,
 }
 
 impl Domain {
@@ -37,6 +43,9 @@ impl Domain {
             Domain::Heads => "metanode v1 heads",
             Domain::Idempotency => "metanode v1 idempotency",
             Domain::Trace => "metanode v1 trace",
+            Domain::SealingKey => "metanode v1 sealing key",
+            Domain::SealingRandom => "metanode v1 sealing random",
+            Domain::SealingRing => "metanode v1 sealing ring",
         }
     }
 

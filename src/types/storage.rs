@@ -47,6 +47,8 @@ pub enum Table {
     Schema = 0x10,
     /// The same by author and message.
     SchemaAuthor = 0x11,
+    /// The key that messages for a node are sealed with, by node.
+    SealingKey = 0x12,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use super::bundle::Course;
 use super::fault::{FaultCode, Faults};
 use super::kind::{Kind, Payload};
-use super::message::{ContentType, Destination, Message, Priority};
+use super::message::{ContentType, Destination, Encryption, Message, Priority};
 use crate::types::{Hash, MessageId, WallMs, limits};
 
 /// What one signature is over.
@@ -47,6 +48,10 @@ pub struct Draft {
     kind: Kind,
     #[serde(with = "serde_bytes")]
     payload: Vec<u8>,
+    /// Set once the payload is sealed for its reader.
+    encryption: Option<Encryption>,
+    /// Only the node it is for may read it: it does not leave before its payload is sealed.
+    pub confidential: bool,
     /// How urgent.
     pub priority: Priority,
     /// For whom.
@@ -73,6 +78,8 @@ impl Draft {
         Draft {
             kind: payload.kind(),
             payload: payload.encode(),
+            encryption: None,
+            confidential: false,
             priority: Priority::Normal,
             destination: Destination::Everyone,
             correlation: None,
@@ -99,7 +106,18 @@ impl Draft {
         }
     }
 
-    /// The payload in its binary form.
+    /// Whether its payload is sealed for one reader.
+    pub fn is_sealed(&self) -> bool {
+        self.encryption.is_some()
+    }
+
+    /// Puts the sealed payload in the place of the open one.
+    pub(super) fn close(&mut self, encryption: Encryption, ciphertext: Vec<u8>) {
+        self.payload.zeroize();
+        (self.payload, self.encryption) = (ciphertext, Some(encryption));
+    }
+
+    /// The payload in its binary form; its ciphertext once it is sealed.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
@@ -111,8 +129,8 @@ impl Draft {
 
     /// What its message takes, bytes; a few more than are needed.
     fn size_bytes(&self) -> usize {
-        // Ids, times and lengths.
-        const FIXED: usize = 160;
+        // Ids, times, lengths, and what sealing adds.
+        const FIXED: usize = 240;
         const LENGTH: usize = 5;
         let tags: usize = self.tags.iter().map(|tag| tag.len() + LENGTH).sum();
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 2 * LENGTH).sum();
@@ -160,7 +178,7 @@ impl Draft {
             expires: self.expires,
             tags: self.tags.iter().map(String::as_str).collect(),
             headers: self.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
-            encryption: None,
+            encryption: self.encryption.clone(),
             payload: &self.payload,
         }
     }

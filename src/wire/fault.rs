@@ -42,6 +42,8 @@ pub enum FaultCode {
     BadChecksum,
     /// The author may not say this.
     NotAuthorised,
+    /// It cannot be sealed for its reader.
+    Unsealable,
     /// A value outside what the kind's rules allow.
     Rule,
 }
@@ -60,7 +62,8 @@ impl FaultCode {
             | FaultCode::Replayed
             | FaultCode::BadSignature
             | FaultCode::BadChecksum
-            | FaultCode::NotAuthorised => FaultClass::Security,
+            | FaultCode::NotAuthorised
+            | FaultCode::Unsealable => FaultClass::Security,
             FaultCode::Rule => FaultClass::Business,
         }
     }

@@ -24,6 +24,7 @@ mod message;
 mod proof;
 mod refusal;
 mod seal;
+mod sealed;
 mod verified;
 
 pub use bundle::{Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
@@ -40,6 +41,7 @@ pub use message::{ContentType, Destination, Encryption, Message, Priority};
 pub use proof::Proof;
 pub use refusal::Refusal;
 pub use seal::{Label, Signature, Statement};
+pub use sealed::{SEALING_CHANNEL, SealingKey, Unopened, key_id, seal_for};
 pub use verified::{Correlated, Pending, Verified};
 
 #[cfg(test)]

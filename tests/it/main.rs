@@ -6,4 +6,5 @@ mod direct;
 mod disk;
 mod net_common;
 mod schema;
+mod sealed;
 mod tidy;

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["types"]),
     ("driver", &["types", "wire", "feed", "deliver", "node", "store"]),
     ("net", &["types", "wire", "feed", "node", "config", "driver"]),
-    ("api", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "node", "store", "driver"]),
+    ("api", &["types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "node", "store", "driver"]),
     ("start", &["types", "wire", "feed", "node", "keys", "config", "store", "driver", "net", "api"]),
     (
         "cli",

@@ -172,6 +172,8 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("get", "/v1/dead-letters/{name}/{position}"),
         ("post", "/v1/dead-letters/redrive"),
         ("post", "/v1/dead-letters/drop"),
+        ("get", "/v1/keys"),
+        ("post", "/v1/keys/rotate"),
         ("get", "/v1/schemas"),
         ("get", "/v1/schemas/{subject}"),
         ("post", "/v1/schemas/{subject}/versions"),

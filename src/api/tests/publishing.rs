@@ -56,7 +56,7 @@ async fn what_is_published_is_found_with_a_proof_that_holds() {
     assert_eq!(metadata["compression"], "none");
     assert_eq!((&metadata["schema_version"], &metadata["encoding"]), (&json!(1), &json!("bincode")));
     assert_eq!(metadata["size_bytes"], proved.payload.len());
-    assert_eq!(serde_json::to_value(Envelope::proved(&proof).unwrap()).unwrap()["payload"], trade(1));
+    assert_eq!(serde_json::to_value(Envelope::proved(&proof, None).unwrap()).unwrap()["payload"], trade(1));
 
     let (status, _) = rig.get("/v1/messages/018f0000-0000-7000-8000-000000000000").await;
     assert_eq!(status, 404);

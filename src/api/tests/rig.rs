@@ -37,6 +37,11 @@ pub struct Rig {
 
 impl Rig {
     pub async fn start() -> Rig {
+        Rig::start_with(|state, _| state).await
+    }
+
+    /// With an API that is not as usual.
+    pub async fn start_with(change: impl FnOnce(ApiState, Arc<Store>) -> ApiState) -> Rig {
         let dir = TempDir::new().unwrap();
         let options = StoreOptions { path: dir.path().join("store"), cache_bytes: 1 << 20, flush_every_ms: 500 };
         let store = Arc::new(Store::open(&options).unwrap());
@@ -58,7 +63,7 @@ impl Rig {
         let node = Driver::start(setup, store.clone(), ports).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = ApiState::new(client, watch, store.clone(), network);
+        let state = change(ApiState::new(client, watch, store.clone(), network), store.clone());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
