@@ -14,7 +14,7 @@ use crate::schema::{Subject, registrations, revision};
 use crate::store::Store;
 use crate::types::NodeId;
 use crate::wire::kind::external::Custom;
-use crate::wire::{ContentType, Draft, Faults, Kind, Message, Payload};
+use crate::wire::{ContentType, Course, Draft, FaultCode, Faults, Kind, Message, Payload};
 
 /// Subjects kept worked out; beyond it all are let go and worked out again when they are asked for.
 const KNOWN: usize = 1_024;
@@ -70,7 +70,7 @@ impl Judge {
 
     /// Everything the registry has against what `own` is about to say.
     pub fn before(&self, own: NodeId, draft: &Draft) -> Faults {
-        let faults = match Payload::decode(draft.kind(), draft.payload()) {
+        let mut faults = match Payload::decode(draft.kind(), draft.payload()) {
             Ok(Payload::Custom(custom)) => self.custom(&custom),
             Ok(Payload::SchemaRegistration(said)) => {
                 let subject = self.subject(&said.subject);
@@ -79,6 +79,9 @@ impl Judge {
             }
             Ok(_) | Err(_) => Faults::default(),
         };
+        if draft.kind() == Kind::SchemaRegistration && draft.course() != Course::Feed {
+            faults.add(FaultCode::Rule, "/destination", "a registration is for everyone; leave the destination out");
+        }
         self.refused.fetch_add(u64::from(!faults.is_empty()), Ordering::Relaxed);
         faults
     }

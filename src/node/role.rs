@@ -78,6 +78,8 @@ mod tests {
         for node_type in NodeType::ALL {
             let role = Role::of(node_type);
             assert!(role.sends.is_subset(&role.follows), "{node_type}");
+            // Whoever gets Custom messages has the schemas they are held against.
+            assert!(!role.follows.contains(&Category::External) || role.follows.contains(&Category::Governance));
             assert!(EVERYONES.iter().all(|topic| role.sends.contains(topic)), "{node_type}");
             assert!(!role.services.is_empty(), "{node_type} offers something");
         }
