@@ -19,6 +19,7 @@ pub mod types;
 pub mod wire;
 
 // pure, layer 1: machines; none imports another
+pub mod crdt;
 pub mod deliver;
 pub mod feed;
 pub mod flow;

@@ -25,6 +25,12 @@ pub enum Domain {
     Idempotency,
     /// The trace of a simulated run.
     Trace,
+    /// The version that a write to replicated state makes.
+    Write,
+    /// A retained write, as a collection's root counts it.
+    Member,
+    /// The roots of all collections.
+    State,
 }
 
 impl Domain {
@@ -37,6 +43,9 @@ impl Domain {
             Domain::Heads => "metanode v1 heads",
             Domain::Idempotency => "metanode v1 idempotency",
             Domain::Trace => "metanode v1 trace",
+            Domain::Write => "metanode v1 write",
+            Domain::Member => "metanode v1 member",
+            Domain::State => "metanode v1 state",
         }
     }
 

@@ -1,4 +1,4 @@
-//! The kinds of messages: eight categories, eighty-four types, one payload struct each.
+//! The kinds of messages: eight categories, eighty-five types, one payload struct each.
 //!
 //! The table below is the only list; tags, names, codecs and schemas are made from it. To add a type, write its payload
 //! struct with [`Rules`], a row here and a golden vector; the compiler points to the rest.
@@ -25,6 +25,7 @@ pub mod monitoring;
 mod name;
 mod rules;
 pub mod security;
+pub mod state;
 pub mod system;
 mod value;
 
@@ -287,6 +288,7 @@ kinds! {
         Transaction = 7: data::Transaction;
         ExchangeData = 8: data::ExchangeData;
         MiningMetrics = 9: data::MiningMetrics;
+        CollectionWrite = 10: state::CollectionWrite;
     }
     /// Policy: proposals, votes, compliance, agreements.
     Governance = 6, "governance" {
