@@ -7,4 +7,5 @@ mod operating;
 mod publishing;
 mod reading;
 pub mod rig;
+mod state;
 mod webhooks;

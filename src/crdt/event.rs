@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::conflict::Reason;
-use super::row::{decode, encode};
+use super::conflict::{self, Reason};
+use super::row::{Body, Row, decode, encode};
 use super::unit::Unit;
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Version, WallMs, limits};
+use crate::wire::kind::state::Op;
 
 /// What happened to a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -48,6 +49,22 @@ impl Event {
     pub fn place(&self) -> (&str, &str) {
         (&self.unit.collection, &self.unit.path)
     }
+
+    /// The write it happened to, if it is still known.
+    pub fn body(&self, view: &dyn View) -> Option<Body> {
+        written(&self.unit, self.version, view)
+    }
+
+    /// What the other version said, if it is still known.
+    pub fn other_op(&self, view: &dyn View) -> Option<Op> {
+        written(&self.unit, self.other?, view).map(|body| body.op)
+    }
+}
+
+fn written(unit: &Unit, version: Version, view: &dyn View) -> Option<Body> {
+    let row = view.get(&unit.row(version)).and_then(|value| Row::decode(version, &value));
+    let lost = || conflict::conflict(&unit.collection, &unit.path, version, view).map(|lost| lost.body().clone());
+    row.map(|row| row.body).or_else(lost)
 }
 
 #[derive(Serialize, Deserialize)]

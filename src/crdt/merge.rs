@@ -274,6 +274,13 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         }
     }
 
+    /// What is in the conflict log was dealt with.
+    pub fn close_conflict(&mut self, collection: &str, path: &str, version: Version) {
+        if let Some(found) = conflict::conflict(collection, path, version, self.tx) {
+            self.forgive(&found.unit, version);
+        }
+    }
+
     /// Tells what happened.
     pub(super) fn note(&mut self, what: What, unit: &Unit, version: Version, other: Option<Version>) {
         event::note(self.replica.events, self.now, what, (unit, version), other, self.tx);

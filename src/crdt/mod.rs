@@ -27,6 +27,8 @@ mod row;
 mod sweep;
 mod unit;
 
+pub use unit::covers;
+
 pub use access::{AccessRule, AccessRules, Writers};
 pub use collection::{CollectionInfo, Replica, collections};
 pub use conflict::{Conflict, Reason, conflict, conflicts};

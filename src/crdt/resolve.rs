@@ -71,6 +71,8 @@ pub enum Refused {
         "this node's clock is {seconds} s off the median of its peers; set it right, or its writes would not count"
     )]
     Clock { seconds: i64 },
+    #[error("what stands there is stamped {seconds} s ahead of this node's clock; write again when that time has come")]
+    Ahead { seconds: u64 },
     #[error("there are {} collections already", limits::COLLECTIONS)]
     TooManyCollections,
 }

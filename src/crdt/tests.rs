@@ -52,6 +52,10 @@ impl Host {
         self.step(|merge| merge.apply(member))
     }
 
+    pub fn take(&mut self, member: &Member) {
+        self.apply(member);
+    }
+
     fn settle(&mut self, budget: usize) {
         while self.step(|merge| merge.sweep(budget)) {}
         assert!(self.replica.is_settled());
@@ -287,8 +291,10 @@ fn forked(n: usize) -> Forked {
 fn play(host: &mut Host, deeds: &[Deed], all: &[Member], forks: &mut BTreeSet<usize>) {
     for deed in deeds {
         match deed {
-            Deed::Apply(n) => drop(host.apply(&all[n % all.len()])),
-            Deed::Sweep(budget) => drop(host.step(|merge| merge.sweep(*budget))),
+            Deed::Apply(n) => host.take(&all[n % all.len()]),
+            Deed::Sweep(budget) => {
+                host.step(|merge| merge.sweep(*budget));
+            }
             Deed::Reload => host.reload(),
             Deed::Fork(n) => {
                 let (author, life, at) = forked(*n);
@@ -313,7 +319,7 @@ proptest! {
         play(&mut host, &deeds, &all, &mut BTreeSet::new());
         let mut order: Vec<usize> = (0..all.len()).collect();
         order.sort_by_key(|n| Domain::Trace.hash(&[&rest.to_be_bytes(), &n.to_be_bytes()]));
-        order.iter().for_each(|n| drop(host.apply(&all[*n])));
+        order.iter().for_each(|n| host.take(&all[*n]));
         host.settle(2);
         let (retained, shown) = Model { all: &all, forks: &[] }.judge();
         prop_assert_eq!(host.retained(), retained);
@@ -335,7 +341,7 @@ proptest! {
         let mut host = Host::default();
         let mut known = BTreeSet::new();
         play(&mut host, &before, &all, &mut known);
-        all.iter().for_each(|member| drop(host.apply(member)));
+        all.iter().for_each(|member| host.take(member));
         let proofs: Vec<Deed> = forks.iter().map(|n| Deed::Fork(*n)).collect();
         play(&mut host, &proofs, &all, &mut known);
         // What is masked is not taken any more: feeds see to that.
@@ -390,7 +396,7 @@ proptest! {
         for (member, side) in all.iter().zip(&side) {
             // Rules of access are known to both: what a write is judged by comes before it is joined.
             let rules = member.unit.path == RULES;
-            hosts.iter_mut().zip([0, 1]).filter(|(_, n)| rules || *side != *n).for_each(|(host, _)| drop(host.apply(member)));
+            hosts.iter_mut().zip([0, 1]).filter(|(_, n)| rules || *side != *n).for_each(|(host, _)| host.take(member));
         }
         hosts.iter_mut().for_each(|host| host.settle(4));
         let said: Vec<Vec<Member>> = hosts.iter().map(|host| {
@@ -398,7 +404,7 @@ proptest! {
             retained.map(|((unit, version), row)| Member { unit, version, body: row.body }).collect()
         }).collect();
         for (host, other) in hosts.iter_mut().zip([&said[1], &said[0]]) {
-            other.iter().for_each(|member| drop(host.apply(member)));
+            other.iter().for_each(|member| host.take(member));
             host.settle(4);
         }
         let (retained, _) = Model { all: &all, forks: &[] }.judge();

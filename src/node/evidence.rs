@@ -22,10 +22,10 @@ impl Node {
         let topic = bundle.header().feed.topic;
         match topic {
             Category::System | Category::Security => {}
+            Category::Data => return self.merge_bundle(bundle, turn),
             // Nothing in these changes this node by itself; they are for its clients.
             Category::Consensus
             | Category::Economic
-            | Category::Data
             | Category::Governance
             | Category::Monitoring
             | Category::External => return,
@@ -90,6 +90,7 @@ impl Node {
 
     pub(super) fn note_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
         self.counters.forks += 1;
+        self.mask_state(&fork, turn);
         let author = fork.feed().author;
         if self.peers.is_connected(author) {
             self.peers.penalise(author, FORK_PENALTY, "its author said two things in one place of a feed", turn);

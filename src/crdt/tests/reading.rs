@@ -57,7 +57,7 @@ impl Writer {
     }
 
     fn take(&mut self, members: &[Option<Member>]) {
-        members.iter().flatten().for_each(|member| drop(self.host.apply(member)));
+        members.iter().flatten().for_each(|member| self.host.take(member));
         self.host.settle(100);
     }
 }
