@@ -5,4 +5,5 @@ mod deliver;
 mod direct;
 mod disk;
 mod net_common;
+mod state;
 mod tidy;
