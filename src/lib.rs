@@ -11,6 +11,7 @@
 //!                                          ├─▶ flow     what waits to be said
 //!                                          ├─▶ route    links, ways to other nodes, strategies
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
+//!                                          ├─▶ crdt     replicated state: writes, merge rules, conflicts
 //!                                          └─▶ wire ─▶ types
 //! ```
 

@@ -152,6 +152,7 @@ enum StateCommand {
         #[command(flatten)]
         place: Place,
         /// Which, as `conflicts` names it
+        #[arg(id = "write", value_name = "VERSION")]
         version: Version,
     },
     /// Count a collection anew from its rows and compare; all collections by default
@@ -461,6 +462,7 @@ mod tests {
     use crate::api::tests::rig::Rig;
 
     #[derive(Parser)]
+    #[command(version, propagate_version = true)]
     struct Line {
         #[command(flatten)]
         state: StateArgs,
