@@ -284,7 +284,7 @@ impl Merge<'_, '_, '_> {
             if !self.admit(unit, row) {
                 continue;
             }
-            let status = self.standing(unit, &row);
+            let status = self.standing(unit, row);
             self.set_status(unit, row, status);
             match (row.status, status) {
                 (Status::Kept, Status::Superseded | Status::Hollow) => {

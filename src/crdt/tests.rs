@@ -75,11 +75,11 @@ impl Host {
         rows
     }
 
-    fn retained(&self) -> BTreeSet<(Unit, Version)> {
+    fn retained(&self) -> Places {
         self.rows().into_iter().filter(|(_, row)| row.status.is_retained()).map(|(place, _)| place).collect()
     }
 
-    fn shown(&self) -> BTreeSet<(Unit, Version)> {
+    fn shown(&self) -> Places {
         self.rows().into_iter().filter(|(_, row)| row.status == Status::Kept).map(|(place, _)| place).collect()
     }
 
@@ -110,6 +110,9 @@ impl Host {
         assert_eq!(found, elements.len(), "what is found by element is what stands");
     }
 }
+
+/// Rows, by where they are.
+type Places = BTreeSet<(Unit, Version)>;
 
 /// A fork that is proved: author, life, from this bundle on.
 type Forked = (NodeId, Incarnation, u64);
@@ -160,7 +163,7 @@ impl Model<'_> {
     }
 
     /// What is retained, and what of it is shown.
-    fn judge(&self) -> (BTreeSet<(Unit, Version)>, BTreeSet<(Unit, Version)>) {
+    fn judge(&self) -> (Places, Places) {
         let eligible = self.eligible();
         let (mut retained, mut shown) = (BTreeSet::new(), BTreeSet::new());
         for member in &eligible {
