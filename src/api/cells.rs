@@ -106,7 +106,8 @@ pub async fn put(
     let condition = condition(put.if_version, put.if_absent)?;
     let wished = Wished::Put(Text::from(&put.value));
     let wishes = vec![Wish { path: path(&params.path)?, wished, condition }];
-    write(&state, Write { collection: collection(name)?, client: put.client, wishes, ack: put.ack }).await
+    write(&state, Write { collection: collection(name)?, client: put.client, wishes, restores: None, ack: put.ack })
+        .await
 }
 
 /// What to delete.
@@ -150,7 +151,7 @@ pub async fn remove(
     let wished = if params.prefix { Wished::DeletePrefix } else { Wished::Delete };
     let wishes = vec![Wish { path: path(&params.path)?, wished, condition: condition(if_version, false)? }];
     let ack = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
-    write(&state, Write { collection: collection(name)?, client: params.client, wishes, ack }).await
+    write(&state, Write { collection: collection(name)?, client: params.client, wishes, restores: None, ack }).await
 }
 
 /// What is done at a path.
@@ -247,7 +248,8 @@ pub async fn batch(
         return Err(Problem::new(Cause::Invalid, "changes: there must be at least one"));
     }
     let wishes = batch.changes.into_iter().map(Step::wish).collect::<Result<Vec<_>, _>>()?;
-    write(&state, Write { collection: collection(name)?, client: batch.client, wishes, ack: batch.ack }).await
+    write(&state, Write { collection: collection(name)?, client: batch.client, wishes, restores: None, ack: batch.ack })
+        .await
 }
 
 /// What is to be written again.

@@ -129,6 +129,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             self.lose_to_prefix(unit, new, shade);
         }
         self.name(unit, new);
+        new.body.over.iter().for_each(|seen| self.forgive(unit, *seen));
         if !status.is_retained() {
             return Outcome::Superseded;
         }

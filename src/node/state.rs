@@ -12,7 +12,10 @@ use crate::types::storage::{Key, Table, View};
 use crate::types::{MessageId, Stamp, Version, limits};
 use crate::wire::checksum;
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
-use crate::wire::{Bundle, Category, Course, Draft, Faults, FeedId, Kind, Message, Payload, Pending, Priority, Slot, Verified};
+use crate::wire::{
+    Bundle, Category, Course, Draft, FaultCode, Faults, FeedId, Kind, Message, Payload, Pending, Priority, Slot,
+    Verified,
+};
 
 /// A node whose clock is further than this from the median of its peers' does not write: others would put its writes
 /// off, or they would win over what comes later. Milliseconds.
@@ -27,6 +30,8 @@ pub struct Write {
     pub client: Option<String>,
     /// What, each of another cell.
     pub wishes: Vec<Wish>,
+    /// The first wish writes again what the conflict log has of this version.
+    pub restores: Option<Version>,
     /// How sure the client wants to be before it is answered.
     pub ack: Ack,
 }
@@ -87,6 +92,10 @@ impl Node {
     pub(super) fn on_write(&mut self, id: u64, write: Write, turn: &mut Turn<'_>) {
         let refusal = if self.stopping {
             Some(CallRefusal::Stopping)
+        } else if !self.setup.role.sends.contains(&Category::Data) {
+            let mut faults = Faults::default();
+            faults.add(FaultCode::NotAuthorised, "/kind", "a node of this type does not send Data");
+            Some(CallRefusal::Invalid { index: 0, faults })
         } else if self.states.waiting.len() >= limits::PUBLISH_BATCH {
             Some(CallRefusal::Full { lane: Priority::Normal })
         } else if write.wishes.len() > limits::WRITE_CHANGES {
@@ -115,9 +124,8 @@ impl Node {
             let answer = Err(Refused::NoConflict { path, version }.into());
             return turn.out.push((Stage::Now, Output::Reply { id, answer }));
         };
-        let wishes = vec![Wish { path: path.clone(), wished, condition: Condition::None }];
-        self.on_write(id, Write { collection: collection.clone(), client, wishes, ack }, turn);
-        self.merge(turn).close_conflict(&collection, &path, version);
+        let wishes = vec![Wish { path, wished, condition: Condition::None }];
+        self.on_write(id, Write { collection, client, wishes, restores: Some(version), ack }, turn);
     }
 
     fn merge<'s, 't, 'v>(&'s mut self, turn: &'t mut Turn<'v>) -> Merge<'s, 't, 'v> {
@@ -134,7 +142,7 @@ impl Node {
         {
             let before = pending.body_bytes();
             let stage = write.ack.stage();
-            match self.write_one(write, &mut pending, turn) {
+            match self.write_one(&write, &mut pending, turn) {
                 Ok(wrote) => answers.push((stage, Output::Reply { id, answer: Ok(Answer::Wrote(wrote)) })),
                 Err(refusal) => answers.push((Stage::Now, Output::Reply { id, answer: Err(refusal) })),
             }
@@ -150,16 +158,16 @@ impl Node {
     }
 
     /// Finds out what a write comes to, stamps it later than everything it takes the place of, and merges it.
-    fn write_one(&mut self, write: Write, pending: &mut Pending, turn: &mut Turn<'_>) -> Result<Wrote, CallRefusal> {
+    fn write_one(&mut self, write: &Write, pending: &mut Pending, turn: &mut Turn<'_>) -> Result<Wrote, CallRefusal> {
         if let Some(offset) = self.peers.clock_offset_ms().filter(|offset| offset.abs() > CLOCK_OFFSET_MS) {
             return Err(Refused::Clock { seconds: offset / 1000 }.into());
         }
-        let Resolved { changes, places, after } = self.resolve(&write, turn)?;
+        let Resolved { changes, places, after } = self.resolve(write, turn)?;
         let mut versions = vec![None; write.wishes.len()];
         if changes.is_empty() {
             return Ok(Wrote { message: None, versions });
         }
-        let said = CollectionWrite { collection: write.collection, client: write.client, changes };
+        let said = CollectionWrite { collection: write.collection.clone(), client: write.client.clone(), changes };
         let payload = Payload::CollectionWrite(said.clone());
         let draft = Draft::new(&payload);
         let mut faults = Faults::default();
@@ -179,6 +187,9 @@ impl Node {
             versions[place] = Some(member.version());
             let outcome = self.merge(turn).apply(&member);
             debug_assert_eq!(outcome, Outcome::Applied, "it is later than what it takes the place of");
+        }
+        if let (Some(version), Some(wish)) = (write.restores, write.wishes.first()) {
+            self.merge(turn).close_conflict(&said.collection, &wish.path, version);
         }
         Ok(Wrote { message: Some(id), versions })
     }
@@ -203,6 +214,12 @@ impl Node {
                 resolved.places.push(place);
                 resolved.after = resolved.after.max(after);
             }
+        }
+        // Whoever reads that this version was seen takes it out of its own conflict log. A counter's share names none.
+        if let (Some(version), Some(change)) = (write.restores, resolved.changes.first_mut())
+            && !matches!(change.op, Op::Count { .. })
+        {
+            change.over.push(version);
         }
         Ok(resolved)
     }

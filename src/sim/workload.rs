@@ -32,7 +32,7 @@ pub fn registration(wall: WallMs) -> Draft {
 pub fn write(rng: &mut Rng) -> Write {
     let wishes = (0..rng.within(1, 3)).map(|_| wish(rng)).collect();
     let ack = rng.pick(&[Ack::Accepted, Ack::Written, Ack::Durable, Ack::Durable]).unwrap_or_default();
-    Write { collection: collection(rng), client: None, wishes, ack }
+    Write { collection: collection(rng), client: None, wishes, restores: None, ack }
 }
 
 fn collection(rng: &mut Rng) -> String {

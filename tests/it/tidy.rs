@@ -25,8 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "route", "crdt", "node", "sim", "keys", "config", "store", "driver",
-            "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "route", "crdt", "node", "sim", "keys", "config", "store",
+            "driver", "net", "api", "start",
         ],
     ),
 ];

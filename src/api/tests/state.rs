@@ -166,3 +166,25 @@ async fn counts_are_those_of_the_rows() {
     assert_eq!(rig.get("/v1/status").await.1["state_root"], all["root"]);
     rig.stop().await;
 }
+
+/// More changes in one bundle than a step has room for: the rest waits on the disk, and nothing is lost.
+#[tokio::test]
+async fn what_does_not_fit_a_step_is_merged_in_the_next() {
+    let rig = Rig::start().await;
+    let write = |n: usize| {
+        let change = |k: usize| json!({"path": format!("{n}/{k}"), "op": {"set": {"value": k}}});
+        json!({"collection": "c", "changes": (0..64).map(change).collect::<Vec<_>>()}).to_string()
+    };
+    let lines: Vec<String> = (0..100).map(write).collect();
+    let (status, said) = rig.lines("/v1/messages?kind=Data/CollectionWrite&ack=written", lines.join("\n")).await;
+    assert_eq!(status, 201, "{said}");
+    let mut events = follow(&rig, "?from=0", None).await;
+    for number in 0..6_400 {
+        assert_eq!(events.next().await.unwrap().data["number"], number);
+    }
+    let (_, checked) = rig.get("/v1/state/c/check").await;
+    assert_eq!((&checked["sound"], &checked["retained"]), (&json!(true), &json!(6_400)), "{checked}");
+    let merged = rig.get("/v1/status").await.1["counters"]["merged_changes"].clone();
+    assert_eq!(merged, 6_400, "each once");
+    rig.stop().await;
+}

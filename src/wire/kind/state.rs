@@ -116,7 +116,7 @@ impl Rules for Change {
     fn check(&self, faults: &mut Faults) {
         let fault = path_fault(&self.path);
         let named = match &self.op {
-            Op::Set { .. } | Op::Delete => self.over.len() <= 1,
+            Op::Set { .. } | Op::Delete => self.over.len() <= 2,
             Op::Count { .. } => self.over.is_empty(),
             Op::Remove => !self.over.is_empty(),
             Op::Add { .. } | Op::DeletePrefix => true,
@@ -124,7 +124,11 @@ impl Rules for Change {
         faults
             .must(fault.is_none(), "path", fault.unwrap_or_default())
             .fits("over", self.over.len(), limits::OVER_VERSIONS)
-            .must(named, "over", "a register takes the place of one version, a counter of none, a removal of some")
+            .must(
+                named,
+                "over",
+                "a register names what stood and what it restores, a counter nothing, a removal something",
+            )
             .distinct("over", &self.over)
             .part("op", &self.op);
     }
