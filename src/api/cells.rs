@@ -12,8 +12,11 @@ use super::problem::{Cause, Problem};
 use super::state::{ApiState, unexpected};
 use crate::crdt::{self, Cell, Condition, Wish, Wished};
 use crate::node::{Ack, Answer, Call, Restore, Write, Wrote};
-use crate::types::{MessageId, Version};
+use crate::types::{MessageId, Stamp, Version};
 use crate::wire::kind::Json as Text;
+
+/// The last millisecond a stamp can have.
+const LAST_MS: u64 = (1 << 48) - 1;
 
 /// Which cell.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -22,9 +25,18 @@ use crate::wire::kind::Json as Text;
 pub struct CellParams {
     /// The path: segments between slashes.
     path: String,
+    /// Reading: what was there at this time, milliseconds since 1970, by the writes made until then.
+    at_ms: Option<u64>,
 }
 
-/// What is at a path: a register, a counter, the elements of a set, or several of them.
+impl CellParams {
+    /// Only the present can be written.
+    fn present(&self) -> Result<(), Problem> {
+        self.at_ms.map_or(Ok(()), |_| Err(Problem::request("at_ms: the past can be read, not written")))
+    }
+}
+
+/// What is at a path, or was: a register, a counter, the elements of a set, or several of them.
 #[utoipa::path(
     get,
     path = "/v1/state/{collection}/cell",
@@ -42,7 +54,11 @@ pub async fn show(
 ) -> Result<Json<Cell>, Problem> {
     let (name, path) = (collection(name)?, path(&params.path)?);
     let nothing = Problem::new(Cause::NotFound, format!("there is nothing at `{path}` in `{name}`"));
-    let cell = state.read(move |view| crdt::State::of(&name, view).cell(&path)).await?;
+    let read = state.read(move |view| match params.at_ms {
+        None => Ok(crdt::State::of(&name, view).cell(&path)),
+        Some(ms) => crdt::State::of(&name, view).cell_at(&path, Stamp::new(ms.min(LAST_MS), u16::MAX)),
+    });
+    let cell = read.await?.map_err(|forgotten| Problem::new(Cause::NotFound, forgotten.to_string()))?;
     cell.filter(|cell| !cell.is_empty()).map(Json).ok_or(nothing)
 }
 
@@ -103,6 +119,7 @@ pub async fn put(
     Params(params): Params<CellParams>,
     Asked(put): Asked<Put>,
 ) -> Result<Json<WrittenCells>, Problem> {
+    params.present()?;
     let condition = condition(put.if_version, put.if_absent)?;
     let wished = Wished::Put(Text::from(&put.value));
     let wishes = vec![Wish { path: path(&params.path)?, wished, condition }];

@@ -94,6 +94,7 @@ fn registry(state: &ApiState, status: &Status, (resident, disk): (Option<u64>, u
     gauge(api, "subscribers", "Clients that follow messages", state.subscribers() as u64);
     node(registry.sub_registry_with_prefix("node"), status, resident);
     feed(registry.sub_registry_with_prefix("feed"), status);
+    replicated(registry.sub_registry_with_prefix("state"), status);
     gauge(registry.sub_registry_with_prefix("store"), "disk_bytes", "Size on the disk", disk);
     registry
 }
@@ -122,6 +123,14 @@ fn node(room: &mut Registry, status: &Status, resident: Option<u64>) {
         refused.get_or_create(&vec![("reason", reason.to_string())]).inc_by(*count);
     }
     room.register("refused", "What was refused, by reason", refused);
+}
+
+fn replicated(room: &mut Registry, status: &Status) {
+    let counters = &status.counters;
+    counter(room, "merged_changes", "Changes of replicated state that count", counters.merged_changes);
+    counter(room, "superseded_changes", "Changes later than which something stands", counters.superseded_changes);
+    counter(room, "denied_changes", "Changes their authors may not make", counters.denied_changes);
+    counter(room, "unmerged_changes", "Changes for which there was no room", counters.unmerged_changes);
 }
 
 fn flow(room: &mut Registry, queues: &Queues) {

@@ -1,11 +1,13 @@
 //! `metanode state`: replicated state, read, written and followed.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{ApiArgs, Client, pairs, plain, print, print_json, table, time};
+use super::client::{ApiArgs, Client, duration, pairs, plain, print, print_json, table, time};
 use super::subscribe::Events;
 use crate::types::Version;
 
@@ -16,6 +18,7 @@ Examples:
   metanode state put settings ui/theme light --if-version 01a1fb…
   metanode state add settings watched XRP/ETH
   metanode state count settings visits 1
+  metanode state get settings ui/theme --at 5m
   metanode state ls settings ui
   metanode state del settings ui --prefix
   metanode state conflicts settings
@@ -64,10 +67,13 @@ enum StateCommand {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
     },
-    /// What is at a path
+    /// What is at a path, or was
     Get {
         #[command(flatten)]
         place: Place,
+        /// As it was then: milliseconds since 1970 as `@MS`, or so long ago, as `5m`
+        #[arg(long, value_name = "TIME", value_parser = past)]
+        at: Option<u64>,
     },
     /// Put a value into a register
     Put {
@@ -209,7 +215,10 @@ impl StateArgs {
                 let query = some(&[("prefix", prefix), ("after", after), ("limit", &Some(limit.to_string()))]);
                 get(&["state", collection, "cells"], &query).await
             }
-            StateCommand::Get { place } => get(&place.parts("cell"), &place.query()).await,
+            StateCommand::Get { place, at } => {
+                let query = [place.query(), some(&[("at_ms", &at.map(|ms| ms.to_string()))])].concat();
+                get(&place.parts("cell"), &query).await
+            }
             StateCommand::History { place, before, limit } => {
                 let more = [("before", &before.map(|v| v.to_string())), ("limit", &Some(limit.to_string()))];
                 get(&place.parts("history"), &[place.query(), some(&more)].concat()).await
@@ -276,6 +285,15 @@ impl Place {
         let body = json!({"changes": [{"path": self.path, "do": does}]});
         client.json(client.request(Method::POST, &self.parts("batch"), &[]).json(&body)).await
     }
+}
+
+/// A time in the past, milliseconds since 1970.
+fn past(text: &str) -> Result<u64, String> {
+    if let Some(ms) = text.strip_prefix('@') {
+        return ms.parse().map_err(|e| format!("{e}; write @ and milliseconds since 1970, or 5m"));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
+    Ok(now.saturating_sub(duration(text)?).as_millis() as u64)
 }
 
 /// JSON, or a text.
@@ -483,6 +501,8 @@ mod tests {
             "put c a/c -5",
             "get c a/b",
             "get c a/b --json",
+            "get c a/b --at 0s",
+            "get c a/b --at @4000000000000",
             "add c s x",
             "add c s y",
             "remove c s x",

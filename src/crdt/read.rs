@@ -52,6 +52,36 @@ pub struct Counter {
     pub shares: u64,
 }
 
+impl Register {
+    pub(super) fn of(row: Row) -> Register {
+        let value = match row.body.op {
+            Op::Set { value } => Some(value),
+            Op::Delete | Op::Count { .. } | Op::Add { .. } | Op::Remove | Op::DeletePrefix => None,
+        };
+        Register {
+            value,
+            version: row.version,
+            author: row.body.author,
+            message: row.body.message,
+            written_ms: row.version.stamp.ms(),
+            client: row.body.client,
+        }
+    }
+}
+
+impl Element {
+    pub(super) fn of(text: &[u8], versions: Vec<Version>) -> Option<Element> {
+        let value: serde_json::Value = serde_json::from_slice(text).ok()?;
+        Some(Element { element: Json::from(&value), versions })
+    }
+}
+
+impl Counter {
+    pub(super) fn of(sum: i128, shares: u64) -> Counter {
+        Counter { value: sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64, shares }
+    }
+}
+
 /// What is at a path.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Cell {
@@ -59,7 +89,7 @@ pub struct Cell {
     pub path: String,
     /// The register, if it was ever written.
     pub register: Option<Register>,
-    /// The elements of the set, in no certain order.
+    /// The elements of the set, in the order of their text.
     pub elements: Vec<Element>,
     /// The counter, if anyone has counted.
     pub counter: Option<Counter>,
@@ -123,8 +153,8 @@ impl Past {
 
 /// Reads one collection.
 pub struct State<'a> {
-    collection: &'a str,
-    view: &'a dyn View,
+    pub(super) collection: &'a str,
+    pub(super) view: &'a dyn View,
     has_prefixes: bool,
 }
 
@@ -150,12 +180,11 @@ impl<'a> State<'a> {
             }
             ControlFlow::Continue(())
         });
-        let value = counted.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let cell = Cell {
             path: path.into(),
             register: self.register(path),
             elements: self.elements(path),
-            counter: (shares > 0).then_some(Counter { value, shares }),
+            counter: (shares > 0).then(|| Counter::of(counted, shares)),
         };
         (cell.register.is_some() || !cell.is_empty()).then_some(cell)
     }
@@ -163,18 +192,7 @@ impl<'a> State<'a> {
     fn register(&self, path: &str) -> Option<Register> {
         let unit = Unit::at(self.collection, path, Part::Register);
         let row = head(&unit, self.view).filter(|row| !self.is_shaded(&unit, row.version))?;
-        let value = match row.body.op {
-            Op::Set { value } => Some(value),
-            _ => None,
-        };
-        Some(Register {
-            value,
-            version: row.version,
-            author: row.body.author,
-            message: row.body.message,
-            written_ms: row.version.stamp.ms(),
-            client: row.body.client,
-        })
+        Some(Register::of(row))
     }
 
     fn elements(&self, path: &str) -> Vec<Element> {
@@ -187,11 +205,8 @@ impl<'a> State<'a> {
             }
             ControlFlow::Continue(())
         });
-        let element = |(text, versions): (Vec<u8>, Vec<Version>)| {
-            let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
-            Some(Element { element: Json::from(&value), versions })
-        };
-        found.into_iter().filter_map(element).collect()
+        // In order, whatever the digests of the elements say.
+        found.into_iter().filter_map(|(text, versions)| Element::of(&text, versions)).collect()
     }
 
     fn is_shaded(&self, unit: &Unit, version: Version) -> bool {

@@ -415,6 +415,26 @@ proptest! {
         prop_assert_eq!(hosts[0].replica.root(), hosts[1].replica.root());
     }
 
+    /// The state at a time is the state of whoever knows what was written until then, and nothing later.
+    #[test]
+    fn the_past_is_what_was_written_until_then(sketches in prop::collection::vec(sketch(), 1..24), at in 0..13u64) {
+        let (all, at) = (members(&sketches), Stamp(at << 16));
+        let (mut whole, mut then) = (Host::default(), Host::default());
+        all.iter().for_each(|member| whole.take(member));
+        all.iter().filter(|member| member.version.stamp <= at).for_each(|member| then.take(member));
+        whole.settle(50);
+        then.settle(50);
+        for collection in ["open".to_string(), owned()] {
+            let (whole, then) = (State::of(&collection, &whole.store), State::of(&collection, &then.store));
+            for path in PATHS {
+                let was = then.cell(path).filter(|cell| !cell.is_empty());
+                prop_assert_eq!(whole.cell_at(path, at), Ok(was), "{} {}", collection, path);
+                let now = whole.cell(path).filter(|cell| !cell.is_empty());
+                prop_assert_eq!(whole.cell_at(path, Stamp(u64::MAX)), Ok(now), "{} {}", collection, path);
+            }
+        }
+    }
+
     #[test]
     fn names_and_paths_are_judged_without_panic(text in ".{0,80}") {
         let _ = (collection_fault(&text), path_fault(&text), owner(&text));

@@ -50,6 +50,12 @@ async fn a_cell_is_put_read_and_deleted_and_conditions_hold() {
     assert_eq!((status, again), (200, json!({"message": null, "versions": [null]})), "there is nothing to delete");
     assert_eq!(rig.put(path, &expect(json!({"if_absent": true}))).await.0, 200);
 
+    let written = cell["register"]["written_ms"].as_u64().unwrap();
+    let (_, then) = rig.get(&format!("{path}&at_ms={written}")).await;
+    let was: &Value = &then["register"]["value"];
+    assert!(*was == json!({"x": [1, 2]}) || *was == json!(2), "both were written in that millisecond, or one: {then}");
+    assert_eq!(rig.get(&format!("{path}&at_ms={}", written - 1)).await.0, 404);
+    assert_eq!(rig.put(&format!("{path}&at_ms=1"), &expect(json!({}))).await.0, 400);
     let (_, history) = rig.get("/v1/state/c/history?path=a/b").await;
     let statuses: Vec<&Value> = history["writes"].as_array().unwrap().iter().map(|write| &write["status"]).collect();
     assert_eq!(statuses, ["kept", "superseded", "superseded", "superseded"]);
