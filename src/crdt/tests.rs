@@ -10,9 +10,9 @@ use super::row::Row;
 use super::unit::{Part, Unit, covers};
 use super::*;
 use crate::types::storage::{Batch, Key, Table, Txn, View};
-use crate::types::{Domain, Incarnation, MemoryStore, MessageId, NodeId, Stamp, Version, WallMs};
+use crate::types::{Domain, Hash, Incarnation, MemoryStore, MessageId, NodeId, Stamp, Version, WallMs};
 use crate::wire::kind::Json;
-use crate::wire::kind::state::{Change, Op, collection_fault, owner, path_fault};
+use crate::wire::kind::state::{Change, CollectionWrite, Op, collection_fault, owner, path_fault};
 
 mod reading;
 
@@ -449,6 +449,32 @@ fn a_row_is_found_again_by_its_key() {
         let version = Version { stamp: Stamp(5), digest: [3; 16] };
         assert_eq!(Unit::read(unit.row(version).as_bytes()), Some((unit, version)));
     }
+}
+
+/// Bytes on the disk and under the roots must never change.
+#[test]
+fn rows_and_roots_are_the_golden_ones() {
+    let op = Op::Set { value: json(7) };
+    let changes = vec![Change { path: "a/b".into(), over: Vec::new(), op }];
+    let write = CollectionWrite { collection: "c".into(), client: None, changes };
+    let origin = Origin {
+        author: NodeId([1; 32]),
+        incarnation: Incarnation(2),
+        sequence: 3,
+        message: MessageId::new(Stamp::new(0x018b_cfe5_6800, 5), 9),
+        checksum: Hash([4; 32]),
+    };
+    let mut host = Host::default();
+    Member::of(&write, origin).for_each(|member| host.take(&member));
+    let start = Key::new(Table::State, &[]);
+    let (key, row) = host.store.last(&start, &start.after_prefix()).unwrap();
+    assert_eq!(hex::encode(key), "306300612f620002018bcfe56800000567b4c5425b4f26d57bf2c4fe0c06b522");
+    let author = "01".repeat(32);
+    assert_eq!(hex::encode(row), format!("01{author}0203018bcfe56800700094000000000000090000000137"));
+    let root = &collections(&host.store)[0].root;
+    assert_eq!(root.to_string(), "7196867959b5662f15d4e5dab55d45ffd4b569bc542ff6a33185beb0a6015c7a");
+    let state = "d5b099e565d0c66bc856d077739f474c5c4b44d8d18f6fccbd6598ca9e8f5a8c";
+    assert_eq!(host.replica.root().to_string(), state);
 }
 
 #[test]

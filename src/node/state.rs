@@ -92,9 +92,10 @@ impl Node {
     pub(super) fn on_write(&mut self, id: u64, write: Write, turn: &mut Turn<'_>) {
         let refusal = if self.stopping {
             Some(CallRefusal::Stopping)
-        } else if !self.setup.role.sends.contains(&Category::Data) {
+        } else if !self.follows(Category::Data) || !self.setup.role.sends.contains(&Category::Data) {
+            // Without following it, it does not see what it would take the place of.
             let mut faults = Faults::default();
-            faults.add(FaultCode::NotAuthorised, "/kind", "a node of this type does not send Data");
+            faults.add(FaultCode::NotAuthorised, "/kind", "a node of this type does not follow and send Data");
             Some(CallRefusal::Invalid { index: 0, faults })
         } else if self.states.waiting.len() >= limits::PUBLISH_BATCH {
             Some(CallRefusal::Full { lane: Priority::Normal })

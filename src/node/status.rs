@@ -119,7 +119,8 @@ pub struct Status {
     pub heads_root: Hash,
     /// The same for each topic that this node follows.
     pub heads_roots: BTreeMap<Category, Hash>,
-    /// The digest over the replicated state. Equal at nodes that retain the same writes.
+    /// The digest over the replicated state. Equal at nodes that retain the same writes; none at a node whose type does
+    /// not follow Data.
     pub state_root: Option<Hash>,
     /// The ledger's height; there is none before there is a ledger.
     pub height: Option<u64>,
@@ -153,7 +154,7 @@ impl Node {
             categories,
             heads_root: self.feeds.heads_root(),
             heads_roots: self.topic_roots().collect(),
-            state_root: Some(self.replica().root()),
+            state_root: self.follows(Category::Data).then(|| self.replica().root()),
             height: None,
             feeds_wanted: self.repair.wanted_count() as u64,
             bundles_held: self.feeds.held_count() as u64,
