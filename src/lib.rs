@@ -12,6 +12,7 @@
 //!                                          ├─▶ route    links, ways to other nodes, strategies
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          ├─▶ schema   what bodies of Custom messages keep
+//!                                          ├─▶ crdt     replicated state: writes, merge rules, conflicts
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -20,6 +21,7 @@ pub mod types;
 pub mod wire;
 
 // pure, layer 1: machines; none imports another
+pub mod crdt;
 pub mod deliver;
 pub mod feed;
 pub mod flow;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fills corpus/ with a few sound inputs for each target, from the golden vectors. Run it in fuzz/ before the first run.
 
-Targets whose input is a plan made up by the fuzzer (sealed_bundle, draft, fork, feeds, node) start from a few bytes
+Targets whose input is a plan made up by the fuzzer (sealed_bundle, draft, fork, feeds, state, node) start from a few bytes
 of every kind; the fuzzer finds its way from there.
 """
 
@@ -52,7 +52,7 @@ seeds = {
     "key_file": [json.dumps(KEY).encode(), json.dumps(PLAIN).encode()],
     "config_toml": [path.read_bytes() for path in sorted(CONFIGS.glob("*.toml"))],
     "stored": [bytes(18) + raw("bundle_plain")[0], bytes(15) + b"\1\0\2" + bytes(8) + raw("bundle_lz4")[0], bytes(48) + b"\1", bytes(40) + b"\1"],
-    **{target: NOISE for target in ("sealed_bundle", "draft", "fork", "feeds", "node")},
+    **{target: NOISE for target in ("sealed_bundle", "draft", "fork", "feeds", "state", "node")},
 }
 
 for target, inputs in seeds.items():

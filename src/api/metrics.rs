@@ -101,6 +101,7 @@ fn registry(state: &ApiState, status: &Status, (resident, disk): (Option<u64>, u
     gauge(api, "subscribers", "Clients that follow messages", state.subscribers() as u64);
     node(registry.sub_registry_with_prefix("node"), status, resident);
     feed(registry.sub_registry_with_prefix("feed"), status);
+    replicated(registry.sub_registry_with_prefix("state"), status);
     gauge(registry.sub_registry_with_prefix("store"), "disk_bytes", "Size on the disk", disk);
     registry
 }
@@ -139,6 +140,14 @@ fn sealed(room: &mut Registry, counted: &Counted) {
         closed.get_or_create(&vec![("reason", reason.to_string())]).inc_by(*count);
     }
     room.register("closed_messages", "Sealed messages that stayed closed to a reader here, by reason", closed);
+}
+
+fn replicated(room: &mut Registry, status: &Status) {
+    let counters = &status.counters;
+    counter(room, "merged_changes", "Changes of replicated state that count", counters.merged_changes);
+    counter(room, "superseded_changes", "Changes later than which something stands", counters.superseded_changes);
+    counter(room, "denied_changes", "Changes their authors may not make", counters.denied_changes);
+    counter(room, "unmerged_changes", "Changes for which there was no room", counters.unmerged_changes);
 }
 
 fn flow(room: &mut Registry, queues: &Queues) {

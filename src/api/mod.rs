@@ -14,6 +14,9 @@
 //! a browser on another site gets nothing (see the guard).
 
 mod bundles;
+mod cells;
+mod changes;
+mod collections;
 mod consume;
 mod consumers;
 mod cursor;

@@ -10,6 +10,9 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
+use super::cells::{Again, Batch, Put, WrittenCells};
+use super::changes::StateEvents;
+use super::collections::{Checked, Collections, Conflicts, History};
 use super::consume::{DeliveryForm, Fetch, FetchedForm, Settle, SettledMessages};
 use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
@@ -26,6 +29,7 @@ use super::queues::Schedule;
 use super::routes::described;
 use super::schemas::{NewSchema, SchemaCheck, SchemaHistory, SchemaToCheck, SchemaVersion, Schemas};
 use super::status::NodeState;
+use crate::crdt::{Cell, Listed};
 use crate::node::{Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
@@ -117,8 +121,14 @@ fn schemas() -> Map<String, Value> {
         };
     }
     describe!(
+        Again,
         Alive,
         Ban,
+        Batch,
+        Cell,
+        Checked,
+        Collections,
+        Conflicts,
         Conversation<'_>,
         DeadLetters,
         DeliveryForm,
@@ -129,8 +139,10 @@ fn schemas() -> Map<String, Value> {
         FetchedForm,
         FoundDeadLetter<'_>,
         FoundMessage<'_>,
+        History,
         KindSchema,
         Kinds,
+        Listed,
         MessageForm,
         Messages<'_>,
         NewSchema,
@@ -150,16 +162,19 @@ fn schemas() -> Map<String, Value> {
         SealingKeys,
         ProblemForm,
         Published,
+        Put,
         Readiness,
         Rotated,
         Selection,
         Settle,
         SettledMessages,
+        StateEvents,
         SubscriptionForm,
         SubscriptionInfo,
         Subscriptions,
         Swept,
         Topology,
+        WrittenCells,
     );
     let mut schemas = generator.take_definitions(true);
     for kind in Kind::ALL {

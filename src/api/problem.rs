@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::crdt;
 use crate::deliver::Refused;
 use crate::driver::CallError;
 use crate::node::CallRefusal;
@@ -24,6 +25,10 @@ pub enum Cause {
     NotFound,
     /// There is, but it does not take this method.
     Method,
+    /// What is there is not what was expected.
+    Conflict,
+    /// It is not this node's to do.
+    Denied,
     /// The body is larger than one request may be.
     TooLarge,
     /// The body is of a type that is not taken.
@@ -49,6 +54,8 @@ impl Cause {
             Cause::Forbidden => StatusCode::FORBIDDEN,
             Cause::NotFound => StatusCode::NOT_FOUND,
             Cause::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Cause::Conflict => StatusCode::CONFLICT,
+            Cause::Denied => StatusCode::FORBIDDEN,
             Cause::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Cause::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Cause::Invalid | Cause::NoRoute => StatusCode::UNPROCESSABLE_ENTITY,
@@ -65,6 +72,8 @@ impl Cause {
             Cause::Forbidden => "This request may not come from there",
             Cause::NotFound => "Not found",
             Cause::Method => "Method not allowed",
+            Cause::Conflict => "Not as expected",
+            Cause::Denied => "Not allowed",
             Cause::TooLarge => "The body is too large",
             Cause::MediaType => "The body is of a type that is not taken",
             Cause::Invalid => "Not valid",
@@ -83,6 +92,8 @@ impl Cause {
             Cause::Forbidden => "urn:metanode:problem:forbidden",
             Cause::NotFound => "urn:metanode:problem:not-found",
             Cause::Method => "urn:metanode:problem:method",
+            Cause::Conflict => "urn:metanode:problem:conflict",
+            Cause::Denied => "urn:metanode:problem:denied",
             Cause::TooLarge => "urn:metanode:problem:too-large",
             Cause::MediaType => "urn:metanode:problem:media-type",
             Cause::Invalid => "urn:metanode:problem:invalid",
@@ -170,6 +181,7 @@ impl From<CallError> for Problem {
                 };
                 Problem::new(cause, refused.to_string())
             }
+            CallError::Refused(CallRefusal::State(refused)) => state(refused),
             CallError::Refused(CallRefusal::NoReader { .. }) => Problem::new(Cause::NoRoute, error.to_string()),
             CallError::Refused(CallRefusal::Full { .. } | CallRefusal::NoRoom { .. }) => {
                 Problem::new(Cause::Busy, error.to_string())
@@ -181,6 +193,24 @@ impl From<CallError> for Problem {
                 Problem::new(Cause::Invalid, error.to_string())
             }
         }
+    }
+}
+
+/// Why a write to replicated state is refused.
+fn state(refused: &crdt::Refused) -> Problem {
+    let cause = match refused {
+        crdt::Refused::Changed { .. } => Cause::Conflict,
+        crdt::Refused::Denied { .. } => Cause::Denied,
+        crdt::Refused::NoConflict { .. } => Cause::NotFound,
+        crdt::Refused::TooMany { .. } | crdt::Refused::Overflow { .. } => Cause::Invalid,
+        crdt::Refused::Clock { .. } | crdt::Refused::Ahead { .. } | crdt::Refused::TooManyCollections => {
+            Cause::Unavailable
+        }
+    };
+    let problem = Problem::new(cause, refused.to_string());
+    match refused {
+        crdt::Refused::Changed { current, .. } => problem.with("current", json!(current)),
+        _ => problem,
     }
 }
 

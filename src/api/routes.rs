@@ -12,8 +12,8 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    bundles, consume, consumers, dead_letters, health, keys, kinds, messages, metrics, nodes, openapi, peers, publish,
-    queues, requests, routing, schemas, status, subscribe,
+    bundles, cells, changes, collections, consume, consumers, dead_letters, health, keys, kinds, messages, metrics,
+    nodes, openapi, peers, publish, queues, requests, routing, schemas, status, subscribe,
 };
 use crate::types::limits;
 
@@ -50,6 +50,16 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(dead_letters::redrive))
         .routes(routes!(dead_letters::remove))
         .routes(routes!(dead_letters::show))
+        .routes(routes!(collections::list))
+        .routes(routes!(collections::cells))
+        .routes(routes!(cells::show, cells::put, cells::remove))
+        .routes(routes!(cells::batch))
+        .routes(routes!(cells::restore))
+        .routes(routes!(collections::history))
+        .routes(routes!(collections::conflicts))
+        .routes(routes!(collections::check))
+        .routes(routes!(changes::list))
+        .routes(routes!(changes::events))
         .routes(routes!(status::show))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))

@@ -178,6 +178,7 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Explained(_) => "ways",
         Answer::Links(_) => "links",
         Answer::Outbox(_) => "an outbox",
+        Answer::Wrote(_) => "versions",
         Answer::Done => "done",
     };
     Problem::new(Cause::Internal, format!("the node answered {what} to another question; please report this"))

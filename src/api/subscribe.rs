@@ -75,7 +75,7 @@ async fn open(state: ApiState, params: &FollowParams, resume: Option<u64>) -> Re
     Cursor::open(state, params.filter()?, params.start()?, resume, params.ephemeral()).await
 }
 
-fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+pub(super) fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) else { return Ok(None) };
     let position = id.to_str().ok().and_then(|id| id.parse().ok());
     position.map(Some).ok_or_else(|| Problem::request("Last-Event-ID is a position: give the id of an event unchanged"))

@@ -9,4 +9,5 @@ mod reading;
 pub mod rig;
 mod schemas;
 mod sealing;
+mod state;
 mod webhooks;

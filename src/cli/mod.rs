@@ -20,6 +20,7 @@ mod schema;
 mod sealing;
 mod sim;
 mod start;
+mod state;
 mod status;
 mod subscribe;
 mod testnet;
@@ -54,6 +55,7 @@ enum Command {
     Reply(request::ReplyArgs),
     Route(route::RouteArgs),
     Peer(peer::PeerArgs),
+    State(state::StateArgs),
     Queue(queue::QueueArgs),
     Consumer(consumer::ConsumerArgs),
     Dlq(dlq::DlqArgs),
@@ -105,6 +107,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Reply(args) => block_on(args.run()),
         Command::Route(args) => block_on(args.run()),
         Command::Peer(args) => block_on(args.run()),
+        Command::State(args) => block_on(args.run()),
         Command::Queue(args) => block_on(args.run()),
         Command::Consumer(args) => block_on(args.run()),
         Command::Dlq(args) => block_on(args.run()),

@@ -259,15 +259,15 @@ fn wanted(text: &str) -> Result<Wanted, String> {
 
 /// A server-sent event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Event {
-    name: String,
-    id: Option<String>,
-    data: String,
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) id: Option<String>,
+    pub(super) data: String,
 }
 
 /// Bytes of a stream, taken apart into events (HTML standard, section 9.2).
 #[derive(Debug, Default)]
-struct Events {
+pub(super) struct Events {
     bytes: Vec<u8>,
     /// Bytes before this are of lines that were taken.
     taken: usize,
@@ -277,7 +277,7 @@ struct Events {
 }
 
 impl Events {
-    fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.taken);
         self.searched -= self.taken;
         self.taken = 0;
@@ -285,7 +285,7 @@ impl Events {
     }
 
     /// The next event that has come whole.
-    fn next(&mut self) -> Option<Event> {
+    pub(super) fn next(&mut self) -> Option<Event> {
         loop {
             let unsearched = self.bytes.get(self.searched..).unwrap_or_default();
             let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {

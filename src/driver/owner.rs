@@ -198,6 +198,9 @@ impl Driver {
                     let _ = self.ports.ephemeral.send(Arc::new(entries));
                 }
             }
+            Event::State { end } => {
+                self.ports.state_end.send_replace(end);
+            }
             Event::Deliverable(names) => {
                 // Nobody may be waiting.
                 let _ = self.ports.deliverable.send(Arc::new(names));

@@ -79,6 +79,8 @@ impl Client {
 pub struct Watch {
     /// The log's end.
     pub log_end: watch::Receiver<u64>,
+    /// The end of the events of replicated state. Zero until the first in this life.
+    pub state_end: watch::Receiver<u64>,
     /// Messages that are not kept, as they come; a slow listener is told how many it missed.
     pub ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
     /// Durable subscriptions that may have something now; who misses some looks for itself.
@@ -107,6 +109,7 @@ pub struct Ports {
     pub(super) net: mpsc::UnboundedSender<NetCommand>,
     pub(super) queued_bytes: Arc<AtomicUsize>,
     pub(super) log_end: watch::Sender<u64>,
+    pub(super) state_end: watch::Sender<u64>,
     pub(super) ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
     pub(super) deliverable: broadcast::Sender<Arc<BTreeSet<Name>>>,
     /// Keeps the queues open while the driver runs, so that an empty one is waited for.
@@ -121,16 +124,33 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
     let (control_in, control) = mpsc::unbounded_channel();
     let (net, commands) = mpsc::unbounded_channel();
     let (log_end, log_end_seen) = watch::channel(0);
+    let (state_end, state_end_seen) = watch::channel(0);
     let (ephemeral, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let (deliverable, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
     let inlet =
         Inlet { urgent: urgent_in, bundles: bundles_in, control: control_in, queued_bytes: queued_bytes.clone() };
-    let watch = Watch { log_end: log_end_seen, ephemeral: ephemeral.clone(), deliverable: deliverable.clone() };
+    let watch = Watch {
+        log_end: log_end_seen,
+        state_end: state_end_seen,
+        ephemeral: ephemeral.clone(),
+        deliverable: deliverable.clone(),
+    };
     let client = Client { calls: calls_in };
     let open = (inlet.clone(), client.clone());
-    let ports =
-        Ports { calls, urgent, bundles, control, net, queued_bytes, log_end, ephemeral, deliverable, _open: open };
+    let ports = Ports {
+        calls,
+        urgent,
+        bundles,
+        control,
+        net,
+        queued_bytes,
+        log_end,
+        state_end,
+        ephemeral,
+        deliverable,
+        _open: open,
+    };
     (ports, inlet, commands, client, watch)
 }
 

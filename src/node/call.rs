@@ -2,10 +2,13 @@
 //! the store themselves and slow nobody.
 
 use super::deliveries::SubscriptionInfo;
+use super::output::Stage;
 use super::peers::PeerInfo;
 use super::queues::Queues;
+use super::state::{Restore, Write, Wrote};
 use super::status::Status;
 use super::ways::{Explained, LinkedNode, Outbox};
+use crate::crdt;
 use crate::deliver::{Found, Leased, Name, Outcome, Refused, Selector, Settled, Spec, Swept};
 use crate::flow::Policy;
 use crate::route::Strategy;
@@ -35,6 +38,17 @@ pub enum Ack {
     /// They are on the disk.
     #[default]
     Durable,
+}
+
+impl Ack {
+    /// When the answer may leave.
+    pub(super) fn stage(self) -> Stage {
+        match self {
+            Ack::Accepted => Stage::Now,
+            Ack::Written => Stage::Committed,
+            Ack::Durable => Stage::Flushed,
+        }
+    }
 }
 
 impl std::str::FromStr for Ack {
@@ -89,6 +103,10 @@ pub enum Call {
     Links,
     /// Which direct messages are not with their readers?
     Outbox,
+    /// Write to a collection of replicated state.
+    Write(Box<Write>),
+    /// Write again what lost a conflict.
+    Restore(Box<Restore>),
     /// Stop cleanly.
     Stop,
 }
@@ -120,6 +138,8 @@ pub enum Answer {
     Links(Vec<LinkedNode>),
     /// Direct messages that are not with their readers.
     Outbox(Outbox),
+    /// What writing to a collection came to.
+    Wrote(Wrote),
     /// It is done.
     Done,
 }
@@ -141,6 +161,8 @@ pub enum CallRefusal {
     UnknownPeer(NodeId),
     #[error(transparent)]
     Deliver(#[from] Refused),
+    #[error(transparent)]
+    State(#[from] crdt::Refused),
     #[error("the node is stopping")]
     Stopping,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::call::{Ack, Answer, Call, CallRefusal};
+use super::call::{Answer, Call, CallRefusal};
 use super::output::{Event, Output, Stage};
 use super::owner::{Node, Turn};
 use crate::deliver::{BreakerState, Counts, Letter, Name, Refused, Spec, Subscription};
@@ -70,12 +70,7 @@ impl Node {
                 (if any { Stage::Flushed } else { Stage::Now }, leased.map(Answer::Leased))
             }
             Call::Settle { name, outcomes, ack } => {
-                let stage = match ack {
-                    Ack::Accepted => Stage::Now,
-                    Ack::Written => Stage::Committed,
-                    Ack::Durable => Stage::Flushed,
-                };
-                (stage, self.deliveries.settle(&name, &outcomes, now, &mut turn.tx).map(Answer::Settled))
+                (ack.stage(), self.deliveries.settle(&name, &outcomes, now, &mut turn.tx).map(Answer::Settled))
             }
             Call::Sweep { selector, redrive, dry } => {
                 let swept = if redrive {
@@ -96,6 +91,8 @@ impl Node {
             | Call::Explain { .. }
             | Call::Links
             | Call::Outbox
+            | Call::Write(_)
+            | Call::Restore(_)
             | Call::Stop => (Stage::Now, Ok(Answer::Done)),
         }
     }

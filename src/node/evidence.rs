@@ -25,10 +25,9 @@ impl Node {
         match topic {
             Category::System | Category::Security => {}
             Category::Governance => return self.note_schemas(bundle, turn),
+            Category::Data => return self.merge_bundle(bundle, turn),
             // Nothing in these changes this node by itself; they are for its clients.
-            Category::Consensus | Category::Economic | Category::Data | Category::Monitoring | Category::External => {
-                return;
-            }
+            Category::Consensus | Category::Economic | Category::Monitoring | Category::External => return,
         }
         let mut refused = bundle.refused().iter().map(|(index, _)| *index as usize).peekable();
         let sound = bundle.messages().enumerate().filter(|(index, _)| refused.next_if_eq(index).is_none());
@@ -94,6 +93,7 @@ impl Node {
     pub(super) fn note_fork(&mut self, fork: Fork, turn: &mut Turn<'_>) {
         self.counters.forks += 1;
         self.cut_schemas(&fork, turn);
+        self.mask_state(&fork, turn);
         let author = fork.feed().author;
         if self.peers.is_connected(author) {
             self.peers.penalise(author, FORK_PENALTY, "its author said two things in one place of a feed", turn);

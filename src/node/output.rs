@@ -29,6 +29,8 @@ pub enum Event {
     Ephemeral(Box<Verified>),
     /// An author said two things in one place.
     Fork(Box<Fork>),
+    /// The events of replicated state have grown to here.
+    State { end: u64 },
     /// These durable subscriptions may have something that they had not before.
     Deliverable(BTreeSet<Name>),
 }

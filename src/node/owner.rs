@@ -12,6 +12,7 @@ use super::peers::Peers;
 use super::post::Post;
 use super::publish::{Frame, Waiting};
 use super::registry::Registry;
+use super::state::States;
 use super::status::Counters;
 use super::sync::Listing;
 use crate::deliver::Deliveries;
@@ -50,6 +51,7 @@ pub struct Node {
     pub(super) routes: Routes,
     pub(super) post: Post,
     pub(super) schemas: crate::schema::Rows,
+    pub(super) states: States,
     pub(super) counters: Counters,
     pub(super) started: Mono,
     pub(super) retention_due: Mono,
@@ -104,6 +106,7 @@ impl Node {
             routes: Routes::new(id),
             post: Post::default(),
             schemas: crate::schema::Rows::load(view),
+            states: States::load(view)?,
             counters: Counters::default(),
             started: now.mono,
             retention_due: now.mono,
@@ -178,7 +181,9 @@ impl Node {
         self.reserve_stamps(turn);
         self.beat(turn);
         self.report_links(turn);
+        self.write_waiting(turn);
         self.seal_waiting(turn);
+        self.settle_state(turn);
         self.retain(turn);
         self.ask(turn);
         self.tick_post(turn);
@@ -190,7 +195,7 @@ impl Node {
 
     /// When the node wants to be called even if nothing happens.
     pub fn next_wake(&self) -> Mono {
-        if self.lanes.waiting() > 0 || !self.spill.is_empty() {
+        if self.lanes.waiting() > 0 || !self.spill.is_empty() || self.states.is_due() {
             return Mono::default();
         }
         let beat = (!self.stopping).then(|| self.beats.due());
@@ -232,6 +237,8 @@ impl Node {
             | Call::Settle { .. }
             | Call::PauseSubscription { .. }
             | Call::Sweep { .. }) => return self.on_deliver(id, call, turn),
+            Call::Write(write) => return self.on_write(id, *write, turn),
+            Call::Restore(restore) => return self.on_restore(id, *restore, turn),
             Call::Stop => return self.on_stop(id, turn),
         };
         turn.out.push((Stage::Now, Output::Reply { id, answer }));
@@ -239,6 +246,7 @@ impl Node {
 
     fn on_stop(&mut self, id: u64, turn: &mut Turn<'_>) {
         self.stopping = true;
+        self.write_waiting(turn);
         self.seal_waiting(turn);
         self.give_up_spilled(turn);
         // No stamp is used any more: the next life may go on from here, not from what was put by for this one.
@@ -251,7 +259,7 @@ impl Node {
     }
 
     /// Persists the clock's ceiling before stamps below it are used.
-    fn reserve_stamps(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn reserve_stamps(&mut self, turn: &mut Turn<'_>) {
         if !self.stopping
             && let Some(ceiling) = self.clock.ceiling(turn.now.wall)
         {

@@ -189,12 +189,7 @@ impl Node {
         }
         self.frame.send(turn);
         for (call, Waiting { ack, ids, .. }) in self.waiting.extract_if(.., |_, waiting| waiting.left == 0) {
-            let stage = match ack {
-                Ack::Accepted => Stage::Now,
-                Ack::Written => Stage::Committed,
-                Ack::Durable => Stage::Flushed,
-            };
-            turn.out.push((stage, Output::Reply { id: call, answer: Ok(Answer::Published { ids }) }));
+            turn.out.push((ack.stage(), Output::Reply { id: call, answer: Ok(Answer::Published { ids }) }));
         }
     }
 
@@ -243,12 +238,12 @@ impl Node {
     }
 
     /// What sets this life's ids apart from those of everyone else who has the same stamp.
-    fn id_suffix(&self) -> u64 {
+    pub(super) fn id_suffix(&self) -> u64 {
         let digest = Domain::Bundle.hash(&[self.id.as_bytes(), &self.life.incarnation.0.to_be_bytes()]);
         digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    fn header(&self, feed: FeedId, priority: Priority, course: Course) -> Header {
+    pub(super) fn header(&self, feed: FeedId, priority: Priority, course: Course) -> Header {
         let chain = self.feeds.chain(feed).filter(|_| course == Course::Feed);
         Header {
             course,
@@ -264,7 +259,7 @@ impl Node {
         }
     }
 
-    fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
+    pub(super) fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
         let key: &SigningKey = &self.setup.key;
         let Some(bundle) = pending.seal(header, key) else { return };
         let (header, bytes) = (bundle.header().clone(), bundle.wire().clone());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::owner::{Node, Turn};
+use crate::crdt::Outcome;
 use crate::feed::NotPlaced;
 use crate::types::{Hash, Incarnation, NodeId};
 use crate::wire::{Category, Verified};
@@ -39,6 +40,12 @@ pub struct Counters {
     pub repairs_failed: u64,
     /// Requests of peers that asked too much.
     pub requests_put_off: u64,
+    /// Changes of replicated state that count, that came later than what stands in their place, that their authors
+    /// may not make, and for which there is no room.
+    pub merged_changes: u64,
+    pub superseded_changes: u64,
+    pub denied_changes: u64,
+    pub unmerged_changes: u64,
     /// Authors caught saying two things in one place.
     pub forks: u64,
     /// What was refused, by reason.
@@ -51,6 +58,16 @@ impl Counters {
         self.kept_bundles += 1;
         self.kept_bytes += bundle.wire().len() as u64;
         self.faulty_messages += bundle.refused().len() as u64;
+    }
+
+    pub(super) fn merged(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Applied => self.merged_changes += 1,
+            Outcome::Superseded => self.superseded_changes += 1,
+            Outcome::Denied => self.denied_changes += 1,
+            Outcome::NoRoom => self.unmerged_changes += 1,
+            Outcome::Duplicate => {}
+        }
     }
 
     pub(super) fn not_placed(&mut self, reason: NotPlaced) {
@@ -102,7 +119,8 @@ pub struct Status {
     pub heads_root: Hash,
     /// The same for each topic that this node follows.
     pub heads_roots: BTreeMap<Category, Hash>,
-    /// The digest over the replicated state; there is none before state is replicated.
+    /// The digest over the replicated state. Equal at nodes that retain the same writes; none at a node whose type does
+    /// not follow Data.
     pub state_root: Option<Hash>,
     /// The ledger's height; there is none before there is a ledger.
     pub height: Option<u64>,
@@ -136,7 +154,7 @@ impl Node {
             categories,
             heads_root: self.feeds.heads_root(),
             heads_roots: self.topic_roots().collect(),
-            state_root: None,
+            state_root: self.follows(Category::Data).then(|| self.replica().root()),
             height: None,
             feeds_wanted: self.repair.wanted_count() as u64,
             bundles_held: self.feeds.held_count() as u64,

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
-use super::judge::{Durable, Idle, Subscriber};
-use crate::node::{Gate, Input, Node, Output, Setup, Step};
+use super::judge::{Durable, Idle, Promise, Subscriber};
+use crate::node::{Gate, Input, Node, Output, Setup, Step, Write};
 use crate::types::{Hash, MemoryStore, Mono, NodeId, Now, WallMs, limits};
 use crate::wire::Category;
 
@@ -72,6 +72,8 @@ pub struct Host {
     pub subscriber: Subscriber,
     /// What clients were promised.
     pub promised: Durable,
+    /// What clients were promised of the state.
+    pub written: Vec<Promise>,
     /// Up to here the log was compared with what authors wrote.
     pub compared: u64,
 }
@@ -103,6 +105,8 @@ pub struct Process {
     pub asked: BTreeMap<u64, Asked>,
     /// Calls that want to hear that it is on the disk, and which of their messages are kept at all.
     pub durable_calls: BTreeMap<u64, Vec<Sent>>,
+    /// Writes to the state that want to hear that they are on the disk.
+    pub durable_writes: BTreeMap<u64, Write>,
     next_number: u64,
 }
 
@@ -133,6 +137,7 @@ impl Host {
             down_us: 0,
             subscriber: Subscriber::default(),
             promised: Durable::default(),
+            written: Vec::new(),
             compared: 0,
         }
     }
@@ -247,6 +252,7 @@ impl Process {
             serving: BTreeMap::new(),
             asked: BTreeMap::new(),
             durable_calls: BTreeMap::new(),
+            durable_writes: BTreeMap::new(),
             next_number: 0,
         }
     }

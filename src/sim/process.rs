@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::event::Event;
-use super::host::{Released, Sent};
-use super::judge::{Holdings, Judge, Load, Verdict, ban, bounds, convergence, halt};
+use super::host::{Host, Process, Released, Sent};
+use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts, halt};
 use super::library::Library;
 use super::trace::Slots;
 use super::workload;
 use super::world::World;
+use crate::crdt::collections;
 use crate::feed::{Log, Room, Stored, bundles_from, find, page};
-use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
+use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word, Wrote};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, MessageId, NodeId, limits};
-use crate::wire::{Bundle, Course, Filter, Slot, Verified};
+use crate::wire::{Bundle, Category, Course, Filter, Slot, Verified};
 
 /// How long the disk takes, microseconds.
 const FLUSH_US: (u64, u64) = (200, 30_000);
@@ -211,7 +212,7 @@ impl World {
             }
             Output::Reply { id, answer } => self.on_reply(host, id, answer),
             Output::Event(Told::Log { .. }) => self.read(host),
-            Output::Event(Told::Ephemeral(_) | Told::Deliverable(_)) => {}
+            Output::Event(Told::Ephemeral(_) | Told::Deliverable(_) | Told::State { .. }) => {}
             Output::Event(Told::Fork(fork)) => {
                 let (feed, at) = (fork.feed(), fork.sequence());
                 self.trace.note(self.now_us, host, "fork", &at.to_be_bytes(), format_args!("{feed} at {at}"));
@@ -245,6 +246,7 @@ impl World {
     }
 
     fn note_written(&mut self, bundle: &Verified) {
+        self.writings.wrote(bundle);
         let verdict = self.unique.wrote(bundle);
         self.judge(Judge::Unique, verdict);
         if bundle.header().course == Course::Feed {
@@ -255,6 +257,10 @@ impl World {
     }
 
     fn on_reply(&mut self, host: usize, id: u64, answer: Result<Answer, CallRefusal>) {
+        let answer = match answer {
+            Ok(Answer::Wrote(wrote)) => return self.on_wrote(host, id, &wrote),
+            other => other,
+        };
         let machine = &mut self.hosts[host];
         let courses = machine.process.as_mut().and_then(|p| p.durable_calls.remove(&id)).unwrap_or_default();
         let Ok(Answer::Published { ids }) = answer else { return };
@@ -274,6 +280,41 @@ impl World {
                 return self.judge(Judge::Durable, verdict);
             }
         }
+    }
+
+    /// A client is told that its write is on the disk.
+    fn on_wrote(&mut self, host: usize, id: u64, wrote: &Wrote) {
+        let machine = &mut self.hosts[host];
+        let write = machine.process.as_mut().and_then(|p| p.durable_writes.remove(&id));
+        let (Some(write), Some(message)) = (write, wrote.message) else { return };
+        let Some(found) = find(message, &machine.store) else {
+            return self.judge(Judge::Durable, Err(format!("write {message} was acknowledged and is not there")));
+        };
+        let author = (machine.id, found.entry.incarnation);
+        let made = write.wishes.iter().zip(&wrote.versions);
+        let promises = made.filter_map(|(wish, version)| Promise::of(&write.collection, wish, (*version)?, author));
+        machine.written.extend(promises);
+    }
+
+    /// Whether all that run have the same state, and what was written is in it or in the conflict logs.
+    pub(super) fn alike_states(&mut self) {
+        let lets_go = self.plan.retention.contains_key(&Category::Data);
+        let running = || self.hosts.iter().enumerate().filter_map(|(n, h)| Some((n, h, h.process.as_ref()?)));
+        let mut verdict =
+            running().try_for_each(|(_, machine, process)| counts(process.node.replica(), &machine.store));
+        let roots: BTreeSet<Hash> = running().map(|(_, _, process)| process.node.replica().root()).collect();
+        if verdict.is_ok() && roots.len() > 1 && !lets_go {
+            let of = |(n, machine, _): (usize, &Host, &Process)| format!("node {n} {:?}", collections(&machine.store));
+            verdict = Err(running().map(of).collect::<Vec<_>>().join("; "));
+        }
+        let survival = running().filter(|_| !lets_go).try_for_each(|(n, machine, _)| {
+            let mut promises = running().flat_map(|(_, author, _)| &author.written);
+            promises
+                .try_for_each(|promise| self.writings.check(promise, &machine.store))
+                .map_err(|e| format!("{e}, at node {n}"))
+        });
+        self.judge(Judge::State, verdict);
+        self.judge(Judge::Survival, survival);
     }
 
     /// The subscriber reads on.
@@ -360,6 +401,9 @@ impl World {
     pub(super) fn alike(&self) -> Verdict {
         let (mut all, rules) = (Vec::new(), &self.plan.retention);
         let running = || self.hosts.iter().enumerate().filter_map(|(n, h)| Some((n, h, h.process.as_ref()?)));
+        if running().any(|(_, _, process)| !process.node.is_settled()) {
+            return Err("not all writes to the state are merged".into());
+        }
         for (n, machine, process) in running() {
             if machine.subscriber.cursor() != process.node.log_end() {
                 return Err(format!("the subscriber of node {n} was not told of the log's end"));

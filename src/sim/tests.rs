@@ -170,3 +170,67 @@ fn a_store_that_loses_what_was_flushed_is_caught() {
     let judge = broken.map(|failure| failure.judge);
     assert!(matches!(judge, Some(Judge::Durable | Judge::Unique | Judge::Prefix)), "{judge:?}");
 }
+
+mod state {
+    //! The judges of the state.
+
+    use super::*;
+    use crate::crdt::{Condition, Member, Merge, Origin, Replica, Wish, Wished};
+    use crate::sim::judge::{Promise, Writings, counts};
+    use crate::types::storage::{Batch, Key, Table, Txn, View};
+    use crate::wire::kind::Json;
+    use crate::wire::kind::state::{Change, CollectionWrite, Op};
+
+    fn member(ms: u64, author: u8) -> Member {
+        let op = Op::Set { value: Json::from(&serde_json::Value::from(author)) };
+        let changes = vec![Change { path: "a".into(), over: Vec::new(), op }];
+        let write = CollectionWrite { collection: "c".into(), client: None, changes };
+        let (message, checksum) = (id(ms), hash(author));
+        let author = NodeId([author; 32]);
+        let origin = Origin { author, incarnation: Incarnation(1), sequence: 0, message, checksum };
+        Member::of(&write, origin).next().unwrap()
+    }
+
+    fn apply(store: &mut MemoryStore, replica: &mut Replica, member: &Member) {
+        let mut batch = Batch::default();
+        let mut tx = Txn::new(store, &mut batch);
+        Merge::new(replica, &mut tx, WallMs(1)).apply(member);
+        replica.save(&mut tx);
+        store.commit(batch);
+    }
+
+    #[test]
+    fn survival_objects_to_a_write_that_is_nowhere() {
+        let (mut store, mut replica) = (MemoryStore::default(), Replica::default());
+        let (ours, theirs) = (member(1, 1), member(2, 2));
+        let wish = Wish { path: "a".into(), wished: Wished::Put(Json::from(&1.into())), condition: Condition::None };
+        let promise = Promise::of("c", &wish, ours.version(), (AUTHOR, Incarnation(1))).unwrap();
+        let check = |store: &MemoryStore| Writings::default().check(&promise, store);
+        assert!(check(&store).is_err(), "it is not there");
+        apply(&mut store, &mut replica, &ours);
+        assert_eq!(check(&store), Ok(()));
+        apply(&mut store, &mut replica, &theirs);
+        assert_eq!(check(&store), Ok(()), "it is in the conflict log");
+        let mut batch = Batch::default();
+        let start = Key::new(Table::Conflict, &[]);
+        store.scan(&start, &start.after_prefix(), &mut |key, _| {
+            batch.delete(Key::new(Table::Conflict, &[&key[1..]]));
+            std::ops::ControlFlow::Continue(())
+        });
+        store.commit(batch);
+        assert!(check(&store).is_err(), "no trace is left");
+    }
+
+    #[test]
+    fn counts_objects_to_a_row_that_is_gone() {
+        let (mut store, mut replica) = (MemoryStore::default(), Replica::default());
+        apply(&mut store, &mut replica, &member(1, 1));
+        assert_eq!(counts(&replica, &store), Ok(()));
+        let start = Key::new(Table::State, &[]);
+        let (key, _) = store.last(&start, &start.after_prefix()).unwrap();
+        let mut batch = Batch::default();
+        batch.delete(Key::new(Table::State, &[&key[1..]]));
+        store.commit(batch);
+        assert!(counts(&replica, &store).is_err());
+    }
+}

@@ -56,7 +56,8 @@ impl Villain {
     pub fn new(key: SigningKey, role: Role, network: NetworkId, wall: WallMs, rng: &mut Rng) -> Villain {
         let id = NodeId(key.verifying_key().to_bytes());
         let incarnation = Incarnation((wall.0 << 16) | rng.within(0, 0xFFFF));
-        let feed = FeedId { author: id, incarnation, topic: Category::External };
+        let topic = if rng.chance(500) { Category::External } else { Category::Data };
+        let feed = FeedId { author: id, incarnation, topic };
         let forks_at = rng.below(4);
         let (branches, stash, heads) = (Default::default(), Vec::new(), BTreeMap::new());
         Villain { id, key, role, network, feed, branches, forks_at, last: Stamp(0), stash, heads }
@@ -164,9 +165,11 @@ impl Villain {
             self.last = Stamp(self.last.0 + 1).max(Stamp::new(wall.0, 0));
             pending.push(&draft.message(MessageId::new(self.last, rng.draw())));
         }
-        while pending.count() == 0 {
+        let data = feed.topic == Category::Data;
+        while pending.count() == 0 || data && rng.chance(600) {
             self.last = Stamp(self.last.0 + 1).max(Stamp::new(wall.0, 0));
-            pending.push(&workload::order(rng).message(MessageId::new(self.last, rng.draw())));
+            let draft = if data { workload::scribble(rng) } else { workload::order(rng) };
+            pending.push(&draft.message(MessageId::new(self.last, rng.draw())));
         }
         let header = Header {
             course: Course::Feed,

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::rng::Rng;
-use crate::node::Ack;
+use crate::crdt::{Condition, Wish, Wished};
+use crate::node::{Ack, Write};
 use crate::types::{Domain, MessageId, WallMs};
 use crate::wire::kind::data::SettingsDelta;
 use crate::wire::kind::external::Custom;
 use crate::wire::kind::monitoring::{LogLevel, LogRecord, MetricSample, MetricType, Metrics};
 use crate::wire::kind::security::{SecurityAlert, Severity};
+use crate::wire::kind::state::{Change, CollectionWrite, Op};
 use crate::wire::kind::system::{NodeStatus, StatusUpdate};
 use crate::wire::kind::{Blob, Json};
 use crate::wire::{Draft, Payload, Priority};
@@ -24,6 +26,50 @@ pub fn call(rng: &mut Rng, bursts: u64, known: &[MessageId], wall: WallMs) -> (V
 /// What a node says of itself when a life begins.
 pub fn registration(wall: WallMs) -> Draft {
     Draft::new(&Payload::StatusUpdate(status(wall)))
+}
+
+/// One write to the state, of few cells, so that clients get in one another's way.
+pub fn write(rng: &mut Rng) -> Write {
+    let wishes = (0..rng.within(1, 3)).map(|_| wish(rng)).collect();
+    let ack = rng.pick(&[Ack::Accepted, Ack::Written, Ack::Durable, Ack::Durable]).unwrap_or_default();
+    Write { collection: collection(rng), client: None, wishes, restores: None, ack }
+}
+
+fn collection(rng: &mut Rng) -> String {
+    if rng.chance(700) { "sim".into() } else { "other".into() }
+}
+
+fn path(rng: &mut Rng) -> String {
+    rng.pick(&["a", "a/b", "a/c", "b", "c/d/e", "c/f"]).unwrap_or("a").into()
+}
+
+fn wish(rng: &mut Rng) -> Wish {
+    let value = Json::from(&serde_json::Value::from(rng.below(6)));
+    let wished = match rng.below(24) {
+        0..=9 => Wished::Put(value),
+        10 | 11 => Wished::Delete,
+        12..=14 => Wished::Add(value),
+        15 | 16 => Wished::Remove(value),
+        17 | 18 => Wished::Assign(value),
+        19..=22 => Wished::Count(rng.below(9) as i64 - 4),
+        _ => Wished::DeletePrefix,
+    };
+    let condition = if rng.chance(100) { Condition::Absent } else { Condition::None };
+    Wish { path: path(rng), wished, condition }
+}
+
+/// A write that says nothing of what its author had seen.
+pub fn scribble(rng: &mut Rng) -> Draft {
+    let value = Json::from(&serde_json::Value::from(rng.below(6)));
+    let op = match rng.below(4) {
+        0 => Op::Set { value },
+        1 => Op::Delete,
+        2 => Op::Add { element: value },
+        _ => Op::DeletePrefix,
+    };
+    let change = Change { path: path(rng), over: Vec::new(), op };
+    let write = CollectionWrite { collection: collection(rng), client: None, changes: vec![change] };
+    Draft::new(&Payload::CollectionWrite(write))
 }
 
 /// The plainest draft of all.

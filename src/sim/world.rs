@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 
 use super::event::{Agenda, Event};
 use super::host::{EPOCH_MS, Host, Sent};
-use super::judge::{Failure, Judge, Posted, Prefixes, Unique, Verdict};
+use super::judge::{Failure, Judge, Posted, Prefixes, Unique, Verdict, Writings};
 use super::library::Library;
 use super::rng::Rng;
 use super::scenario::{Plan, Weather};
@@ -25,6 +25,8 @@ const ALIKE_WITHIN_US: u64 = 90_000_000;
 const REMEMBERED: usize = 32;
 /// Of a thousand calls, as many are for one host alone.
 const DIRECT: u64 = 150;
+/// Calls of a thousand that write to the state.
+const WRITES: u64 = 350;
 
 /// Everything there is.
 pub struct World {
@@ -46,6 +48,7 @@ pub struct World {
     pub(super) prefixes: Prefixes,
     pub(super) unique: Unique,
     pub(super) posted: Posted,
+    pub(super) writings: Writings,
     pub(super) remembered: Vec<MessageId>,
     pub(super) trace: Trace,
     pub(super) steps: u64,
@@ -90,6 +93,7 @@ impl World {
             prefixes: Prefixes::default(),
             unique: Unique::default(),
             posted: Posted::default(),
+            writings: Writings::default(),
             remembered: Vec::new(),
             trace,
             steps: 0,
@@ -180,22 +184,25 @@ impl World {
     fn call(&mut self) {
         let running: Vec<usize> = (0..self.hosts.len()).filter(|n| self.hosts[*n].process.is_some()).collect();
         if let Some(host) = self.rng.pick(&running) {
-            let wall = self.hosts[host].wall(self.now_us);
-            let (mut drafts, ack) = workload::call(&mut self.rng, self.plan.bursts, &self.remembered, wall);
-            let sent = self.address(host, &mut drafts);
-            if let Some(process) = &mut self.hosts[host].process {
-                let id = process.number();
-                if ack == Ack::Durable {
-                    process.durable_calls.insert(id, sent);
-                }
-                self.trace.note(self.now_us, host, "call", &[drafts.len() as u8], format_args!("{}", drafts.len()));
-                self.tell(host, Input::Call { id, call: Call::Publish { drafts, ack } });
-            }
+            if self.rng.chance(WRITES) { self.write(host) } else { self.publish(host) }
         }
         if self.healed_us.is_none() {
             let (low, high) = self.plan.call_every_us;
             self.agenda.add(self.now_us + self.rng.within(low, high), Event::Call);
         }
+    }
+
+    fn publish(&mut self, host: usize) {
+        let wall = self.hosts[host].wall(self.now_us);
+        let (mut drafts, ack) = workload::call(&mut self.rng, self.plan.bursts, &self.remembered, wall);
+        let sent = self.address(host, &mut drafts);
+        let Some(process) = &mut self.hosts[host].process else { return };
+        let id = process.number();
+        if ack == Ack::Durable {
+            process.durable_calls.insert(id, sent);
+        }
+        self.trace.note(self.now_us, host, "call", &[drafts.len() as u8], format_args!("{}", drafts.len()));
+        self.tell(host, Input::Call { id, call: Call::Publish { drafts, ack } });
     }
 
     /// Some calls are for one other host that the caller knows of.
@@ -215,6 +222,19 @@ impl World {
             Sent::ToOne(reader)
         };
         drafts.iter_mut().map(sent).collect()
+    }
+
+    /// A client writes to the state.
+    fn write(&mut self, host: usize) {
+        let write = workload::write(&mut self.rng);
+        let Some(process) = &mut self.hosts[host].process else { return };
+        let id = process.number();
+        if write.ack == Ack::Durable {
+            process.durable_writes.insert(id, write.clone());
+        }
+        let count = write.wishes.len();
+        self.trace.note(self.now_us, host, "write", &[count as u8], format_args!("{} to {}", count, write.collection));
+        self.tell(host, Input::Call { id, call: Call::Write(Box::new(write)) });
     }
 
     /// Clients remember some messages, to answer them.
@@ -249,7 +269,10 @@ impl World {
         let verdict = if all_run { self.alike() } else { Err("not everyone runs and rests".into()) };
         let healed = self.healed_us.unwrap_or(self.now_us);
         match verdict {
-            Ok(()) => self.alike_us = Some(self.now_us - healed),
+            Ok(()) => {
+                self.alike_us = Some(self.now_us - healed);
+                self.alike_states();
+            }
             Err(_) if !self.is_last_look() => {
                 self.agenda.add(self.now_us + COMPARE_EVERY_US, Event::Compare);
             }

@@ -31,6 +31,12 @@ pub enum Domain {
     SealingRandom,
     /// The key under which a node's sealing keys are kept, from its seed.
     SealingRing,
+    /// The version that a write to replicated state makes.
+    Write,
+    /// A retained write, as a collection's root counts it.
+    Member,
+    /// The roots of all collections.
+    State,
 }
 
 impl Domain {
@@ -46,6 +52,9 @@ impl Domain {
             Domain::SealingKey => "metanode v1 sealing key",
             Domain::SealingRandom => "metanode v1 sealing random",
             Domain::SealingRing => "metanode v1 sealing ring",
+            Domain::Write => "metanode v1 write",
+            Domain::Member => "metanode v1 member",
+            Domain::State => "metanode v1 state",
         }
     }
 

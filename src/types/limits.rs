@@ -189,3 +189,32 @@ pub const LINK_REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Dead letters looked through in one step of the node.
 pub const DEAD_SWEEP: usize = 4_096;
+
+/// Changes in one write to replicated state; they are applied together or not at all.
+pub const WRITE_CHANGES: usize = 64;
+/// A collection's name, bytes.
+pub const COLLECTION_BYTES: usize = 128;
+/// A path in a collection, bytes and segments.
+pub const PATH_BYTES: usize = 512;
+pub const PATH_SEGMENTS: usize = 32;
+/// Versions one change takes the place of.
+pub const OVER_VERSIONS: usize = 256;
+/// A value of a register, bytes of JSON.
+pub const REGISTER_BYTES: usize = 64 * KIB;
+/// An element of a set, bytes of JSON.
+pub const ELEMENT_BYTES: usize = 4 * KIB;
+/// Collections a node holds. Writes to others are not taken.
+pub const COLLECTIONS: usize = 4_096;
+/// Writes of one cell that are kept after they were superseded, the newest. Twice as many may be there for a while.
+/// Those that lost a conflict stay beside them.
+pub const CELL_HISTORY: usize = 32;
+/// What happened to the state is remembered for so many changes. A reader further behind is told what it missed.
+pub const STATE_EVENTS: u64 = 262_144;
+/// Changes of the state applied in one step; what is more waits for the next.
+pub const STEP_CHANGES: usize = 4_096;
+/// Rows judged anew in one step.
+pub const STEP_SWEEP: usize = 2_048;
+/// Parts of the state that wait to be judged anew. Beyond it the oldest are judged within the step.
+pub const SWEEPS: usize = 1_024;
+/// Entries of one page of state.
+pub const STATE_PAGE: usize = 1_000;

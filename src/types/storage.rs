@@ -49,6 +49,20 @@ pub enum Table {
     SchemaAuthor = 0x11,
     /// The key that messages for a node are sealed with, by node.
     SealingKey = 0x12,
+    /// Replicated state: every write that is known, by cell.
+    State = 0x30,
+    /// The writes that are retained, by version.
+    Member = 0x31,
+    /// Writes that lost to one that had not seen them, by cell.
+    Conflict = 0x32,
+    /// What happened to the state, in order.
+    Change = 0x33,
+    /// Collections: how many writes are retained, and the root over them.
+    Collection = 0x34,
+    /// Parts of the state that are to be judged anew.
+    Sweep = 0x35,
+    /// Bundles whose writes are not applied yet.
+    Backlog = 0x36,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.

@@ -131,6 +131,17 @@ impl Clock {
         Ok(())
     }
 
+    /// Takes note of a reading that the next one must be later than, however far ahead it is. The ceiling is to be
+    /// persisted before the next one is used.
+    pub fn pass(&mut self, seen: Stamp) {
+        self.last = self.last.max(seen);
+    }
+
+    /// Whether the next reading is later than this one anyway.
+    pub fn has_passed(&self, seen: Stamp) -> bool {
+        self.last >= seen
+    }
+
     /// The ceiling to persist before the next readings are used, when the present one is nearly reached.
     pub fn ceiling(&mut self, wall: WallMs) -> Option<Stamp> {
         let millis = |time: Duration| time.as_millis() as u64;

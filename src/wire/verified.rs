@@ -7,7 +7,7 @@ use super::bundle::{Bundle, Course, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHe
 use super::codec::Codec;
 use super::fault::Faults;
 use super::feed_id::Slot;
-use super::kind::Payload;
+use super::kind::{Kind, Payload};
 use super::merkle;
 use super::message::{ContentType, Message};
 use super::refusal::Refusal;
@@ -34,6 +34,7 @@ pub struct Verified {
     body: Bytes,
     first: MessageId,
     correlated: Vec<Correlated>,
+    writes: Vec<u32>,
     refused: Vec<(u32, Faults)>,
 }
 
@@ -95,6 +96,11 @@ impl Verified {
         &self.correlated
     }
 
+    /// The sound messages that write to replicated state, by index.
+    pub fn writes(&self) -> &[u32] {
+        &self.writes
+    }
+
     /// The messages that break a rule of their kind, by index; they are kept in the chain and delivered to nobody.
     pub fn refused(&self) -> &[(u32, Faults)] {
         &self.refused
@@ -123,6 +129,7 @@ struct Survey {
     first: Option<MessageId>,
     last: Option<MessageId>,
     correlated: Vec<Correlated>,
+    writes: Vec<u32>,
     refused: Vec<(u32, Faults)>,
 }
 
@@ -141,11 +148,18 @@ impl Survey {
         if message.known_kind().is_some_and(|k| k.is_ephemeral() != (header.course == Course::Ephemeral)) {
             return Err(Refusal::OutsideFeed);
         }
-        if let Err(faults) = check_payload(&message) {
-            self.refused.push((self.leaves.len() as u32, faults));
+        match check_payload(&message) {
+            Ok(()) => self.note_write(&message),
+            Err(faults) => self.refused.push((self.leaves.len() as u32, faults)),
         }
         self.note(&message, merkle::leaf(item));
         Ok(())
+    }
+
+    fn note_write(&mut self, message: &Message<'_>) {
+        if message.kind == Kind::CollectionWrite.tag() {
+            self.writes.push(self.leaves.len() as u32);
+        }
     }
 
     fn note(&mut self, message: &Message<'_>, leaf: Hash) {
@@ -171,7 +185,8 @@ impl Survey {
             return Err(Refusal::BadRoot);
         }
         let id = header.id();
-        Ok(Verified { bundle, id, body, first, correlated: self.correlated, refused: self.refused })
+        let Survey { correlated, writes, refused, .. } = self;
+        Ok(Verified { bundle, id, body, first, correlated, writes, refused })
     }
 }
 
@@ -209,6 +224,7 @@ impl Pending {
         let size = (self.body.len() - at - 4) as u32;
         self.body[at..at + 4].copy_from_slice(&size.to_le_bytes());
         let leaf = merkle::leaf(&self.body[at + 4..]);
+        self.survey.note_write(message);
         self.survey.note(message, leaf);
     }
 
@@ -230,11 +246,11 @@ impl Pending {
     /// Seals what was filled in: count, size, clock and root of `header` are set from the messages, the rest is the
     /// caller's. None when there is no message.
     pub fn seal(self, mut header: Header, key: &SigningKey) -> Option<Verified> {
-        let Pending { body, survey } = self;
+        let Pending { body, mut survey } = self;
         header.clock = survey.last?.stamp();
         header.count = survey.leaves.len() as u32;
         header.body_bytes = body.len() as u32;
-        header.root = merkle::root(survey.leaves);
+        header.root = merkle::root(std::mem::take(&mut survey.leaves));
         let encoded = header.encode();
         let signature = header.statement(&encoded).sign(key);
         let signed = SignedHeader { header, signature };
@@ -249,7 +265,7 @@ impl Pending {
         wire.extend_from_slice(packed);
         let id = signed.header.id();
         let bundle = Bundle { signed, codec, wire: wire.into() };
-        let (first, correlated) = (survey.first?, survey.correlated);
-        Some(Verified { bundle, id, body: body.into(), first, correlated, refused: Vec::new() })
+        let (first, correlated, writes) = (survey.first?, survey.correlated, survey.writes);
+        Some(Verified { bundle, id, body: body.into(), first, correlated, writes, refused: Vec::new() })
     }
 }

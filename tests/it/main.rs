@@ -7,4 +7,5 @@ mod disk;
 mod net_common;
 mod schema;
 mod sealed;
+mod state;
 mod tidy;

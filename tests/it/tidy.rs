@@ -13,26 +13,30 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("deliver", &["types", "wire"]),
     ("route", &["types", "wire"]),
     ("schema", &["types", "wire"]),
-    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema"]),
-    ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "node"]),
+    ("crdt", &["types", "wire"]),
+    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt"]),
+    ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "node"]),
     ("keys", &["types"]),
     ("config", &["types", "flow", "route"]),
     ("store", &["types"]),
     ("driver", &["types", "wire", "feed", "deliver", "node", "store"]),
     ("net", &["types", "wire", "feed", "node", "config", "driver"]),
-    ("api", &["types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "node", "store", "driver"]),
+    (
+        "api",
+        &["types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "node", "store", "driver"],
+    ),
     ("start", &["types", "wire", "feed", "node", "keys", "config", "store", "driver", "net", "api"]),
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "route", "node", "sim", "keys", "config", "store", "driver",
-            "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "route", "crdt", "node", "sim", "keys", "config", "store",
+            "driver", "net", "api", "start",
         ],
     ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "route", "schema", "node", "sim"];
+const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

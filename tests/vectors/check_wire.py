@@ -420,7 +420,7 @@ class Payloads:
             "u8": r.u8, "u16": lambda: r.varint(16), "u32": lambda: r.varint(32), "u64": lambda: r.varint(64),
             "ms": lambda: r.varint(64), "Incarnation": lambda: str(r.varint(64)), "Amount": lambda: str(r.varint(128)), "Hash": lambda: r.take(32).hex(),
             "NodeId": lambda: node_id_text(r.take(32)), "MessageId": lambda: str(uuid.UUID(bytes=r.take(16))),
-            "Blob": lambda: r.blob().hex(), "Json": lambda: json.loads(r.text()),
+            "Version": lambda: r.take(24).hex(), "Blob": lambda: r.blob().hex(), "Json": lambda: json.loads(r.text()),
         }  # fmt: skip
         if kind in simple:
             return simple[kind]()

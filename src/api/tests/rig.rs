@@ -113,7 +113,12 @@ impl Rig {
 
     /// Follows as server-sent events.
     pub async fn follow(&self, query: &str, last: Option<&str>) -> Events {
-        let mut request = self.request(Method::GET, &format!("/v1/subscribe{query}"));
+        self.follow_at("/v1/subscribe", query, last).await
+    }
+
+    /// Follows something else.
+    pub async fn follow_at(&self, path: &str, query: &str, last: Option<&str>) -> Events {
+        let mut request = self.request(Method::GET, &format!("{path}{query}"));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }

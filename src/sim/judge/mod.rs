@@ -7,6 +7,7 @@ mod once;
 mod peace;
 mod post;
 mod prefix;
+mod state;
 mod unique;
 
 pub use bounds::{Load, bounds};
@@ -16,6 +17,7 @@ pub use once::Subscriber;
 pub use peace::{Idle, ban, halt};
 pub use post::Posted;
 pub use prefix::Prefixes;
+pub use state::{Promise, Writings, counts};
 pub use unique::Unique;
 
 /// What a judge says: nothing, or what it saw.
@@ -36,6 +38,10 @@ pub enum Judge {
     Unique,
     /// When all is well again, all hold the same, and no direct message is on its way.
     Convergence,
+    /// Nodes that hold the same have the same state, and it is counted right.
+    State,
+    /// No write to the state is lost without a trace.
+    Survival,
     /// No honest node bans an honest node.
     Ban,
     /// No node gives up.
@@ -56,6 +62,8 @@ impl Judge {
             Judge::Bounds => "bounds",
             Judge::Unique => "unique",
             Judge::Convergence => "convergence",
+            Judge::State => "state",
+            Judge::Survival => "survival",
             Judge::Ban => "ban",
             Judge::Halt => "halt",
             Judge::Idle => "idle",

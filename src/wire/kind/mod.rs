@@ -1,4 +1,4 @@
-//! The kinds of messages: eight categories, eighty-five types, one payload struct each.
+//! The kinds of messages: eight categories, eighty-six types, one payload struct each.
 //!
 //! The table below is the only list; tags, names, codecs and schemas are made from it. To add a type, write its payload
 //! struct with [`Rules`], a row here and a golden vector; the compiler points to the rest.
@@ -26,6 +26,7 @@ mod name;
 mod rules;
 pub mod schemas;
 pub mod security;
+pub mod state;
 pub mod system;
 mod value;
 
@@ -289,6 +290,7 @@ kinds! {
         Transaction = 7: data::Transaction;
         ExchangeData = 8: data::ExchangeData;
         MiningMetrics = 9: data::MiningMetrics;
+        CollectionWrite = 10: state::CollectionWrite;
     }
     /// Policy: proposals, votes, compliance, agreements, schemas.
     Governance = 6, "governance" {

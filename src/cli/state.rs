@@ -1,0 +1,545 @@
+//! `metanode state`: replicated state, read, written and followed.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{ApiArgs, Client, duration, pairs, plain, print, print_json, table, time};
+use super::subscribe::Events;
+use crate::types::Version;
+
+const EXAMPLES: &str = "\
+Examples:
+  metanode state put settings ui/theme '\"dark\"'
+  metanode state get settings ui/theme
+  metanode state put settings ui/theme light --if-version 01a1fb…
+  metanode state add settings watched XRP/ETH
+  metanode state count settings visits 1
+  metanode state get settings ui/theme --at 5m
+  metanode state ls settings ui
+  metanode state del settings ui --prefix
+  metanode state conflicts settings
+  metanode state restore settings ui/theme 01a1fb…
+  metanode state watch settings
+
+A value is JSON; what is no JSON is taken as a text. Any node writes, all come
+to the same; who lost to a write that had not seen its own finds it in the
+conflict log. A collection named NAME@NODE is that node's to write, and theirs
+whom its rules at `_access` name.
+
+Exit codes: 0 done, 1 failed or not as expected, 2 wrong usage, 3 no node
+answers at the API.";
+
+/// Read, write and follow replicated state.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct StateArgs {
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(subcommand)]
+    command: StateCommand,
+}
+
+/// A place in a collection.
+#[derive(Args, Debug)]
+struct Place {
+    /// The collection
+    collection: String,
+    /// The path: segments between slashes
+    path: String,
+}
+
+#[derive(Subcommand, Debug)]
+enum StateCommand {
+    /// All collections; or what is in one, at and below a path
+    Ls {
+        /// The collection
+        collection: Option<String>,
+        /// The path
+        prefix: Option<String>,
+        /// After this path
+        #[arg(long, value_name = "PATH")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// What is at a path, or was
+    Get {
+        #[command(flatten)]
+        place: Place,
+        /// As it was then: milliseconds since 1970 as `@MS`, or so long ago, as `5m`
+        #[arg(long, value_name = "TIME", value_parser = past)]
+        at: Option<u64>,
+    },
+    /// Put a value into a register
+    Put {
+        #[command(flatten)]
+        place: Place,
+        /// The value: JSON, or a text
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// Only if this version stands
+        #[arg(long, value_name = "VERSION", conflicts_with = "if_absent")]
+        if_version: Option<Version>,
+        /// Only if it has no value
+        #[arg(long)]
+        if_absent: bool,
+    },
+    /// Delete a register, or everything at and below a path
+    Del {
+        #[command(flatten)]
+        place: Place,
+        /// Everything at the path and below it
+        #[arg(long)]
+        prefix: bool,
+        /// Only if this version stands
+        #[arg(long, value_name = "VERSION", conflicts_with = "prefix")]
+        if_version: Option<Version>,
+    },
+    /// Add an element to a set
+    Add {
+        #[command(flatten)]
+        place: Place,
+        /// The element: JSON, or a text
+        element: String,
+    },
+    /// Remove an element from a set
+    Remove {
+        #[command(flatten)]
+        place: Place,
+        /// The element: JSON, or a text
+        element: String,
+    },
+    /// Make an element the only one of a set; what others do so at the same time stays beside it
+    Assign {
+        #[command(flatten)]
+        place: Place,
+        /// The element: JSON, or a text
+        element: String,
+    },
+    /// Count up, or down
+    Count {
+        #[command(flatten)]
+        place: Place,
+        /// How much
+        #[arg(allow_hyphen_values = true, default_value_t = 1)]
+        by: i64,
+    },
+    /// The writes to a path that are remembered, newest first
+    History {
+        #[command(flatten)]
+        place: Place,
+        /// Older than this version
+        #[arg(long, value_name = "VERSION")]
+        before: Option<Version>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Writes that lost to one that had not seen them
+    Conflicts {
+        /// The collection
+        collection: String,
+        /// At and below this path
+        prefix: Option<String>,
+        /// Where the page before ended
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Write again what lost
+    Restore {
+        #[command(flatten)]
+        place: Place,
+        /// Which, as `conflicts` names it
+        #[arg(id = "write", value_name = "VERSION")]
+        version: Version,
+    },
+    /// Count a collection anew from its rows and compare; all collections by default
+    Check {
+        /// The collection
+        collection: Option<String>,
+    },
+    /// Follow what happens
+    Watch {
+        /// In this collection
+        collection: Option<String>,
+        /// At and below this path
+        prefix: Option<String>,
+        /// From this event on, instead of what comes from now on
+        #[arg(long, value_name = "N")]
+        from: Option<u64>,
+        /// End after so many
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+    },
+}
+
+impl StateArgs {
+    /// Asks the node and prints its answer.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let client = Client::new(&self.api)?;
+        if let StateCommand::Watch { collection, prefix, from, count } = &self.command {
+            let query = some(&[("collection", collection), ("prefix", prefix), ("from", &from.map(|n| n.to_string()))]);
+            return watch(&client, &query, count.unwrap_or(u64::MAX), self.api.json).await;
+        }
+        let answer = self.ask(&client).await?;
+        if self.api.json {
+            print_json(&answer)?
+        } else {
+            print(&self.told(&answer))?
+        };
+        let unsound = answer["checked"].as_array().into_iter().flatten().find(|one| one["sound"] != true);
+        if let Some(one) = unsound {
+            bail!(
+                "what is counted of {} is not what is there: stop the node, and start it with an empty --dir to catch up",
+                plain(&one["collection"])
+            );
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, client: &Client) -> anyhow::Result<Value> {
+        let get = async |parts: &[&str], query: &[(&str, String)]| {
+            client.json(client.request(Method::GET, parts, query)).await
+        };
+        match &self.command {
+            StateCommand::Ls { collection: None, .. } => get(&["state"], &[]).await,
+            StateCommand::Ls { collection: Some(collection), prefix, after, limit } => {
+                let query = some(&[("prefix", prefix), ("after", after), ("limit", &Some(limit.to_string()))]);
+                get(&["state", collection, "cells"], &query).await
+            }
+            StateCommand::Get { place, at } => {
+                let query = [place.query(), some(&[("at_ms", &at.map(|ms| ms.to_string()))])].concat();
+                get(&place.parts("cell"), &query).await
+            }
+            StateCommand::History { place, before, limit } => {
+                let more = [("before", &before.map(|v| v.to_string())), ("limit", &Some(limit.to_string()))];
+                get(&place.parts("history"), &[place.query(), some(&more)].concat()).await
+            }
+            StateCommand::Conflicts { collection, prefix, after, limit } => {
+                let query = some(&[("prefix", prefix), ("after", after), ("limit", &Some(limit.to_string()))]);
+                get(&["state", collection, "conflicts"], &query).await
+            }
+            StateCommand::Check { collection } => check(client, collection.as_deref()).await,
+            StateCommand::Watch { .. } => Ok(Value::Null),
+            StateCommand::Put { place, value, if_version, if_absent } => {
+                let body = json!({"value": value_of(value), "if_version": if_version, "if_absent": if_absent});
+                client.json(client.request(Method::PUT, &place.parts("cell"), &place.query()).json(&body)).await
+            }
+            StateCommand::Del { place, prefix, if_version } => {
+                let more = [("prefix", &Some(prefix.to_string())), ("if_version", &if_version.map(|v| v.to_string()))];
+                let query = [place.query(), some(&more)].concat();
+                client.json(client.request(Method::DELETE, &place.parts("cell"), &query)).await
+            }
+            StateCommand::Add { place, element } => place.change(client, json!({"add": value_of(element)})).await,
+            StateCommand::Remove { place, element } => place.change(client, json!({"remove": value_of(element)})).await,
+            StateCommand::Assign { place, element } => place.change(client, json!({"assign": value_of(element)})).await,
+            StateCommand::Count { place, by } => place.change(client, json!({ "count": by })).await,
+            StateCommand::Restore { place, version } => {
+                let body = json!({"path": place.path, "version": version});
+                client.json(client.request(Method::POST, &place.parts("restore"), &[]).json(&body)).await
+            }
+        }
+    }
+
+    fn told(&self, answer: &Value) -> String {
+        match &self.command {
+            StateCommand::Ls { collection: None, .. } => collections(answer),
+            StateCommand::Ls { .. } => cells(answer),
+            StateCommand::Get { .. } => cell(answer),
+            StateCommand::History { .. } => history(answer),
+            StateCommand::Conflicts { .. } => conflicts(answer),
+            StateCommand::Check { .. } => checked(answer),
+            StateCommand::Watch { .. } => String::new(),
+            StateCommand::Put { .. }
+            | StateCommand::Del { .. }
+            | StateCommand::Add { .. }
+            | StateCommand::Remove { .. }
+            | StateCommand::Assign { .. }
+            | StateCommand::Count { .. }
+            | StateCommand::Restore { .. } => match &answer["versions"][0] {
+                Value::Null => "there was nothing to do".into(),
+                version => format!("version {}", plain(version)),
+            },
+        }
+    }
+}
+
+impl Place {
+    fn parts<'a>(&'a self, what: &'a str) -> [&'a str; 3] {
+        ["state", &self.collection, what]
+    }
+
+    fn query(&self) -> Vec<(&'static str, String)> {
+        vec![("path", self.path.clone())]
+    }
+
+    async fn change(&self, client: &Client, does: Value) -> anyhow::Result<Value> {
+        let body = json!({"changes": [{"path": self.path, "do": does}]});
+        client.json(client.request(Method::POST, &self.parts("batch"), &[]).json(&body)).await
+    }
+}
+
+/// A time in the past, milliseconds since 1970.
+fn past(text: &str) -> Result<u64, String> {
+    if let Some(ms) = text.strip_prefix('@') {
+        return ms.parse().map_err(|e| format!("{e}; write @ and milliseconds since 1970, or 5m"));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
+    Ok(now.saturating_sub(duration(text)?).as_millis() as u64)
+}
+
+/// JSON, or a text.
+fn value_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into()))
+}
+
+fn some(members: &[(&'static str, &Option<String>)]) -> Vec<(&'static str, String)> {
+    members.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?.clone()))).collect()
+}
+
+async fn check(client: &Client, collection: Option<&str>) -> anyhow::Result<Value> {
+    let all = match collection {
+        Some(name) => vec![name.to_string()],
+        None => {
+            let answer = client.get(&["state"]).await?;
+            let names = answer["collections"].as_array().into_iter().flatten();
+            names.filter_map(|one| one["name"].as_str().map(String::from)).collect()
+        }
+    };
+    let mut checked = Vec::new();
+    for name in all {
+        checked.push(client.get(&["state", &name, "check"]).await?);
+    }
+    Ok(json!({ "checked": checked }))
+}
+
+async fn watch(client: &Client, query: &[(&'static str, String)], count: u64, json: bool) -> anyhow::Result<()> {
+    let mut response = client.send(client.stream(Method::GET, &["state", "subscribe"], query)).await?;
+    let (mut events, mut left) = (Events::default(), count);
+    while left > 0 {
+        let chunk = response.chunk().await.context("the connection to the node was lost")?;
+        let Some(chunk) = chunk else { bail!("the node has stopped; `--from` with the next number goes on there") };
+        events.feed(&chunk);
+        while left > 0
+            && let Some(event) = events.next()
+        {
+            if event.name == "lag" {
+                let missed: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                eprintln!("metanode: missed {} events", missed["missed"]);
+                continue;
+            }
+            if !print(&if json { event.data } else { line(&event.data) })? {
+                return Ok(());
+            }
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+/// An event on one line.
+fn line(event: &str) -> String {
+    let Ok(event) = serde_json::from_str::<Value>(event) else { return event.to_string() };
+    let reason = event["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!(
+        "{} {} {}{reason} {}/{} {} by {}",
+        plain(&event["number"]),
+        time(&event["at_ms"]),
+        plain(&event["event"]),
+        plain(&event["collection"]),
+        plain(&event["path"]),
+        op(&event["op"]),
+        short(&event["author"]),
+    )
+}
+
+/// What a write did, as a person reads it.
+fn op(op: &Value) -> String {
+    match op {
+        Value::Object(members) => match members.iter().next() {
+            Some((name, body)) => {
+                let inside = body.get("value").or(body.get("element"));
+                inside.map_or_else(|| format!("{name} {body}"), |inside| format!("{name} {inside}"))
+            }
+            None => "-".into(),
+        },
+        other => plain(other),
+    }
+}
+
+/// The end of an id.
+fn short(id: &Value) -> String {
+    let id = plain(id);
+    id.get(id.len().saturating_sub(8)..).unwrap_or(&id).to_string()
+}
+
+fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer[name].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Where to read on, if there is more.
+fn more(answer: &Value, flag: &str) -> String {
+    answer["next"].as_str().map(|next| format!("\n\nmore with {flag} {next}")).unwrap_or_default()
+}
+
+fn collections(answer: &Value) -> String {
+    let all = rows(answer, "collections");
+    if all.is_empty() {
+        return "there are no collections; write to one with `metanode state put COLLECTION PATH VALUE`".into();
+    }
+    let row =
+        |one: &Value| vec![plain(&one["name"]), plain(&one["retained"]), plain(&one["root"]), time(&one["last_ms"])];
+    let table = table(&["NAME", "WRITES", "ROOT", "LAST"], &all.iter().map(row).collect::<Vec<_>>());
+    format!("{table}\n\nstate root {}", plain(&answer["root"]))
+}
+
+fn cells(answer: &Value) -> String {
+    let row = |cell: &Value| {
+        let value = cell["register"].get("value").filter(|value| !value.is_null() || cell["counter"].is_null());
+        let elements: Vec<String> = rows(cell, "elements").iter().map(|one| one["element"].to_string()).collect();
+        let shown = |part: Option<&Value>| part.map_or_else(|| "-".into(), Value::to_string);
+        let set = if elements.is_empty() { "-".into() } else { elements.join(" ") };
+        vec![
+            plain(&cell["path"]),
+            shown(value.filter(|_| cell["register"].is_object())),
+            plain(&cell["counter"]["value"]),
+            set,
+        ]
+    };
+    let all: Vec<Vec<String>> = rows(answer, "cells").iter().map(row).collect();
+    if all.is_empty() {
+        return "there is nothing".into();
+    }
+    format!("{}{}", table(&["PATH", "VALUE", "COUNT", "ELEMENTS"], &all), more(answer, "--after"))
+}
+
+fn cell(cell: &Value) -> String {
+    let mut shown = Vec::new();
+    let register = &cell["register"];
+    if register.is_object() && !(register["value"].is_null() && cell["counter"].is_object()) {
+        shown.push(("value", register["value"].to_string()));
+        for name in ["version", "author", "message", "client"] {
+            shown.push((name, plain(&register[name])));
+        }
+        shown.push(("written", time(&register["written_ms"])));
+    }
+    if cell["counter"].is_object() {
+        shown.push(("count", plain(&cell["counter"]["value"])));
+    }
+    shown.extend(rows(cell, "elements").iter().map(|one| ("element", one["element"].to_string())));
+    shown.retain(|(_, value)| value != "-");
+    pairs(&shown)
+}
+
+fn history(answer: &Value) -> String {
+    let row = |write: &Value| {
+        let words = [&write["version"], &write["status"]].map(plain);
+        [words.to_vec(), vec![op(&write["op"]), short(&write["author"]), time(&write["written_ms"])]].concat()
+    };
+    let all: Vec<Vec<String>> = rows(answer, "writes").iter().map(row).collect();
+    if all.is_empty() {
+        return "nothing is remembered of it".into();
+    }
+    format!("{}{}", table(&["VERSION", "STATUS", "DID", "AUTHOR", "WRITTEN"], &all), more(answer, "--before"))
+}
+
+fn conflicts(answer: &Value) -> String {
+    let row = |lost: &Value| {
+        let words = [&lost["path"], &lost["version"], &lost["reason"]].map(plain);
+        [words.to_vec(), vec![op(&lost["op"]), short(&lost["author"]), time(&lost["written_ms"])]].concat()
+    };
+    let all: Vec<Vec<String>> = rows(answer, "conflicts").iter().map(row).collect();
+    if all.is_empty() {
+        return "there are no conflicts".into();
+    }
+    format!("{}{}", table(&["PATH", "VERSION", "REASON", "DID", "AUTHOR", "WRITTEN"], &all), more(answer, "--after"))
+}
+
+fn checked(answer: &Value) -> String {
+    let row = |one: &Value| {
+        let word = if one["sound"] == true { "sound" } else { "NOT SOUND" };
+        vec![plain(&one["collection"]), word.into(), plain(&one["found"]), plain(&one["found_root"])]
+    };
+    let all: Vec<Vec<String>> = rows(answer, "checked").iter().map(row).collect();
+    if all.is_empty() { "there are no collections".into() } else { table(&["NAME", "COUNTS", "WRITES", "ROOT"], &all) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::api::tests::rig::Rig;
+
+    #[derive(Parser)]
+    #[command(version, propagate_version = true)]
+    struct Line {
+        #[command(flatten)]
+        state: StateArgs,
+    }
+
+    async fn run(rig: &Rig, line: &str) -> anyhow::Result<()> {
+        let api = format!("--api=http://{}", rig.address);
+        Line::parse_from(["state"].into_iter().chain(line.split(' ')).chain([api.as_str()])).state.run().await
+    }
+
+    #[tokio::test]
+    async fn state_is_written_read_and_followed() {
+        let rig = Rig::start().await;
+        for line in [
+            "ls",
+            "put c a/b 1",
+            "put c a/b text --if-absent",
+            "put c a/c -5",
+            "get c a/b",
+            "get c a/b --json",
+            "get c a/b --at 0s",
+            "get c a/b --at @4000000000000",
+            "add c s x",
+            "add c s y",
+            "remove c s x",
+            "assign c v {\"x\":1}",
+            "count c n -3",
+            "count c n",
+            "ls c",
+            "ls c a --limit 1",
+            "ls --json",
+            "history c a/b",
+            "conflicts c",
+            "check",
+            "watch c --from 0 --count 3",
+            "watch --from 0 --count 1 --json",
+            "del c a/b",
+            "del c a --prefix",
+        ] {
+            let done = run(&rig, line).await;
+            assert_eq!(done.is_err(), line.ends_with("--if-absent"), "{line}: {done:?}");
+        }
+        let version = Version::default();
+        assert!(run(&rig, "get c a/b").await.is_err() && run(&rig, "get c a/c").await.is_err());
+        assert!(run(&rig, &format!("put c s 1 --if-version {version}")).await.is_err());
+        assert!(run(&rig, &format!("restore c s {version}")).await.is_err());
+        let (_, cell) = rig.get("/v1/state/c/cell?path=v").await;
+        assert_eq!(cell["elements"][0]["element"], json!({"x": 1}));
+        let (_, cell) = rig.get("/v1/state/c/cell?path=n").await;
+        assert_eq!(cell["counter"]["value"], -2);
+        rig.stop().await;
+    }
+
+    #[test]
+    fn an_event_and_a_write_are_one_line_each() {
+        let event = json!({"number": 3, "at_ms": 1, "event": "lost", "reason": "concurrent", "collection": "c",
+            "path": "a", "op": {"set": {"value": [1]}}, "author": "12D3KooWabcdefgh"});
+        assert_eq!(line(&event.to_string()), "3 1970-01-01T00:00:00.001Z lost (concurrent) c/a set [1] by abcdefgh");
+        assert_eq!((op(&json!("delete")), op(&json!({"add": {"element": 1}}))), ("delete".into(), "add 1".into()));
+        assert_eq!(value_of("not json"), json!("not json"));
+    }
+}

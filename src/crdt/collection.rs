@@ -1,0 +1,161 @@
+//! The collections of a node: what is counted of each, and the root over all of them.
+//!
+//! ```text
+//!  Collection  name → bincode: retained writes, root, prefix deletes among them, latest stamp
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::events_end;
+use super::root::Root;
+use super::row::{decode, encode};
+use super::sweep::Sweeps;
+use crate::types::storage::{Key, Table, Txn, View};
+use crate::types::{Domain, Hash, Stamp, limits};
+
+/// What is counted of a collection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Writes that are retained.
+    pub retained: u64,
+    /// The sum over them.
+    pub root: Root,
+    /// Prefix deletes among them.
+    pub prefixes: u64,
+    /// The latest stamp among all writes that came.
+    pub clock: Stamp,
+}
+
+/// A collection, for whoever asks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
+pub struct CollectionInfo {
+    /// Its name.
+    pub name: String,
+    /// Writes that are retained: what stands, deletes and removals.
+    pub retained: u64,
+    /// The sum over them; equal at nodes that retain the same.
+    pub root: Hash,
+    /// Prefix deletes among them.
+    pub prefixes: u64,
+    /// When the latest write was made, milliseconds, by its author's clock.
+    pub last_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    retained: u64,
+    root: Hash,
+    prefixes: u64,
+    clock: Stamp,
+}
+
+/// Replicated state: the rows are in the store, this counts them.
+#[derive(Debug, Default)]
+pub struct Replica {
+    pub(super) collections: BTreeMap<String, Summary>,
+    /// Those whose rows are not what is here.
+    changed: BTreeSet<String>,
+    pub(super) events: u64,
+    pub(super) sweeps: Sweeps,
+}
+
+impl Replica {
+    /// The state as the store has it.
+    pub fn load(view: &dyn View) -> Result<Replica, String> {
+        let collections = load_all(view)?;
+        Ok(Replica { collections, changed: BTreeSet::new(), events: events_end(view), sweeps: Sweeps::load(view)? })
+    }
+
+    /// The number the next event will have.
+    pub fn events_end(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether something is left to be judged anew: until then the root may change without a new write.
+    pub fn is_settled(&self) -> bool {
+        self.sweeps.is_empty()
+    }
+
+    /// The root over all collections: equal at two nodes that retain the same.
+    pub fn root(&self) -> Hash {
+        let mut hasher = Domain::State.hasher();
+        for (name, summary) in self.collections.iter().filter(|(_, summary)| summary.retained > 0) {
+            hasher.update(&[name.len() as u8]);
+            hasher.update(name.as_bytes());
+            hasher.update(&summary.retained.to_be_bytes());
+            hasher.update(summary.root.hash().as_bytes());
+        }
+        Hash(*hasher.finalize().as_bytes())
+    }
+
+    /// What is counted of a collection.
+    pub(super) fn summary(&self, collection: &str) -> Summary {
+        self.collections.get(collection).copied().unwrap_or_default()
+    }
+
+    /// Whether a collection can be written to.
+    pub fn has_room(&self, collection: &str) -> bool {
+        self.collections.contains_key(collection) || self.collections.len() < limits::COLLECTIONS
+    }
+
+    /// The same, to be changed; its row is written by [`Replica::save`].
+    pub(super) fn summary_mut(&mut self, collection: &str) -> &mut Summary {
+        if !self.changed.contains(collection) {
+            self.changed.insert(collection.to_string());
+        }
+        self.collections.entry(collection.to_string()).or_default()
+    }
+
+    /// Writes the rows of what has changed. Belongs at the end of every step.
+    pub fn save(&mut self, tx: &mut Txn<'_>) {
+        for name in std::mem::take(&mut self.changed) {
+            let Summary { retained, root, prefixes, clock } = self.summary(&name);
+            tx.put(key(&name), encode(&Kept { retained, root: root.hash(), prefixes, clock }));
+        }
+        self.sweeps.save(tx);
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::new(Table::Collection, &[name.as_bytes()])
+}
+
+fn load_all(view: &dyn View) -> Result<BTreeMap<String, Summary>, String> {
+    let start = Key::new(Table::Collection, &[]);
+    let (mut found, mut broken) = (BTreeMap::new(), None);
+    view.scan(&start, &start.after_prefix(), &mut |key, value| {
+        let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+        match name.zip(read(value)) {
+            Some((name, summary)) => found.insert(name.to_string(), summary).map_or((), drop),
+            None => broken = Some(format!("the row of the collection {} cannot be read", hex::encode(key))),
+        }
+        if broken.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    broken.map_or(Ok(found), Err)
+}
+
+fn read(value: &[u8]) -> Option<Summary> {
+    let Kept { retained, root, prefixes, clock } = decode(value)?;
+    Some(Summary { retained, root: root.into(), prefixes, clock })
+}
+
+/// What is counted of one collection, by the store.
+pub(super) fn stored(collection: &str, view: &dyn View) -> Option<Summary> {
+    read(&view.get(&key(collection))?)
+}
+
+/// Every collection in which something is retained, by name.
+pub fn collections(view: &dyn View) -> Vec<CollectionInfo> {
+    let all = load_all(view).unwrap_or_default();
+    let info = |(name, summary): (String, Summary)| CollectionInfo {
+        name,
+        retained: summary.retained,
+        root: summary.root.hash(),
+        prefixes: summary.prefixes,
+        last_ms: summary.clock.ms(),
+    };
+    all.into_iter().filter(|(_, summary)| summary.retained > 0).map(info).collect()
+}

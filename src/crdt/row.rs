@@ -1,0 +1,166 @@
+//! A write as it is kept, and what it counts for.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::unit::Unit;
+use crate::types::{Domain, Hash, Incarnation, MessageId, NodeId, Version};
+use crate::wire::kind::state::{Change, CollectionWrite, Op};
+
+/// What a write that is known counts for. Values are for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Status {
+    /// It stands: readers see it.
+    Kept = 1,
+    /// Readers do not see it, but it still decides what they see: removals from a set, and former rules of access.
+    Hollow = 2,
+    /// Something later stands in its place.
+    Superseded = 3,
+    /// Its author said two things in one place at or before it.
+    Masked = 4,
+    /// Its author may not write there.
+    Denied = 5,
+}
+
+impl Status {
+    fn of(byte: u8) -> Option<Status> {
+        let all = [Status::Kept, Status::Hollow, Status::Superseded, Status::Masked, Status::Denied];
+        all.into_iter().find(|status| *status as u8 == byte)
+    }
+
+    /// Whether the root counts it.
+    pub fn is_retained(self) -> bool {
+        matches!(self, Status::Kept | Status::Hollow)
+    }
+
+    /// Whether it may stand if nothing later does.
+    pub fn is_eligible(self) -> bool {
+        !matches!(self, Status::Masked | Status::Denied)
+    }
+}
+
+/// Where a write comes from: what its envelope says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    pub author: NodeId,
+    pub incarnation: Incarnation,
+    /// The bundle's number in its feed.
+    pub sequence: u64,
+    pub message: MessageId,
+    /// The digest of the message's bytes.
+    pub checksum: Hash,
+}
+
+/// A change and where it comes from.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Body {
+    pub author: NodeId,
+    pub incarnation: Incarnation,
+    pub sequence: u64,
+    pub message: MessageId,
+    pub client: Option<String>,
+    pub over: Vec<Version>,
+    pub op: Op,
+}
+
+/// One change of one write, as it is merged.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Member {
+    pub(super) unit: Unit,
+    pub(super) version: Version,
+    pub(super) body: Body,
+}
+
+impl Member {
+    /// The changes of a write, each by itself.
+    pub fn of(write: &CollectionWrite, origin: Origin) -> impl Iterator<Item = Member> {
+        write.changes.iter().zip(0..).map(move |(change, index)| Member {
+            unit: Unit::of(&write.collection, change, origin.author, origin.incarnation),
+            version: Version::of(origin.message.stamp(), origin.author, origin.checksum, index),
+            body: Body::new(change, write.client.clone(), origin),
+        })
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Where it belongs: collection and path.
+    pub fn place(&self) -> (&str, &str) {
+        (&self.unit.collection, &self.unit.path)
+    }
+}
+
+impl Body {
+    fn new(change: &Change, client: Option<String>, origin: Origin) -> Body {
+        Body {
+            author: origin.author,
+            incarnation: origin.incarnation,
+            sequence: origin.sequence,
+            message: origin.message,
+            client,
+            over: change.over.clone(),
+            op: change.op.clone(),
+        }
+    }
+}
+
+/// A row: a version of a unit, what it counts for, and the write.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    pub version: Version,
+    pub status: Status,
+    pub body: Body,
+    /// The body's bytes.
+    pub raw: Bytes,
+}
+
+impl Row {
+    /// The row of a member.
+    pub fn new(member: &Member, status: Status) -> Row {
+        let raw = encode(&member.body).into();
+        Row { version: member.version, status, body: member.body.clone(), raw }
+    }
+
+    /// Reads a row and where it is; none if the key is not one of a write.
+    pub fn read(key: &[u8], value: &Bytes) -> Option<(Unit, Row)> {
+        let (unit, version) = Unit::read(key).filter(|(unit, _)| unit.part.has_writes())?;
+        Row::decode(version, value).map(|row| (unit, row))
+    }
+
+    /// Reads a row's value.
+    pub fn decode(version: Version, value: &Bytes) -> Option<Row> {
+        let (status, raw) = value.split_first()?;
+        let body = decode(raw)?;
+        Some(Row { version, status: Status::of(*status)?, body, raw: value.slice_ref(raw) })
+    }
+
+    /// The row's value.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(1 + self.raw.len());
+        value.push(self.status as u8);
+        value.extend_from_slice(&self.raw);
+        value
+    }
+
+    /// What the root counts it as.
+    pub fn digest(&self, unit: &Unit) -> Hash {
+        Domain::Member.hash(&[&unit.bytes(), &self.version.to_bytes(), &self.raw])
+    }
+}
+
+/// A value in the standard form of bincode.
+pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    let row = bincode::serde::encode_to_vec(value, bincode::config::standard());
+    debug_assert!(row.is_ok(), "a vector takes every row");
+    row.unwrap_or_default()
+}
+
+/// What [`encode`] wrote, and nothing after it.
+pub fn decode<T: serde::de::DeserializeOwned>(row: &[u8]) -> Option<T> {
+    let read = bincode::serde::decode_from_slice(row, bincode::config::standard()).ok();
+    read.filter(|(_, size)| *size == row.len()).map(|(value, _)| value)
+}
