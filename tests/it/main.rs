@@ -7,5 +7,6 @@ mod disk;
 mod net_common;
 mod schema;
 mod sealed;
+mod sim;
 mod state;
 mod tidy;
