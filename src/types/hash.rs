@@ -37,6 +37,8 @@ pub enum Domain {
     StateKey,
     /// The value of a row of the ledger's state.
     StateValue,
+    /// What a miner looks for.
+    Work,
 }
 
 impl Domain {
@@ -55,6 +57,7 @@ impl Domain {
             Domain::Validators => "metanode v1 validators",
             Domain::StateKey => "metanode v1 state key",
             Domain::StateValue => "metanode v1 state value",
+            Domain::Work => "metanode v1 work",
         }
     }
 
