@@ -10,6 +10,7 @@
 //!                                          ├─▶ feed     per-author chains, gaps, forks, repair, the log
 //!                                          ├─▶ flow     what waits to be said
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
+//!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -21,6 +22,7 @@ pub mod wire;
 pub mod deliver;
 pub mod feed;
 pub mod flow;
+pub mod ledger;
 
 // pure, layer 2: composition
 pub mod node;

@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("feed", &["types", "wire"]),
     ("flow", &["types", "wire"]),
     ("deliver", &["types", "wire"]),
+    ("ledger", &["types", "wire"]),
     ("node", &["types", "wire", "feed", "flow", "deliver"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "node"]),
     ("keys", &["types"]),
@@ -23,14 +24,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "node", "sim", "keys", "config", "store", "driver", "net",
-            "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "node", "sim", "keys", "config", "store", "driver",
+            "net", "api", "start",
         ],
     ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "node", "sim"];
+const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "ledger", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[
