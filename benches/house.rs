@@ -11,7 +11,7 @@ use metanode::types::{
     Hash, Incarnation, MemoryStore, MessageId, NetworkId, NetworkName, NodeId, Stamp, Tokens, WallMs,
 };
 use metanode::wire::ledger::{Body, Order, Transaction};
-use metanode::wire::{Bundle, Category, Draft, FeedId, Header, Kind, Payload, Pending, Priority, Verified};
+use metanode::wire::{Bundle, Category, Course, Draft, FeedId, Header, Kind, Payload, Pending, Priority, Verified};
 
 const TRADE: &str = r#"{"exchange":"binance","symbol":"XRP/ETH","time_ms":1570752011620,"trade_id":"13519807","side":"sell","price":0.00141342,"amount":23.0,"cost":0.03250866}"#;
 const COUNT: u64 = 200;
@@ -22,7 +22,7 @@ fn network() -> NetworkId {
 
 fn header(key: &SigningKey, sequence: u64, previous: Hash) -> Header {
     Header {
-        ephemeral: false,
+        course: Course::Feed,
         priority: Priority::Normal,
         network: network(),
         feed: FeedId {
@@ -87,7 +87,7 @@ fn feed(c: &mut Criterion) {
             let mut batch = Batch::default();
             let mut tx = Txn::new(&store, &mut batch);
             if let Placed::Appended(bundle) = feeds.offer(bundle, false, &mut tx) {
-                let (_, bytes) = log.append(&bundle, WallMs(0), &mut tx);
+                let (_, bytes) = log.append(&bundle, None, WallMs(0), &mut tx);
                 feeds.stored(bundle.header().feed, bytes, &mut tx);
             }
             store.commit(batch);

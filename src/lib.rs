@@ -9,6 +9,7 @@
 //!                                  └────▶ node ◀─ sim   pure: one owner, changed in one way
 //!                                          ├─▶ feed     per-author chains, gaps, forks, repair, the log
 //!                                          ├─▶ flow     what waits to be said
+//!                                          ├─▶ route    links, ways to other nodes, strategies
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
 //!                                          └─▶ wire ─▶ types
@@ -23,6 +24,7 @@ pub mod deliver;
 pub mod feed;
 pub mod flow;
 pub mod ledger;
+pub mod route;
 
 // pure, layer 2: composition
 pub mod node;

@@ -14,7 +14,7 @@ use crate::driver::{self, Client, Driver, DriverError, Ended};
 use crate::feed::{Retention, Rule};
 use crate::keys::Identity;
 use crate::net::{self, Net, NetError};
-use crate::node::{Ack, Call, Setup};
+use crate::node::{Ack, Call, Role, Setup};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::types::{NodeId, WallMs};
 use crate::wire::kind::system::{Endpoint, Layer, NodeRegistration, NodeStatus, NodeType, Protocol, StatusUpdate};
@@ -142,6 +142,8 @@ fn setup(
         bootstrap: bootstrap?,
         target_peers: config.net.target_peers as usize,
         scheduler: config.flow.scheduler,
+        strategy: config.flow.route_strategy,
+        role: role(config),
         retention: retention(config),
         registration: Some(registration(config, identity.node_id(), listening, api)),
     })
@@ -153,9 +155,23 @@ fn retention(config: &Config) -> Retention {
     Category::ALL.into_iter().map(|category| (category, of(category))).collect()
 }
 
+fn node_type(config: &Config) -> NodeType {
+    // A configuration that was loaded has passed its checks.
+    config.node_type.parse().unwrap_or(NodeType::Gateway)
+}
+
+/// What the node does: what its type does, and what else its operator says.
+fn role(config: &Config) -> Role {
+    let mut role = Role::of(node_type(config));
+    role.services.extend(config.services.iter().cloned());
+    role.services.sort_unstable();
+    role.services.dedup();
+    role
+}
+
 /// What the node says of itself to the others.
 fn registration(config: &Config, id: NodeId, listening: &[String], api: SocketAddr) -> Draft {
-    let node_type: NodeType = config.node_type.parse().unwrap_or(NodeType::Gateway);
+    let node_type = node_type(config);
     let reachable = if config.net.external.is_empty() { listening } else { &config.net.external };
     let p2p = reachable.iter().map(|address| Endpoint { protocol: Protocol::P2p, address: address.clone() });
     let http =
@@ -166,7 +182,7 @@ fn registration(config: &Config, id: NodeId, listening: &[String], api: SocketAd
         node_type,
         layer: layer(node_type),
         endpoints: p2p.chain(http).collect(),
-        capabilities: vec!["feeds".into(), "repair".into()],
+        capabilities: role(config).services,
         status: NodeStatus::Active,
         version: env!("CARGO_PKG_VERSION").into(),
         last_seen_ms: None::<WallMs>,

@@ -7,7 +7,7 @@ use metanode::types::limits::{HEADER_VALUE_BYTES, MESSAGE_BYTES, NAME_BYTES};
 use metanode::types::{Hash, Incarnation, MessageId, Stamp, WallMs};
 use metanode::wire::kind::external::Custom;
 use metanode::wire::kind::Blob;
-use metanode::wire::{Category, Destination, Draft, Faults, FeedId, Header, Payload, Pending, Priority};
+use metanode::wire::{Category, Course, Destination, Draft, Faults, FeedId, Header, Payload, Pending, Priority};
 use metanode_fuzz::{START_MS, author, believed, check, key, network};
 
 #[derive(Arbitrary, Debug)]
@@ -48,7 +48,7 @@ libfuzzer_sys::fuzz_target!(|asked: Asked| {
     let mut pending = Pending::default();
     pending.push(&draft.message(MessageId::new(Stamp::new(START_MS, 1), 7)));
     let header = Header {
-        ephemeral: false,
+        course: Course::Feed,
         priority: Priority::Normal,
         network: network(),
         feed: FeedId { author: author(7), incarnation: Incarnation(1), topic: Category::External },

@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use metanode::feed::{Chain, Feeds, Fork, Log, Placed, Retention, Room, Rule, Stored, page, trim};
 use metanode::types::storage::{Batch, Txn, View};
 use metanode::types::{Hash, Incarnation, MemoryStore, MessageId, Stamp, WallMs, limits};
-use metanode::wire::{Bundle, Category, FeedId, Filter, Header, Message, Pending, Priority, Slot, Verified};
+use metanode::wire::{Bundle, Category, Course, FeedId, Filter, Header, Message, Pending, Priority, Slot, Verified};
 use metanode_fuzz::{START_MS, author, key, network, sequence};
 
 const AUTHORS: u8 = 3;
@@ -62,7 +62,7 @@ fn bundle(n: u8, sequence: u64, previous: Hash, at_s: u64, payload: &[u8]) -> Ve
         payload,
     });
     let header = Header {
-        ephemeral: false,
+        course: Course::Feed,
         priority: Priority::Normal,
         network: network(),
         feed: feed(n),

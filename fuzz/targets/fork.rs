@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use metanode::feed::Fork;
 use metanode::types::{Hash, Incarnation, Stamp};
-use metanode::wire::{Category, FeedId, Header, Priority};
+use metanode::wire::{Category, Course, FeedId, Header, Priority};
 use metanode_fuzz::{author, network, signed};
 
 #[derive(Arbitrary, Debug)]
@@ -15,7 +15,7 @@ struct Half {
     incarnation: u8,
     sequence: u64,
     previous: Option<[u8; 32]>,
-    ephemeral: bool,
+    course: u8,
     root: u8,
     count: u16,
     flip: Option<(u8, u8)>,
@@ -33,7 +33,7 @@ struct Evidence {
 impl Half {
     fn header(&self) -> Header {
         Header {
-            ephemeral: self.ephemeral,
+            course: [Course::Feed, Course::Feed, Course::Ephemeral, Course::Direct][usize::from(self.course) % 4],
             priority: Priority::Normal,
             network: network(),
             feed: FeedId {
@@ -73,7 +73,7 @@ libfuzzer_sys::fuzz_target!(|evidence: Evidence| {
     if let Ok(fork) = straight {
         let (first, second) = fork.headers();
         assert_eq!(first.header.feed, second.header.feed);
-        assert!(!first.header.ephemeral && !second.header.ephemeral);
+        assert!(first.header.course == Course::Feed && second.header.course == Course::Feed);
         assert!(first.check(network()).is_ok() && second.check(network()).is_ok());
         assert_eq!(fork.sequence(), first.header.sequence.min(second.header.sequence));
         assert_ne!(first.header.id(), second.header.id());

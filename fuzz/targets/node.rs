@@ -7,7 +7,7 @@ use metanode::node::{Ack, Call, Input, Node, Output, Setup, Step};
 use metanode::types::{Hash, Incarnation, MemoryStore, Mono, NodeId, Now, Stamp, WallMs};
 use metanode::wire::kind::system::{FeedHead, Heartbeat};
 use metanode::wire::kind::external::Notification;
-use metanode::wire::{Category, Draft, FeedId, Head, Header, Kind, Payload, Pending, Priority, Refusal, Request, Verified};
+use metanode::wire::{Category, Course, Draft, FeedId, Head, Header, Kind, Payload, Pending, Priority, Refusal, Request, Verified};
 use metanode_fuzz::{START_MS, author, key, network, network_name, sequence};
 
 const PEERS: u8 = 3;
@@ -60,6 +60,8 @@ fn setup() -> Setup {
         bootstrap: vec![("/ip4/127.0.0.1/tcp/1".into(), None)],
         target_peers: 12,
         scheduler: Default::default(),
+        strategy: Default::default(),
+        role: Default::default(),
         retention: Default::default(),
         registration: None,
     }
@@ -95,9 +97,9 @@ fn sealed(signer: u8, header: Header, kind: u16, at: Stamp, payload: &[u8]) -> V
     pending.seal(header, &key(signer)).expect("there is a message")
 }
 
-fn header(feed: FeedId, ephemeral: bool, sequence: u64, previous: Hash) -> Header {
+fn header(feed: FeedId, course: Course, sequence: u64, previous: Hash) -> Header {
     Header {
-        ephemeral,
+        course,
         priority: Priority::Normal,
         network: network(),
         feed,
@@ -114,7 +116,7 @@ fn bundle(place: &Place, at: Stamp, previous: u8) -> Verified {
     let feed = FeedId { author: peer(place.author), ..feed(place) };
     let previous = if sequence(place.sequence) == 0 { Hash::ZERO } else { Hash([previous.max(1); 32]) };
     let kind = u16::from(feed.topic.tag()) << 8 | 0xEE;
-    sealed(place.author % PEERS, header(feed, false, sequence(place.sequence), previous), kind, at, b"")
+    sealed(place.author % PEERS, header(feed, Course::Feed, sequence(place.sequence), previous), kind, at, b"")
 }
 
 impl World {
@@ -156,7 +158,7 @@ impl World {
                 };
                 let feed = FeedId { author: peer(p), incarnation: Incarnation(0), topic: Category::System };
                 let payload = Payload::Heartbeat(beat).encode();
-                let header = header(feed, true, 0, Hash::ZERO);
+                let header = header(feed, Course::Ephemeral, 0, Hash::ZERO);
                 let at = self.stamp(later_ms);
                 let bundles = vec![sealed(p % PEERS, header, Kind::Heartbeat.tag(), at, &payload)];
                 Input::Bundle { from: peer(p), ticket: 2, bundles }

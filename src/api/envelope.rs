@@ -7,7 +7,9 @@ use serde::{Serialize, Serializer};
 
 use crate::feed::Entry;
 use crate::types::{Hash, Incarnation, MessageId, NodeId, WallMs};
-use crate::wire::{Category, Codec, ContentType, Destination, Kind, Message, Payload, Priority, Proof, checksum};
+use crate::wire::{
+    Category, Codec, ContentType, Destination, Hop, Hops, Kind, Message, Payload, Priority, Proof, checksum,
+};
 
 /// A message and everything known of it.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -28,8 +30,8 @@ pub struct Envelope<'a> {
     pub source: NodeId,
     /// Whom it is for.
     pub destination: Destination,
-    /// The nodes it passed. Empty: the way of what is gossiped is not recorded.
-    pub routing_path: Vec<NodeId>,
+    /// The nodes it passed, its author first, when it came directly. The way of what is gossiped is not recorded.
+    pub routing_path: Vec<Hop>,
     /// What it says: the typed payload, or `{"hex": …}` where this node does not know the kind, the version or the
     /// key.
     #[schemars(with = "serde_json::Value")]
@@ -136,6 +138,7 @@ impl<'a> Envelope<'a> {
             priority: header.priority,
             signature: &proof.signed.signature.0,
             codec: Codec::Plain,
+            hops: None,
         };
         Some(Envelope::new(Message::decode(&proof.message).ok()?, &proof.message, known))
     }
@@ -150,7 +153,7 @@ impl<'a> Envelope<'a> {
             message_type,
             priority: known.priority,
             source: known.author,
-            routing_path: Vec::new(),
+            routing_path: known.hops.map(|hops| hops.passed.clone()).unwrap_or_default(),
             payload: Body::of(&message),
             metadata: Metadata {
                 schema_version: message.schema_version,
@@ -163,7 +166,7 @@ impl<'a> Envelope<'a> {
             },
             created_at: message.id.stamp().wall(),
             expires_at: message.expires,
-            retry_count: 0,
+            retry_count: known.hops.map_or(0, |hops| hops.retries),
             signature: hex::encode(known.signature),
             encryption_key_id: message.encryption.map(|e| e.key_id),
             checksum: checksum(bytes),
@@ -186,6 +189,7 @@ struct Known<'a> {
     priority: Priority,
     signature: &'a [u8; 64],
     codec: Codec,
+    hops: Option<&'a Hops>,
 }
 
 impl<'a> Known<'a> {
@@ -199,6 +203,7 @@ impl<'a> Known<'a> {
             priority: entry.priority,
             signature: &entry.signature.0,
             codec: entry.codec,
+            hops: entry.hops.as_ref(),
         }
     }
 }

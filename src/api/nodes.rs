@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::problem::Problem;
-use super::state::ApiState;
-use crate::node::{PeerInfo, Registered, registered};
+use super::state::{ApiState, unexpected};
+use crate::node::{Answer, Call, PeerInfo, Registered, registered};
 use crate::types::{NodeId, WallMs, limits};
-use crate::wire::kind::system::{Endpoint, Layer, NodeStatus, NodeType};
+use crate::wire::kind::system::{Endpoint, Layer, Link, NodeStatus, NodeType};
 
 /// Heartbeats that may fail to come before a node counts as late, and as silent.
 const LATE_BEATS: u32 = 3;
@@ -71,18 +71,22 @@ pub struct Nodes {
     nodes: Vec<NodeInfo>,
 }
 
-/// A connection this node knows of.
+/// A connection, each once.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Edge {
     source: NodeId,
     target: NodeId,
+    /// Time there and back, microseconds; none where it is not known yet.
+    round_trip_us: Option<u32>,
+    /// Of a million direct messages over it, as many come to nothing.
+    loss_ppm: Option<u32>,
 }
 
 /// The network as seen from this node.
 #[derive(Serialize, JsonSchema)]
 pub struct Topology {
     nodes: Vec<NodeInfo>,
-    /// This node's own connections: those of others are not known here.
+    /// This node's own connections, and those of others that both ends speak of.
     edges: Vec<Edge>,
 }
 
@@ -107,7 +111,23 @@ pub async fn list(State(state): State<ApiState>) -> Result<Json<Nodes>, Problem>
 )]
 pub async fn topology(State(state): State<ApiState>) -> Result<Json<Topology>, Problem> {
     let (own, nodes) = nodes(&state).await?;
-    let edges = nodes.iter().filter(|n| n.connected && n.id != own).map(|n| Edge { source: own, target: n.id });
+    let linked = match state.client.call(Call::Links).await? {
+        Answer::Links(linked) => linked,
+        other => return Err(unexpected(&other)),
+    };
+    let mut edges: BTreeMap<(NodeId, NodeId), Option<Link>> = BTreeMap::new();
+    for peer in nodes.iter().filter(|node| node.connected && node.id != own) {
+        edges.insert((own.min(peer.id), own.max(peer.id)), None);
+    }
+    for (node, link) in linked.into_iter().flat_map(|one| one.links.into_iter().map(move |link| (one.node, link))) {
+        edges.insert((node.min(link.peer), node.max(link.peer)), Some(link));
+    }
+    let edges = edges.into_iter().map(|((source, target), link)| Edge {
+        source,
+        target,
+        round_trip_us: link.as_ref().map(|link| link.round_trip_us),
+        loss_ppm: link.as_ref().map(|link| link.loss_ppm),
+    });
     Ok(Json(Topology { edges: edges.collect(), nodes }))
 }
 

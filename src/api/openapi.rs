@@ -13,6 +13,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use super::consume::{DeliveryForm, Fetch, FetchedForm, Settle, SettledMessages};
 use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
+use super::envelope::Envelope;
 use super::health::{Alive, Readiness};
 use super::kinds::{KindSchema, Kinds};
 use super::messages::{Conversation, FoundMessage, Messages};
@@ -23,7 +24,7 @@ use super::publish::Published;
 use super::queues::Schedule;
 use super::routes::described;
 use super::status::NodeState;
-use crate::node::{PeerInfo, Queues, SubscriptionInfo};
+use crate::node::{Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
 
@@ -118,6 +119,8 @@ fn schemas() -> Map<String, Value> {
         DeadLetters,
         DeliveryForm,
         Dial,
+        Envelope<'_>,
+        Explained,
         Fetch,
         FetchedForm,
         FoundDeadLetter<'_>,
@@ -127,6 +130,7 @@ fn schemas() -> Map<String, Value> {
         MessageForm,
         Messages<'_>,
         NodeState,
+        Outbox,
         Nodes,
         Pause,
         PeerInfo,

@@ -11,8 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::guard::too_large;
 use super::problem::Problem;
-use crate::types::{MessageId, NodeId};
-use crate::wire::Destination;
+use crate::types::MessageId;
 
 /// A query string.
 pub struct Params<T>(pub T);
@@ -88,26 +87,6 @@ where
 {
     let items = text.unwrap_or_default().split(',').map(str::trim).filter(|item| !item.is_empty());
     items.map(|item| item.parse().map_err(|e| Problem::request(format!("{name}: {e}")))).collect()
-}
-
-/// A destination in one word: `everyone`, a node's id, or `service:`, `layer:`, `node_type:`, `topic:` and a name.
-pub fn destination(text: &str) -> Result<Destination, String> {
-    if text == "everyone" {
-        return Ok(Destination::Everyone);
-    }
-    let (sort, name) = text.split_once(':').unwrap_or(("node", text));
-    let name_of = || name.to_string();
-    match sort {
-        "node" => name.parse::<NodeId>().map(Destination::Node).map_err(|e| e.to_string()),
-        "service" => Ok(Destination::Service(name_of())),
-        "layer" => Ok(Destination::Layer(name_of())),
-        "node_type" => Ok(Destination::NodeType(name_of())),
-        "topic" => Ok(Destination::Topic(name_of())),
-        _ => Err(format!(
-            "`{sort}` is no sort of destination: use everyone, a node's id, service:NAME, layer:NAME, node_type:NAME \
-             or topic:NAME"
-        )),
-    }
 }
 
 /// A message's id in a query string.

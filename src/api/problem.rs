@@ -30,6 +30,8 @@ pub enum Cause {
     MediaType,
     /// Messages or values that break rules.
     Invalid,
+    /// There is nobody to go to, or no way there.
+    NoRoute,
     /// The node cannot do it now.
     Unavailable,
     /// More is said than can leave; later it can.
@@ -49,7 +51,7 @@ impl Cause {
             Cause::Method => StatusCode::METHOD_NOT_ALLOWED,
             Cause::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Cause::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Cause::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Cause::Invalid | Cause::NoRoute => StatusCode::UNPROCESSABLE_ENTITY,
             Cause::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Cause::TimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -66,6 +68,7 @@ impl Cause {
             Cause::TooLarge => "The body is too large",
             Cause::MediaType => "The body is of a type that is not taken",
             Cause::Invalid => "Not valid",
+            Cause::NoRoute => "No route",
             Cause::Unavailable => "Not available now",
             Cause::Busy => "Busy",
             Cause::TimedOut => "No answer in time",
@@ -83,6 +86,7 @@ impl Cause {
             Cause::TooLarge => "urn:metanode:problem:too-large",
             Cause::MediaType => "urn:metanode:problem:media-type",
             Cause::Invalid => "urn:metanode:problem:invalid",
+            Cause::NoRoute => "urn:metanode:problem:no-route",
             Cause::Unavailable => "urn:metanode:problem:unavailable",
             Cause::Busy => "urn:metanode:problem:busy",
             Cause::TimedOut => "urn:metanode:problem:timed-out",
@@ -158,13 +162,18 @@ impl From<CallError> for Problem {
                 let cause = match refused {
                     Refused::Unknown(_) | Refused::NotDead { .. } => Cause::NotFound,
                     Refused::TooMany => Cause::Unavailable,
-                    Refused::Spec(_) | Refused::Filter(_) | Refused::HasDead { .. } | Refused::TooManyOutcomes => {
-                        Cause::Invalid
-                    }
+                    Refused::Spec(_)
+                    | Refused::Filter(_)
+                    | Refused::HasDead { .. }
+                    | Refused::TooManyOutcomes
+                    | Refused::Reserved(_) => Cause::Invalid,
                 };
                 Problem::new(cause, refused.to_string())
             }
-            CallError::Refused(CallRefusal::Full { .. }) => Problem::new(Cause::Busy, error.to_string()),
+            CallError::Refused(CallRefusal::NoReader { .. }) => Problem::new(Cause::NoRoute, error.to_string()),
+            CallError::Refused(CallRefusal::Full { .. } | CallRefusal::NoRoom { .. }) => {
+                Problem::new(Cause::Busy, error.to_string())
+            }
             CallError::Refused(CallRefusal::UnknownPeer(_)) => {
                 Problem::new(Cause::NotFound, format!("{error}; `metanode peer ls` lists the peers that are"))
             }

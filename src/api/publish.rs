@@ -13,7 +13,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::intake::{self, Bare};
-use super::params::{Params, destination, listed, parsed, whole};
+use super::params::{Params, listed, parsed, whole};
 use super::problem::{Cause, LineFault, Problem};
 use super::state::{ApiState, unexpected};
 use crate::driver::CallError;
@@ -139,12 +139,11 @@ impl PublishParams {
                 Ok(Form::Envelopes)
             };
         };
-        let to = self.to.as_deref().map(destination).transpose();
         let headers = self.headers.as_deref().map(serde_json::from_str).transpose();
         Ok(Form::Bare(Box::new(Bare {
             kind,
             priority: parsed("priority", self.priority.as_deref())?.unwrap_or_default(),
-            destination: to.map_err(|e| Problem::request(format!("to: {e}")))?.unwrap_or_default(),
+            destination: parsed("to", self.to.as_deref())?.unwrap_or_default(),
             correlation: parsed("corr", self.corr.as_deref())?,
             parent: parsed("parent", self.parent.as_deref())?,
             expires: self.expires_at.map(WallMs),
@@ -342,7 +341,7 @@ async fn say(state: &ApiState, batch: Batch, ack: Ack) -> Result<Vec<MessageId>,
 }
 
 /// The problem of messages with faults; `published` of those before them were published all the same.
-fn invalid(faulty: usize, faults: &[LineFault], published: usize) -> Problem {
+pub(super) fn invalid(faulty: usize, faults: &[LineFault], published: usize) -> Problem {
     let more = if faulty >= FAULTY_MESSAGES { " or more" } else { "" };
     let what = if faulty == 1 { "1 message is".into() } else { format!("{faulty}{more} messages are") };
     let known = faults.iter().all(|f| f.fault.code != FaultCode::UnknownKind);

@@ -13,7 +13,7 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     bundles, consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish,
-    queues, status, subscribe,
+    queues, requests, routing, status, subscribe,
 };
 use crate::types::limits;
 
@@ -35,6 +35,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(messages::list, publish::publish))
         .routes(routes!(messages::show))
         .routes(routes!(messages::discuss))
+        .routes(routes!(requests::request))
         .routes(routes!(subscribe::events))
         .routes(routes!(subscribe::frames))
         .routes(routes!(bundles::bundles))
@@ -52,6 +53,8 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::show))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))
+        .routes(routes!(routing::explain))
+        .routes(routes!(routing::outbox))
         .routes(routes!(peers::list))
         .routes(routes!(peers::show))
         .routes(routes!(peers::ban))

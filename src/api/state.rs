@@ -9,7 +9,7 @@ use super::metrics::Requests;
 use super::problem::{Cause, Problem};
 use crate::deliver::Name;
 use crate::driver::{Client, SystemClock, Watch};
-use crate::node::{Answer, Call, PeerInfo, Queues, Status, SubscriptionInfo};
+use crate::node::{Answer, Call, Outbox, PeerInfo, Queues, Status, SubscriptionInfo};
 use crate::store::Store;
 use crate::types::{NetworkName, WallMs, limits};
 
@@ -121,6 +121,14 @@ impl ApiState {
         }
     }
 
+    /// Direct messages that are not with their readers.
+    pub(super) async fn outbox(&self) -> Result<Outbox, Problem> {
+        match self.client.call(Call::Outbox).await? {
+            Answer::Outbox(outbox) => Ok(outbox),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Durable subscriptions: one, or all.
     pub(super) async fn subscriptions(&self, name: Option<Name>) -> Result<Vec<SubscriptionInfo>, Problem> {
         match self.client.call(Call::Subscriptions { name }).await? {
@@ -155,6 +163,9 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Leased(_) => "leases",
         Answer::Settled(_) => "a settlement",
         Answer::Swept(_) => "dead letters",
+        Answer::Explained(_) => "ways",
+        Answer::Links(_) => "links",
+        Answer::Outbox(_) => "an outbox",
         Answer::Done => "done",
     };
     Problem::new(Cause::Internal, format!("the node answered {what} to another question; please report this"))

@@ -70,6 +70,34 @@ impl Durable<'_> {
         Ok(())
     }
 
+    /// Takes up to `most` messages, waiting for one; makes the subscription if it is not there.
+    pub async fn take(&self, most: u64) -> anyhow::Result<Vec<Value>> {
+        self.make().await?;
+        let mut wait = BACK_FIRST;
+        loop {
+            // One at a time: what comes after a message that takes long is left to others with the same name.
+            match self.post("fetch", &json!({"max": most.min(1), "wait_ms": WAIT_MS})).await {
+                Ok(answer) => {
+                    wait = BACK_FIRST;
+                    let messages = answer["messages"].as_array().cloned().unwrap_or_default();
+                    if !messages.is_empty() {
+                        return Ok(messages);
+                    }
+                }
+                Err(error) => {
+                    self.away(error)?;
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(BACK_LONGEST);
+                }
+            }
+        }
+    }
+
+    /// Says how messages ended: tried until the node answers, or refuses.
+    pub async fn settle(&self, body: &Value) -> anyhow::Result<()> {
+        self.acknowledge(body).await
+    }
+
     /// Makes the subscription if it is not there; the one that is there has to be the one that is meant.
     async fn make(&self) -> anyhow::Result<()> {
         let path = ["subscriptions", self.name.as_str()];

@@ -15,6 +15,8 @@ mod ledger;
 mod peer;
 mod publish;
 mod queue;
+mod request;
+mod route;
 mod sim;
 mod start;
 mod status;
@@ -47,6 +49,9 @@ enum Command {
     Get(get::GetArgs),
     Verify(verify::VerifyArgs),
     Trace(trace::TraceArgs),
+    Request(request::RequestArgs),
+    Reply(request::ReplyArgs),
+    Route(route::RouteArgs),
     Peer(peer::PeerArgs),
     Queue(queue::QueueArgs),
     Consumer(consumer::ConsumerArgs),
@@ -95,6 +100,9 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Get(args) => block_on(args.run()),
         Command::Verify(args) => block_on(args.run()),
         Command::Trace(args) => block_on(args.run()),
+        Command::Request(args) => block_on(args.run()),
+        Command::Reply(args) => block_on(args.run()),
+        Command::Route(args) => block_on(args.run()),
         Command::Peer(args) => block_on(args.run()),
         Command::Queue(args) => block_on(args.run()),
         Command::Consumer(args) => block_on(args.run()),

@@ -51,6 +51,11 @@ pub(super) const ENTRIES: &[Entry] = &[
          GovernmentApiRegistry, ShadowRegistry, Mining, Validator, Notary, BpciServer, EnterpriseGateway\n\
          or ComplianceNode.",
     ),
+    key(
+        "services",
+        "Services this node offers beside those of its type. Who sends a message to service:NAME reaches\n\
+         one of the nodes that offer it.",
+    ),
     key("dir", "Everything the node keeps is in this directory. A leading ~/ is the home directory."),
     optional("key.file", "The node's key file. Without this line: key.json in `dir`.", "\"~/.metanode/key.json\""),
     optional(
@@ -87,6 +92,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "flow.scheduler",
         "How priorities share the way out when more is said than can leave: \"strict\", \"weighted\" (shares\n\
          of 16, 8, 4, 2, 1), \"deficit\" (the same in turns) or \"adaptive\" (more for what is late).",
+    ),
+    key(
+        "flow.route_strategy",
+        "Which way messages for a single node or service go: \"fastest\", \"reliable\", \"balanced\" (0.3 time,\n\
+         0.4 loss, 0.3 load) or \"first\" (the fewest hops).",
     ),
     key("retention.system.max_age_s", AGE),
     key("retention.system.max_bytes", BYTES),

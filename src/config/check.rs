@@ -42,6 +42,12 @@ impl Config {
             let reason = format!("`{}` is no node type; {meant}write one of {}", self.node_type, NODE_TYPES.join(", "));
             wrong.push(("node_type".into(), reason));
         }
+        let fits =
+            |name: &String| (1..=limits::NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
+        if self.services.len() > limits::SERVICES || !self.services.iter().all(fits) {
+            let reason = format!("write at most {} names of 1 to {} bytes", limits::SERVICES, limits::NAME_BYTES);
+            wrong.push(("services".into(), reason));
+        }
         if self.dir.as_os_str().is_empty() {
             wrong.push(("dir".into(), "is empty; write a directory, like ~/.metanode".into()));
         }

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Policy;
+use crate::route::Strategy;
 use crate::types::NetworkName;
 
 pub use error::{ConfigError, Fault, Origin};
@@ -46,6 +47,8 @@ pub struct Config {
     pub name: String,
     /// One of [`NODE_TYPES`]: which topics the node follows, which services it offers, what it may send.
     pub node_type: String,
+    /// Services it offers beside those of its type, by name.
+    pub services: Vec<String>,
     /// The directory of everything the node keeps. A leading `~/` stands for the home directory; [`Config::load`]
     /// resolves it.
     pub dir: PathBuf,
@@ -103,6 +106,8 @@ pub struct StoreConfig {
 pub struct FlowConfig {
     /// The rule by which priorities are served.
     pub scheduler: Policy,
+    /// Which way direct messages go.
+    pub route_strategy: Strategy,
 }
 
 /// The log, on standard error.
@@ -139,6 +144,7 @@ impl Default for Config {
             network: network_name::local(),
             name: String::new(),
             node_type: "Gateway".into(),
+            services: Vec::new(),
             dir: "~/.metanode".into(),
             key: KeyConfig::default(),
             net: NetConfig::default(),

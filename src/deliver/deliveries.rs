@@ -14,14 +14,14 @@ pub type FetchLetter = fn(u64, &dyn View) -> Option<Letter>;
 
 /// All durable subscriptions, and how many dead letters there are.
 pub struct Deliveries {
-    subscriptions: BTreeMap<Name, Subscription>,
+    pub(super) subscriptions: BTreeMap<Name, Subscription>,
     /// When something is due, for each, and in the order of time.
     due: BTreeMap<Name, Mono>,
     agenda: BTreeSet<(Mono, Name)>,
     /// Those whose rows are not what is here.
     changed: BTreeSet<Name>,
     /// Those of which something can be had that could not before.
-    woken: BTreeSet<Name>,
+    pub(super) woken: BTreeSet<Name>,
     dead: BTreeMap<Name, u64>,
     dead_count: usize,
     dead_bytes: u64,
@@ -47,6 +47,8 @@ pub enum Refused {
     NotDead { name: Name, position: u64 },
     #[error("at most {} messages in one call", limits::SETTLE_MESSAGES)]
     TooManyOutcomes,
+    #[error("`{0}` is the node's own: messages for that destination; `metanode route pending` shows them")]
+    Reserved(Name),
 }
 
 /// What settling came to.
@@ -116,7 +118,7 @@ impl Deliveries {
         Ok((one, self.dead_of(name)))
     }
 
-    fn dead_of(&self, name: &Name) -> u64 {
+    pub(super) fn dead_of(&self, name: &Name) -> u64 {
         self.dead.get(name).copied().unwrap_or_default()
     }
 
@@ -126,7 +128,10 @@ impl Deliveries {
         if !faults.is_empty() {
             return Err(Refused::Spec(faults));
         }
-        let full = self.subscriptions.len() >= limits::SUBSCRIPTIONS;
+        if name.destination().is_some() {
+            return Err(Refused::Reserved(name.clone()));
+        }
+        let full = self.subscriptions.len() - self.destinations().count() >= limits::SUBSCRIPTIONS;
         match self.subscriptions.get_mut(name) {
             Some(one) if one.spec().filter != spec.filter => return Err(Refused::Filter(name.clone())),
             Some(one) => one.respec(spec.clone()),
@@ -215,7 +220,7 @@ impl Deliveries {
     }
 
     /// Makes dead letters of messages. What there is no room for waits, and dies later. Returns how many died.
-    fn bury(&mut self, name: &Name, dying: &[(u64, Disposition)], now: Now, tx: &mut Txn<'_>) -> u64 {
+    pub(super) fn bury(&mut self, name: &Name, dying: &[(u64, Disposition)], now: Now, tx: &mut Txn<'_>) -> u64 {
         let mut died = 0;
         for (position, disposition) in dying {
             let letter = (self.fetch)(*position, tx);
@@ -348,7 +353,7 @@ impl Deliveries {
     }
 
     /// A subscription may have changed: its row, and when it wants to be looked after.
-    fn touch(&mut self, name: &Name) {
+    pub(super) fn touch(&mut self, name: &Name) {
         let Some(one) = self.subscriptions.get(name) else { return };
         if one.is_changed() {
             self.changed.insert(name.clone());

@@ -17,6 +17,7 @@
 mod breaker;
 mod dead;
 mod deliveries;
+mod outbox;
 mod retry;
 mod row;
 mod spec;

@@ -7,14 +7,36 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::types::limits;
-use crate::wire::Filter;
+use crate::wire::{Destination, Filter};
 
-/// A subscription's name: 1 to 64 of letters, digits, `.`, `_` and `-`.
+/// A subscription's name: 1 to 64 of letters, digits, `.`, `_` and `-`. Or that of a destination of direct messages, as
+/// in `service:prices`, with other characters as in URLs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
 impl Name {
+    /// The name under which messages for a single reader wait.
+    pub fn of(destination: &Destination) -> Option<Name> {
+        let (sort, name) = match destination {
+            Destination::Node(id) => ("node", id.to_string()),
+            Destination::Service(name) => ("service", escaped(name)),
+            Destination::Layer(name) => ("layer", escaped(name)),
+            Destination::Everyone | Destination::NodeType(_) | Destination::Topic(_) => return None,
+        };
+        Some(Name(format!("{sort}:{name}")))
+    }
+
+    /// The destination, if it is the name of one.
+    pub fn destination(&self) -> Option<Destination> {
+        match self.0.split_once(':')? {
+            ("node", id) => id.parse().ok().map(Destination::Node),
+            ("service", name) => plain(name).map(Destination::Service),
+            ("layer", name) => plain(name).map(Destination::Layer),
+            _ => None,
+        }
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -35,6 +57,12 @@ impl FromStr for Name {
         if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
             return Ok(Name(text.into()));
         }
+        let name = Name(text.into());
+        if text.len() <= 4 * limits::NAME_BYTES
+            && name.destination().and_then(|destination| Name::of(&destination)).as_ref() == Some(&name)
+        {
+            return Ok(name);
+        }
         Err(format!("`{text}` is no name of a subscription: use 1 to 64 of letters, digits, `.`, `_` and `-`"))
     }
 }
@@ -53,6 +81,29 @@ impl From<Name> for String {
     }
 }
 
+/// Whatever is not a letter, a digit, `.`, `_` or `-` as `%` and two digits (RFC 3986, section 2.1).
+fn escaped(name: &str) -> String {
+    let as_is = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let part = |byte: u8| if as_is(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(part).collect()
+}
+
+/// What was [`escaped`].
+fn plain(name: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::new(), name.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (digits, after) = rest.split_first_chunk::<2>()?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok().filter(|name| !name.is_empty())
+}
+
 /// Where messages go.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
@@ -65,6 +116,8 @@ pub enum Sink {
         /// Where: `http://HOST/PATH`.
         url: String,
     },
+    /// The node sends them to one other node, as messages for that destination. Its own; nobody can ask for it.
+    Direct,
 }
 
 /// What a durable subscription is to be. Times are milliseconds.
@@ -118,6 +171,9 @@ impl Spec {
         bound("max_open", u64::from(self.max_open), 1, limits::SUBSCRIPTION_OPEN as u64);
         let words = self.filter.tags.len() + self.filter.authors.len();
         bound("the number of tags and authors in the filter", words as u64, 0, limits::FILTER_WORDS as u64);
+        if self.sink == Sink::Direct {
+            faults.push("the sink `direct` is the node's own".into());
+        }
         if let Sink::Webhook { url } = &self.sink {
             let rest = url.strip_prefix("http://");
             if url.len() > limits::URL_BYTES {

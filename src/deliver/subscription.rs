@@ -236,6 +236,17 @@ impl Subscription {
         self.open.first_key_value().map_or(self.scanned, |(position, _)| *position)
     }
 
+    /// The positions that are not settled, ascending.
+    pub fn open_positions(&self) -> impl Iterator<Item = u64> {
+        self.open.keys().copied()
+    }
+
+    /// How one of its messages last failed.
+    pub fn last_failure(&self) -> Option<&FailureNote> {
+        let notes = self.open.values().filter_map(|open| open.failure.history.last());
+        notes.max_by_key(|note| note.at_ms)
+    }
+
     /// Why it is paused.
     pub fn paused(&self) -> Option<&str> {
         self.paused.as_deref()
@@ -405,6 +416,29 @@ impl Subscription {
     /// A message that was to die could not be written down: it waits, and dies later.
     pub fn put_off(&mut self, position: u64, now: Mono) {
         self.wait(position, now + Duration::from_millis(self.spec.retry_max_ms));
+    }
+
+    /// Everything that waits after a failure is ready, and the sink is tried.
+    pub(super) fn retry_now(&mut self) {
+        self.breaker = Breaker::default();
+        let waiting = |(_, open): &(&u64, &Open)| matches!(open.state, State::Waiting(_));
+        let waiting: Vec<u64> = self.open.iter().filter(waiting).map(|(position, _)| *position).collect();
+        for position in waiting {
+            self.unlease(position);
+            self.ready.insert(position);
+        }
+    }
+
+    /// Hands out one message in particular, whatever holds the others back.
+    pub(super) fn lease_one(&mut self, position: u64, now: Mono) {
+        self.unlease(position);
+        self.ready.remove(&position);
+        if let Some(open) = self.open.get_mut(&position) {
+            let ends = now + self.spec.ack_wait();
+            open.state = State::Leased(ends);
+            self.timers.insert((ends, position));
+            self.leased += 1;
+        }
     }
 
     /// Removes a message: it is settled.

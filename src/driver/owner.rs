@@ -13,7 +13,7 @@ use crate::feed::ephemeral_entries;
 use crate::node::{Answer, Call, CallRefusal, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
 use crate::types::{Now, WallMs, limits};
-use crate::wire::{Header, Priority, Verified};
+use crate::wire::{Course, Header, Priority, Verified};
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -222,9 +222,14 @@ fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut
 
 /// Whether a frame brings something urgent that is kept. What is not kept, heartbeats above all, can wait its turn.
 fn is_urgent(input: &Input) -> bool {
-    let Input::Bundle { bundles, .. } = input else { return false };
-    let urgent = |header: &Header| !header.ephemeral && header.priority.rank(header.feed.topic) <= Priority::High;
-    bundles.iter().any(|bundle| urgent(bundle.header()))
+    let urgent = |header: &Header| {
+        header.course != Course::Ephemeral && header.priority.rank(header.feed.topic) <= Priority::High
+    };
+    match input {
+        Input::Bundle { bundles, .. } => bundles.iter().any(|bundle| urgent(bundle.header())),
+        Input::Deliver { bundle, .. } => urgent(bundle.header()),
+        _ => false,
+    }
 }
 
 fn draft_count((call, _): &Asked) -> usize {
@@ -237,6 +242,7 @@ fn size_bytes(input: &Input) -> usize {
         Input::Bundle { bundles, .. } | Input::Range { bundles, .. } => {
             bundles.iter().map(Verified::memory_bytes).sum()
         }
+        Input::Deliver { bundle, .. } => bundle.memory_bytes(),
         _ => 0,
     }
 }

@@ -35,6 +35,8 @@ impl Loop {
             bootstrap: vec![("/ip4/127.0.0.1/tcp/9".into(), None)],
             target_peers: 4,
             scheduler: Default::default(),
+            strategy: Default::default(),
+            role: Default::default(),
             retention: Default::default(),
             registration: None,
         };

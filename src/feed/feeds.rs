@@ -38,6 +38,8 @@ pub enum NotPlaced {
     AfterFork,
     /// There are as many feeds as this node follows.
     TooManyFeeds,
+    /// It is for one reader, and came as if it were for everyone.
+    Misdirected,
 }
 
 /// The feeds a node follows.

@@ -2,7 +2,7 @@
 
 use crate::types::NetworkId;
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::wire::{FeedId, Refusal, SIGNED_BYTES, SignedHeader, Slot};
+use crate::wire::{Course, FeedId, Refusal, SIGNED_BYTES, SignedHeader, Slot};
 
 /// Two headers by one author that cannot both stand in one chain: either they share a slot, or the second follows the
 /// first and names another bundle before it.
@@ -17,7 +17,10 @@ impl Fork {
     pub fn between(a: &SignedHeader, b: &SignedHeader) -> Option<Fork> {
         let (first, second) = if a.header.sequence <= b.header.sequence { (a, b) } else { (b, a) };
         let (one, two) = (&first.header, &second.header);
-        let kept = !one.ephemeral && !two.ephemeral && one.feed == two.feed && one.network == two.network;
+        let kept = one.course == Course::Feed
+            && two.course == Course::Feed
+            && one.feed == two.feed
+            && one.network == two.network;
         let same_slot = one.sequence == two.sequence && one.id() != two.id();
         let broken_link = two.sequence == one.sequence.saturating_add(1) && two.previous != one.id();
         (kept && (same_slot || broken_link)).then(|| Fork { first: first.clone(), second: second.clone() })

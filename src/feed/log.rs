@@ -4,7 +4,7 @@
 //! bundles cost little more than a large one.
 //!
 //! ```text
-//!  Bundle  slot            → position 8 │ arrived_ms 8 │ refused count 2, index 4 each │ the bundle's bytes
+//!  Bundle  slot            → position 8 │ arrived_ms 8 │ refused count 2, index 4 each │ the bundle's bytes │ its hops, if it is direct
 //!  Log     position        → slot of the first bundle 49 │ bundles 4 │ messages 4 │ first stamp 8 │ arrived_ms 8
 //!  Span    stamp of the first message, position → clock of the last bundle 8
 //!  Correlation  correlation, message id → position 8
@@ -17,7 +17,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Stamp, WallMs, limits};
-use crate::wire::{Bundle, Slot, Verified};
+use crate::wire::{Bundle, Hops, Slot, Verified};
 
 /// The end of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Stored {
     pub refused: Vec<u32>,
     /// The bytes that arrived.
     pub wire: Bytes,
+    /// The way a direct bundle came.
+    pub hops: Option<Hops>,
 }
 
 /// Bundles that follow one another in a feed and in the log. Retention takes them from the first on; the row goes with
@@ -79,7 +81,7 @@ impl Log {
     }
 
     /// Keeps a bundle and gives its messages their positions. Returns the first position and the bytes kept.
-    pub fn append(&mut self, bundle: &Verified, arrived: WallMs, tx: &mut Txn<'_>) -> (u64, u64) {
+    pub fn append(&mut self, bundle: &Verified, hops: Option<Hops>, arrived: WallMs, tx: &mut Txn<'_>) -> (u64, u64) {
         let position = self.next;
         self.next += u64::from(bundle.count());
         let stored = Stored {
@@ -87,6 +89,7 @@ impl Log {
             arrived,
             refused: bundle.refused().iter().map(|(index, _)| *index).collect(),
             wire: bundle.wire().clone(),
+            hops,
         };
         let row = stored.encode();
         let bytes = row.len() as u64;
@@ -132,6 +135,9 @@ impl Stored {
             row.put_u32(*index);
         }
         row.extend_from_slice(&self.wire);
+        if let Some(hops) = &self.hops {
+            row.extend_from_slice(&hops.encode());
+        }
         row.freeze()
     }
 
@@ -140,12 +146,14 @@ impl Stored {
         let (position, rest) = row.split_first_chunk::<8>()?;
         let (arrived, rest) = rest.split_first_chunk::<8>()?;
         let (refused, rest) = rest.split_first_chunk::<2>()?;
-        let (refused, wire) = rest.split_at_checked(4 * usize::from(u16::from_be_bytes(*refused)))?;
+        let (refused, rest) = rest.split_at_checked(4 * usize::from(u16::from_be_bytes(*refused)))?;
+        let (wire, hops) = rest.split_at_checked(Bundle::size_of(rest).unwrap_or(rest.len()).min(rest.len()))?;
         Some(Stored {
             position: u64::from_be_bytes(*position),
             arrived: WallMs(u64::from_be_bytes(*arrived)),
             refused: refused.as_chunks::<4>().0.iter().map(|i| u32::from_be_bytes(*i)).collect(),
             wire: row.slice_ref(wire),
+            hops: if hops.is_empty() { None } else { Hops::decode(hops) },
         })
     }
 

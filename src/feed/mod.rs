@@ -13,6 +13,7 @@
 //! or after a fork is in a chain; a position in the log is given once and never moves.
 
 mod chain;
+mod direct;
 mod feeds;
 mod fork;
 mod log;
@@ -21,12 +22,13 @@ mod repair;
 mod retention;
 
 pub use chain::Chain;
+pub use direct::Directs;
 pub use feeds::{Feeds, NotPlaced, Placed};
 pub use fork::Fork;
 pub use log::{Log, Stored};
 pub use query::{
     Entry, Found, Page, Room, Start, bounds, bundles_from, conversation, entries_at, ephemeral_entries, find, found_at,
-    page, start_position,
+    page, start_position, stored_at,
 };
 pub use repair::{Asked, Flight, Repair};
 pub use retention::{Retention, Rule, trim};

@@ -9,7 +9,7 @@ use super::feeds::Feeds;
 use super::log::{Log, Run, Stored, log_key, span_key};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Incarnation, MessageId, NodeId, Stamp, WallMs, limits};
-use crate::wire::{Bundle, Category, Filter, Message, Priority, Proof, Signature, Slot, Verified};
+use crate::wire::{Bundle, Category, Filter, Hops, Message, Priority, Proof, Signature, Slot, Verified};
 
 /// One message as it is kept: its bytes, and what the bundle around it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Entry {
     pub signature: Signature,
     /// How the bundle's body is packed.
     pub codec: crate::wire::Codec,
+    /// The way it came, if it came directly.
+    pub hops: Option<Hops>,
     /// The signed bytes of the message.
     pub bytes: Bytes,
 }
@@ -243,13 +245,14 @@ fn entry(stored: &Stored, bundle: &Bundle, index: usize, bytes: Bytes) -> Entry 
         priority: header.priority,
         signature: bundle.signed_header().signature,
         codec: bundle.codec(),
+        hops: stored.hops.clone(),
         bytes,
     }
 }
 
 /// A bundle's messages as entries for readers who follow live: for ephemeral bundles, which have no position.
 pub fn ephemeral_entries(bundle: &Verified, arrived: WallMs) -> Vec<Entry> {
-    let stored = Stored { position: 0, arrived, refused: Vec::new(), wire: bundle.wire().clone() };
+    let stored = Stored { position: 0, arrived, refused: Vec::new(), wire: bundle.wire().clone(), hops: None };
     let refused = |index: usize| bundle.refused().binary_search_by_key(&(index as u32), |(i, _)| *i).is_ok();
     let kept = bundle.bytes().enumerate().filter(|(i, _)| !refused(*i));
     kept.map(|(index, bytes)| entry(&stored, bundle.bundle(), index, bytes)).collect()
@@ -330,7 +333,7 @@ pub fn entries_at(positions: &BTreeSet<u64>, view: &dyn View) -> Vec<Entry> {
 }
 
 /// The bundle with this position in it.
-fn stored_at(position: u64, view: &dyn View) -> Option<Stored> {
+pub fn stored_at(position: u64, view: &dyn View) -> Option<Stored> {
     let mut found = None;
     Run::at(position, view)?.bundles_from(position, view, &mut |_, stored| {
         found = (stored.position <= position).then_some(stored);

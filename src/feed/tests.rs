@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::types::storage::{Batch, Key, Table, Txn, View};
 use crate::types::{Hash, Incarnation, MemoryStore, MessageId, Mono, NetworkName, NodeId, Stamp, WallMs, limits};
-use crate::wire::{Category, FeedId, Filter, Header, Kind, Message, Pending, Priority, Request, Slot, Verified};
+use crate::wire::{
+    Category, Course, FeedId, Filter, Header, Kind, Message, Pending, Priority, Request, Slot, Verified,
+};
 
 mod runs;
 
@@ -68,7 +70,7 @@ impl Author {
             });
         }
         let header = Header {
-            ephemeral: false,
+            course: Course::Feed,
             priority: Priority::Normal,
             network: network.id(),
             feed: self.feed(),
@@ -118,12 +120,12 @@ impl Keeper {
         while let Some(bundle) = next.take() {
             let placed = self.with(|feeds, log, tx| match feeds.offer(bundle, may_start, tx) {
                 Placed::Appended(bundle) => {
-                    let (_, bytes) = log.append(&bundle, now, tx);
+                    let (_, bytes) = log.append(&bundle, None, now, tx);
                     feeds.stored(feed, bytes, tx);
                     "appended"
                 }
                 Placed::Prepended(bundle) => {
-                    let (_, bytes) = log.append(&bundle, now, tx);
+                    let (_, bytes) = log.append(&bundle, None, now, tx);
                     feeds.stored(feed, bytes, tx);
                     "prepended"
                 }
@@ -134,6 +136,7 @@ impl Keeper {
                 Placed::Not(NotPlaced::NoRoom) => "no room",
                 Placed::Not(NotPlaced::AfterFork) => "after fork",
                 Placed::Not(NotPlaced::TooManyFeeds) => "too many",
+                Placed::Not(NotPlaced::Misdirected) => "misdirected",
             });
             if placed == "appended" {
                 next = self.feeds.release(feed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::scheduler::{DEADLINES, LANES, Policy, Scheduler};
 use crate::types::{Mono, limits};
-use crate::wire::{Category, Draft, Priority, Seal};
+use crate::wire::{Category, Course, Destination, Draft, Priority, STRATEGY_HEADER, Seal};
 
 /// A draft on its way, and who waits for it.
 #[derive(Debug)]
@@ -18,8 +18,23 @@ pub struct Parcel {
     pub index: usize,
 }
 
-/// What may travel in one bundle: topic, stated priority, and whether it is kept.
-type Kinship = (Category, Priority, bool);
+/// What may travel in one bundle: topic, stated priority, how it travels, and for a direct one to whom and which way.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Kinship {
+    topic: Category,
+    priority: Priority,
+    course: Course,
+    to: Option<(Destination, Option<String>)>,
+}
+
+impl Kinship {
+    fn of(draft: &Draft) -> Kinship {
+        let course = draft.course();
+        let to = (course == Course::Direct)
+            .then(|| (draft.destination.clone(), draft.headers.get(STRATEGY_HEADER).cloned()));
+        Kinship { topic: draft.kind().category(), priority: draft.priority, course, to }
+    }
+}
 
 #[derive(Debug)]
 struct Queued {
@@ -141,8 +156,15 @@ impl Lanes {
         let lane = &mut self.lanes[rank(draft) as usize];
         lane.messages += 1;
         lane.bytes += size(draft);
-        let kinship = (draft.kind().category(), draft.priority, draft.kind().is_ephemeral());
+        let kinship = Kinship::of(draft);
         lane.queues.entry(kinship).or_default().push_back(Queued { parcel, since: now, number });
+    }
+
+    /// How full the fullest lane is, percent.
+    pub fn fullness_percent(&self) -> u8 {
+        let of = |part: usize, whole: usize| (part * 100 / whole).min(100) as u8;
+        let fullness = |lane: &Lane| of(lane.messages, limits::LANE_MESSAGES).max(of(lane.bytes, limits::LANE_BYTES));
+        self.lanes.iter().map(fullness).max().unwrap_or_default()
     }
 
     /// How many drafts wait.
@@ -198,7 +220,7 @@ impl Lane {
     /// From the queue whose first came first.
     fn take(&mut self, deadline: Duration, now: Mono) -> Option<Load> {
         let first = |queue: &VecDeque<Queued>| queue.front().map(|queued| queued.number);
-        let kinship = *self.queues.iter().min_by_key(|(_, queue)| first(queue))?.0;
+        let kinship = self.queues.iter().min_by_key(|(_, queue)| first(queue))?.0.clone();
         let queue = self.queues.get_mut(&kinship)?;
         let mut load = Load { parcels: Vec::new(), bytes: 0 };
         while let Some(queued) = queue.front() {

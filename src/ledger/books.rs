@@ -94,7 +94,7 @@ impl Closed {
 
 /// The key of a row of the state in the store.
 pub(super) fn state_row(key: &[u8]) -> Key {
-    Key::new(Table::State, &[key])
+    Key::new(Table::LedgerState, &[key])
 }
 
 fn before_bytes(before: Option<&Bytes>) -> Vec<u8> {

@@ -70,12 +70,12 @@ pub(super) fn change_row(height: Height) -> Key {
 
 /// The key of what is let go when a height is no longer kept.
 pub(super) fn stale_row(height: Height) -> Key {
-    Key::new(Table::Stale, &[&height.0.to_be_bytes()])
+    Key::new(Table::LedgerStale, &[&height.0.to_be_bytes()])
 }
 
 /// The key of what a row of the state was before a height changed it.
 pub(super) fn before_row(place: &Hash, height: Height) -> Key {
-    Key::new(Table::StateBefore, &[place.as_bytes(), &height.0.to_be_bytes()])
+    Key::new(Table::LedgerBefore, &[place.as_bytes(), &height.0.to_be_bytes()])
 }
 
 /// The key of a block.

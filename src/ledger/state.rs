@@ -55,7 +55,7 @@ impl<'a> State<'a> {
 
     /// Up to `most` rows whose keys begin so, ascending.
     pub fn scan(&self, prefix: &[u8], most: usize) -> Vec<(RowKey, Bytes)> {
-        let from = Key::new(Table::State, &[prefix]);
+        let from = Key::new(Table::LedgerState, &[prefix]);
         let changed = self.changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
         let changed: Vec<_> = changed.collect();
         // Of the store no more can be needed than are asked for and are changed.
@@ -91,7 +91,7 @@ impl<'a> State<'a> {
     fn value(&self, key: &RowKey) -> Value {
         match self.changes.get(key) {
             Some(value) => value.clone(),
-            None => self.base.get(&Key::new(Table::State, &[key])),
+            None => self.base.get(&Key::new(Table::LedgerState, &[key])),
         }
     }
 
@@ -104,7 +104,7 @@ impl<'a> State<'a> {
     pub fn into_changes(self) -> Vec<(RowKey, Value, Value)> {
         let base = self.base;
         let changes = self.changes.into_iter().map(|(key, after)| {
-            let before = base.get(&Key::new(Table::State, &[&key]));
+            let before = base.get(&Key::new(Table::LedgerState, &[&key]));
             (key, before, after)
         });
         changes.filter(|(_, before, after)| before != after).collect()

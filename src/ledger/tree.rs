@@ -281,7 +281,7 @@ fn bit_of(key: &Hash, bit: usize) -> bool {
 }
 
 fn row(place: &[u8], height: Height) -> Key {
-    Key::new(Table::Page, &[&[place.len() as u8], place, &height.0.to_be_bytes()])
+    Key::new(Table::LedgerPage, &[&[place.len() as u8], place, &height.0.to_be_bytes()])
 }
 
 fn encode(page: &Page) -> Vec<u8> {

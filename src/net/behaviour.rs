@@ -18,7 +18,9 @@ use crate::config::NetConfig;
 use crate::types::{NetworkName, limits};
 use crate::wire::{Category, topic_name};
 
-/// Streams of the sync protocol at once on one connection.
+/// Connections are measured this often.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// Streams of one protocol at once on one connection.
 const STREAMS: usize = 32;
 
 #[derive(NetworkBehaviour)]
@@ -31,6 +33,7 @@ pub struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub sync: request_response::Behaviour<Frames>,
+    pub direct: request_response::Behaviour<Frames>,
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -62,17 +65,20 @@ impl Behaviour {
                     .with_agent_version(format!("metanode/{}", env!("CARGO_PKG_VERSION")))
                     .with_push_listen_addr_updates(true),
             ),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(15))),
-            sync: request_response::Behaviour::with_codec(
-                Frames,
-                [(protocol(format!("/metanode/{network}/sync/1"))?, request_response::ProtocolSupport::Full)],
-                request_response::Config::default()
-                    .with_request_timeout(limits::REQUEST_TIMEOUT)
-                    .with_max_concurrent_streams(STREAMS),
-            ),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY)),
+            sync: exchange(Frames::SYNC, format!("/metanode/{network}/sync/1"))?,
+            direct: exchange(Frames::DIRECT, format!("/metanode/{network}/direct/1"))?,
             mdns: multicast(peer, config)?,
         })
     }
+}
+
+fn exchange(frames: Frames, name: String) -> Result<request_response::Behaviour<Frames>, NetError> {
+    let config = request_response::Config::default()
+        .with_request_timeout(limits::REQUEST_TIMEOUT)
+        .with_max_concurrent_streams(STREAMS);
+    let full = (protocol(name)?, request_response::ProtocolSupport::Full);
+    Ok(request_response::Behaviour::with_codec(frames, [full], config))
 }
 
 fn connection_limits(config: &NetConfig) -> ConnectionLimits {

@@ -1,4 +1,4 @@
-//! The sync protocol's streams: one bounded frame each way, ended by closing the side.
+//! The streams of requests and answers: one bounded frame each way, ended by closing the side.
 
 use std::io;
 
@@ -8,12 +8,27 @@ use libp2p::{StreamProtocol, request_response};
 
 use crate::types::limits;
 
-/// A request is small: a feed's name and two numbers.
-const REQUEST_BYTES: u64 = 256;
+/// A request to catch up is small: a feed's name and two numbers.
+const SYNC_REQUEST_BYTES: u64 = 256;
+/// The answer to a direct bundle is a receipt.
+const RECEIPT_BYTES: u64 = 256;
+/// What surrounds a direct bundle: the way it takes.
+const HOPS_BYTES: u64 = 1024;
 
 /// Moves frames; what is in them is decoded by the verifier, not on the swarm's task.
-#[derive(Clone, Copy, Default)]
-pub struct Frames;
+#[derive(Clone, Copy)]
+pub struct Frames {
+    request_bytes: u64,
+    response_bytes: u64,
+}
+
+impl Frames {
+    /// For catching up: small requests, large answers.
+    pub const SYNC: Frames = Frames { request_bytes: SYNC_REQUEST_BYTES, response_bytes: limits::FRAME_BYTES as u64 };
+    /// For direct bundles: the other way round.
+    pub const DIRECT: Frames =
+        Frames { request_bytes: limits::DIRECT_BYTES as u64 + HOPS_BYTES, response_bytes: RECEIPT_BYTES };
+}
 
 async fn read(io: &mut (impl AsyncRead + Unpin + Send), most: u64) -> io::Result<Bytes> {
     let mut frame = Vec::new();
@@ -36,7 +51,7 @@ impl request_response::Codec for Frames {
     type Response = Bytes;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Bytes> {
-        read(io, REQUEST_BYTES).await
+        read(io, self.request_bytes).await
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(
@@ -44,7 +59,7 @@ impl request_response::Codec for Frames {
         _: &StreamProtocol,
         io: &mut T,
     ) -> io::Result<Bytes> {
-        read(io, limits::FRAME_BYTES as u64).await
+        read(io, self.response_bytes).await
     }
 
     async fn write_request<T: AsyncWrite + Unpin + Send>(

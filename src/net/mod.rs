@@ -11,6 +11,7 @@
 mod address;
 mod behaviour;
 mod error;
+mod exchange;
 mod frames;
 mod per_address;
 mod settings;

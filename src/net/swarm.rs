@@ -6,22 +6,22 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, mdns, noise, request_response, tcp, yamux,
-};
+use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, mdns, noise, ping, tcp, yamux};
 use tokio::sync::mpsc;
 
 use super::address::{is_specific, node_id, peer_id, split, tcp_place};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version, topic};
 use super::error::NetError;
+use super::exchange::Protocol;
 use super::verifier::{Job, Verifiers};
 use crate::config::NetConfig;
 use crate::driver::{Inlet, NetCommand};
 use crate::node::{Input, Verdict};
 use crate::types::{NetworkName, NodeId, WallMs, limits};
-use crate::wire::{Refusal, Request, Response, Unserved};
+use crate::wire::Refusal;
 
 /// A listener that has no address after this is given up.
 const LISTEN_WITHIN: Duration = Duration::from_secs(5);
@@ -40,22 +40,22 @@ const ADDRESSES_EVERY: Duration = Duration::from_secs(60);
 
 /// The network of a node, not yet running.
 pub struct Net {
-    swarm: Swarm<Behaviour>,
+    pub(super) swarm: Swarm<Behaviour>,
     network: NetworkName,
     inlet: Inlet,
     commands: mpsc::UnboundedReceiver<NetCommand>,
-    verifiers: Verifiers,
+    pub(super) verifiers: Verifiers,
     refused: mpsc::UnboundedReceiver<u64>,
     /// Bundles the node has not given its verdict on.
     tickets: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
     next_ticket: u64,
     /// Requests of this node under way, by libp2p's number.
-    asked: BTreeMap<request_response::OutboundRequestId, (NodeId, u64)>,
+    pub(super) asked: BTreeMap<(Protocol, OutboundRequestId), (NodeId, u64)>,
     /// Requests of peers the node has not answered.
-    answers: BTreeMap<u64, request_response::ResponseChannel<Bytes>>,
-    next_answer: u64,
+    pub(super) answers: BTreeMap<u64, ResponseChannel<Bytes>>,
+    pub(super) next_answer: u64,
     /// Requests of peers whose answers have not left: each may keep megabytes.
-    serving: BTreeMap<request_response::InboundRequestId, PeerId>,
+    pub(super) serving: BTreeMap<(Protocol, InboundRequestId), PeerId>,
     /// Peers of this network, connected and identified, and when they last said where they are.
     up: BTreeMap<PeerId, Instant>,
     /// Connected, but it has not said yet who it is, and since when.
@@ -134,7 +134,7 @@ impl Net {
         }
     }
 
-    fn tell(&self, input: Input) {
+    pub(super) fn tell(&self, input: Input) {
         if self.inlet.control.send(input).is_err() {
             tracing::debug!("the node has stopped");
         }
@@ -161,8 +161,7 @@ impl Net {
                 let Some(peer) = peer_id(to).filter(|peer| self.up.contains_key(peer)) else {
                     return self.tell(Input::Failed { from: to, id });
                 };
-                let number = self.swarm.behaviour_mut().sync.send_request(&peer, request.encode());
-                self.asked.insert(number, (to, id));
+                self.ask(peer, (to, id), &request);
             }
             NetCommand::Respond { id, response } => {
                 if let Some(channel) = self.answers.remove(&id) {
@@ -238,7 +237,8 @@ impl Net {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => self.on_sync(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => self.on_exchange(Protocol::Sync, event),
+            SwarmEvent::Behaviour(BehaviourEvent::Direct(event)) => self.on_exchange(Protocol::Direct, event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
                 self.on_identified(peer_id, info);
             }
@@ -252,6 +252,11 @@ impl Net {
                 for (peer, address) in found {
                     self.swarm.behaviour_mut().kad.add_address(&peer, split(&address).0);
                     self.on_addresses(peer, std::iter::once(&address));
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result: Ok(time), .. })) => {
+                if let Some(peer) = node_id(&peer).filter(|_| self.up.contains_key(&peer)) {
+                    self.tell(Input::RoundTrip { peer, time });
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -354,59 +359,6 @@ impl Net {
                 tracing::debug!(%peer_id, "a peer does not gossip");
             }
             gossipsub::Event::Subscribed { .. } | gossipsub::Event::Unsubscribed { .. } => {}
-        }
-    }
-
-    fn on_sync(&mut self, event: request_response::Event<Bytes, Bytes>) {
-        match event {
-            request_response::Event::Message { peer, message, .. } => match message {
-                request_response::Message::Request { request_id, request, channel } => {
-                    if self.has_room_to_serve(peer) {
-                        self.serving.insert(request_id, peer);
-                        self.on_request(peer, &request, channel);
-                    } else {
-                        let busy = Response::Unserved(Unserved::Busy).encode();
-                        let _ = self.swarm.behaviour_mut().sync.send_response(channel, busy);
-                    }
-                }
-                request_response::Message::Response { request_id, response } => {
-                    if let Some((from, id)) = self.asked.remove(&request_id) {
-                        self.verifiers.take(Job::Response { from, id, bytes: response });
-                    }
-                }
-            },
-            request_response::Event::OutboundFailure { request_id, error, .. } => {
-                if let Some((from, id)) = self.asked.remove(&request_id) {
-                    tracing::debug!(peer = %from, cause = %error, "a request came to nothing");
-                    self.tell(Input::Failed { from, id });
-                }
-            }
-            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
-                tracing::debug!(%peer, cause = %error, "a peer's request came to nothing");
-                self.serving.remove(&request_id);
-                self.answers.retain(|_, channel| channel.is_open());
-            }
-            request_response::Event::ResponseSent { request_id, .. } => {
-                self.serving.remove(&request_id);
-            }
-        }
-    }
-
-    fn has_room_to_serve(&self, peer: PeerId) -> bool {
-        let to_peer = self.serving.values().filter(|other| **other == peer).count();
-        to_peer < limits::ANSWERS_PER_PEER && self.serving.len() < limits::ANSWERS
-    }
-
-    fn on_request(&mut self, peer: PeerId, bytes: &[u8], channel: request_response::ResponseChannel<Bytes>) {
-        let Some(from) = node_id(&peer) else { return };
-        match Request::decode(bytes) {
-            Ok(request) => {
-                let id = self.next_answer;
-                self.next_answer += 1;
-                self.answers.insert(id, channel);
-                self.tell(Input::Request { from, id, request });
-            }
-            Err(refusal) => self.tell(Input::Refused { from, refusal }),
         }
     }
 }

@@ -59,6 +59,8 @@ impl TestNode {
             bootstrap: bootstrap.iter().map(|a| split_bootstrap(a).unwrap()).collect(),
             target_peers: 12,
             scheduler: Default::default(),
+            strategy: Default::default(),
+            role: Default::default(),
             retention: Default::default(),
             registration: None,
         };

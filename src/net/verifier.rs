@@ -11,7 +11,7 @@ use crate::driver::Inlet;
 use crate::feed::Fork;
 use crate::node::Input;
 use crate::types::{NetworkId, NodeId, limits};
-use crate::wire::{Bundle, Priority, Refusal, Response, Verified};
+use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
 
 /// Urgent jobs to one of the others, while both wait.
 const URGENT_IN_TURN: u32 = 4;
@@ -22,6 +22,8 @@ pub enum Job {
     Gossip { from: NodeId, ticket: u64, bytes: Bytes },
     /// The answer to a request.
     Response { from: NodeId, id: u64, bytes: Bytes },
+    /// A direct bundle.
+    Deliver { from: NodeId, id: u64, hops: Hops, bytes: Bytes },
 }
 
 /// Hands jobs to the verifiers: what is urgent first.
@@ -127,7 +129,8 @@ impl Verifiers {
                 }
                 waiting.other.push_back(job);
             }
-            Job::Response { .. } => waiting.answers.push_back(job),
+            // As many as there are requests under way, of this node and of its peers.
+            Job::Response { .. } | Job::Deliver { .. } => waiting.answers.push_back(job),
         }
         drop(waiting);
         self.queue.changed.notify_one();
@@ -154,6 +157,7 @@ impl Worker {
         match job {
             Job::Gossip { from, ticket, bytes } => self.gossip(from, ticket, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
+            Job::Deliver { from, id, hops, bytes } => self.deliver(from, id, hops, bytes),
         }
     }
 
@@ -171,6 +175,18 @@ impl Worker {
                 let _ = self.refused.send(ticket);
                 self.refuse(from, refusal)
             }
+        }
+    }
+
+    fn deliver(&self, from: NodeId, id: u64, hops: Hops, bytes: Bytes) -> bool {
+        let urgent = Bundle::urgency(&bytes) <= Priority::High;
+        match Bundle::decode(bytes).and_then(|bundle| Verified::check(bundle, self.network)) {
+            Ok(bundle) if bundle.header().course == Course::Direct => {
+                let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
+                inlet.blocking_send(Input::Deliver { from, id, hops, bundle: Box::new(bundle) }).is_ok()
+            }
+            Ok(_) => self.refuse(from, Refusal::OutsideFeed),
+            Err(refusal) => self.refuse(from, refusal),
         }
     }
 
@@ -212,6 +228,12 @@ impl Worker {
             }
             Ok(Response::Fork { first, second }) => match Fork::check(&first, &second, self.network) {
                 Ok(fork) => self.inlet.control.send(Input::Fork { from, id, fork: Box::new(fork) }).is_ok(),
+                Err(refusal) => {
+                    self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok()
+                }
+            },
+            Ok(Response::Receipt(receipt)) => match receipt.check(self.network) {
+                Ok(()) => self.inlet.control.send(Input::Receipt { from, id, receipt }).is_ok(),
                 Err(refusal) => {
                     self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok()
                 }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::role::Role;
 use crate::feed::Retention;
 use crate::flow::Policy;
+use crate::route::Strategy;
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Incarnation, NetworkName, NodeId, Now, Stamp};
 use crate::wire::Draft;
@@ -25,6 +27,10 @@ pub struct Setup {
     pub target_peers: usize,
     /// How what this node says shares the way out.
     pub scheduler: Policy,
+    /// Which way direct messages go, unless they wish for another.
+    pub strategy: Strategy,
+    /// What it follows, offers and may send.
+    pub role: Role,
     /// How long messages are kept.
     pub retention: Retention,
     /// What the node says of itself at every start.

@@ -5,10 +5,12 @@ use super::deliveries::SubscriptionInfo;
 use super::peers::PeerInfo;
 use super::queues::Queues;
 use super::status::Status;
+use super::ways::{Explained, LinkedNode, Outbox};
 use crate::deliver::{Found, Leased, Name, Outcome, Refused, Selector, Settled, Spec, Swept};
 use crate::flow::Policy;
+use crate::route::Strategy;
 use crate::types::{MessageId, NodeId, limits};
-use crate::wire::{Draft, Faults, Priority};
+use crate::wire::{Destination, Draft, Faults, Priority};
 
 /// How sure a publisher wants to be before it is answered.
 #[derive(
@@ -81,6 +83,12 @@ pub enum Call {
     PauseSubscription { name: Name, reason: Option<String> },
     /// Bring dead letters back, or remove them; with `dry`, only say which.
     Sweep { selector: Selector, redrive: bool, dry: bool },
+    /// Which ways lead to a destination now?
+    Explain { to: Destination, strategy: Option<Strategy> },
+    /// Who is connected to whom?
+    Links,
+    /// Which direct messages are not with their readers?
+    Outbox,
     /// Stop cleanly.
     Stop,
 }
@@ -104,6 +112,12 @@ pub enum Answer {
     Settled(Settled),
     /// What became of dead letters.
     Swept(Swept),
+    /// The ways to a destination.
+    Explained(Box<Explained>),
+    /// Who is connected to whom.
+    Links(Vec<LinkedNode>),
+    /// Direct messages that are not with their readers.
+    Outbox(Outbox),
     /// It is done.
     Done,
 }
@@ -117,6 +131,10 @@ pub enum CallRefusal {
     TooMany,
     #[error("the {lane} lane is full: {} messages or {} MiB wait; send again in a moment", limits::LANE_MESSAGES, limits::LANE_BYTES >> 20)]
     Full { lane: Priority },
+    #[error("nobody is known that answers to {to}; `metanode route ls` shows who is there and what they offer")]
+    NoReader { to: Destination },
+    #[error("{} messages wait for {to} already; send again when it has some", limits::SUBSCRIPTION_OPEN)]
+    NoRoom { to: Destination },
     #[error("peer {0} is not known")]
     UnknownPeer(NodeId),
     #[error(transparent)]

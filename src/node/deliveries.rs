@@ -1,5 +1,7 @@
 //! Durable subscriptions: what clients ask of them, and what the node says of them.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::call::{Ack, Answer, Call, CallRefusal};
@@ -91,6 +93,9 @@ impl Node {
             | Call::Dial { .. }
             | Call::Ban { .. }
             | Call::Unban { .. }
+            | Call::Explain { .. }
+            | Call::Links
+            | Call::Outbox
             | Call::Stop => (Stage::Now, Ok(Answer::Done)),
         }
     }
@@ -102,7 +107,8 @@ impl Node {
                 Ok(vec![self.subscription(&name, one, dead, now)])
             }
             None => {
-                Ok(self.deliveries.all().map(|(name, one, dead)| self.subscription(name, one, dead, now)).collect())
+                let named = self.deliveries.all().filter(|(name, ..)| name.destination().is_none());
+                Ok(named.map(|(name, one, dead)| self.subscription(name, one, dead, now)).collect())
             }
         }
     }
@@ -129,8 +135,10 @@ impl Node {
     /// Ends a step for the subscriptions: what is due is done, what changed is written, who waits is told.
     pub(super) fn deliver(&mut self, turn: &mut Turn<'_>) {
         self.deliveries.tick(turn.now, &mut turn.tx);
+        let (post, woken): (BTreeSet<Name>, BTreeSet<Name>) =
+            self.deliveries.take_woken().into_iter().partition(|name| name.destination().is_some());
+        post.iter().for_each(|name| self.send_post(name, turn));
         self.deliveries.save(&mut turn.tx);
-        let woken = self.deliveries.take_woken();
         if !woken.is_empty() {
             turn.want(Output::Event(Event::Deliverable(woken)));
         }

@@ -99,6 +99,10 @@ impl Node {
         if let (Some(from), Some(Payload::Heartbeat(beat))) = (from, beats.last().and_then(|last| payload(&last))) {
             self.on_heartbeat(author, header.feed.incarnation, from, &beat, turn);
         }
+        let reports = bundle.messages().filter(|message| message.known_kind() == Some(Kind::LinkReport));
+        if let (Some(_), Some(report)) = (from, reports.last()) {
+            self.on_link_report(author, &report, turn);
+        }
         turn.want(Output::Event(Event::Ephemeral(Box::new(bundle))));
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Everything that can happen to a node.
 
+use std::time::Duration;
+
 use super::call::Call;
 use crate::feed::Fork;
 use crate::types::NodeId;
-use crate::wire::{Head, Refusal, Request, Verified};
+use crate::wire::{Head, Hops, Receipt, Refusal, Request, Verified};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]
@@ -28,6 +30,12 @@ pub enum Input {
     Range { from: NodeId, id: u64, floor: u64, bundles: Vec<Verified> },
     /// The proof of a fork that was asked for under `id`, its signatures checked.
     Fork { from: NodeId, id: u64, fork: Box<Fork> },
+    /// A direct bundle came: for this node, or to be passed on; `id` names the request in the response.
+    Deliver { from: NodeId, id: u64, hops: Hops, bundle: Box<Verified> },
+    /// A reader's word on a direct bundle sent under `id`, its signature checked.
+    Receipt { from: NodeId, id: u64, receipt: Receipt },
+    /// A connected peer answered a ping after so long.
+    RoundTrip { peer: NodeId, time: Duration },
     /// What was asked for under `id` will not come.
     Failed { from: NodeId, id: u64 },
     /// A client of this node asks; `id` names the call in the reply.

@@ -9,16 +9,18 @@ use super::heartbeat::Beats;
 use super::input::Input;
 use super::output::{Event, Output, Stage, Step, Verdict};
 use super::peers::Peers;
+use super::post::Post;
 use super::publish::{Frame, Waiting};
 use super::registry::Registry;
 use super::status::Counters;
 use super::sync::Listing;
 use crate::deliver::Deliveries;
-use crate::feed::{Feeds, Log, NotPlaced, Placed, Repair};
+use crate::feed::{Directs, Feeds, Log, NotPlaced, Placed, Repair};
 use crate::flow::{Idempotency, Lanes};
+use crate::route::Routes;
 use crate::types::storage::{Txn, View};
 use crate::types::{Clock, ClockRefusal, Mono, NetworkId, NodeId, Now, limits};
-use crate::wire::{Refusal, Verified};
+use crate::wire::{Course, Refusal, Verified};
 
 /// All protocol state of a node. See the module's page for the way through.
 pub struct Node {
@@ -43,6 +45,9 @@ pub struct Node {
     pub(super) beats: Beats,
     pub(super) registry: Registry,
     pub(super) deliveries: Deliveries,
+    pub(super) directs: Directs,
+    pub(super) routes: Routes,
+    pub(super) post: Post,
     pub(super) counters: Counters,
     pub(super) started: Mono,
     pub(super) retention_due: Mono,
@@ -92,6 +97,9 @@ impl Node {
             beats: Beats::new(setup.entropy, now.mono),
             registry: Registry::load(view),
             deliveries: Deliveries::load(fetch_letter, view)?,
+            directs: Directs::load(view),
+            routes: Routes::new(id),
+            post: Post::default(),
             counters: Counters::default(),
             started: now.mono,
             retention_due: now.mono,
@@ -103,6 +111,7 @@ impl Node {
         node.reserve_stamps(&mut turn);
         node.life.save(&mut turn.tx);
         *turn.barrier = true;
+        node.resume_post(view);
         if let Some(draft) = node.setup.registration.clone() {
             node.say(draft, &turn);
         }
@@ -139,7 +148,10 @@ impl Node {
             Input::Heads { from, id, heads, more } => self.on_heads(from, id, &heads, more, turn),
             Input::Range { from, id, floor, bundles } => self.on_range(from, id, floor, bundles, turn),
             Input::Fork { from, id, fork } => self.on_fork_proof(from, id, *fork, turn),
-            Input::Failed { from, id } => self.on_failed(from, id),
+            Input::Deliver { from, id, hops, bundle } => self.on_deliver_request(from, id, hops, &bundle, turn),
+            Input::Receipt { from, id, receipt } => self.on_receipt(from, id, receipt, turn),
+            Input::RoundTrip { peer, time } => self.routes.on_round_trip(peer, time),
+            Input::Failed { from, id } => self.on_failed(from, id, turn),
             Input::Call { id, call } => self.on_call(id, call, turn),
             Input::Tick => {}
         }
@@ -151,11 +163,13 @@ impl Node {
         let end = self.log.end();
         self.reserve_stamps(turn);
         self.beat(turn);
+        self.report_links(turn);
         self.seal_waiting(turn);
         self.retain(turn);
         self.ask(turn);
-        self.peers.dial(turn);
+        self.tick_post(turn);
         self.deliver(turn);
+        self.peers.dial(turn);
         let grown = turn.out.iter().any(|(_, output)| matches!(output, Output::Event(Event::Log { .. })));
         debug_assert!(self.log.end() == end || grown, "whoever grows the log says so");
     }
@@ -167,7 +181,8 @@ impl Node {
         }
         let beat = (!self.stopping).then(|| self.beats.due());
         let deliver = self.deliveries.next_wake();
-        let timers = [beat, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake(), deliver];
+        let post = (!self.stopping).then(|| self.post_wake());
+        let timers = [beat, post, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake(), deliver];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -181,6 +196,9 @@ impl Node {
             }
             Call::Status => Ok(Answer::Status(Box::new(self.status(turn)))),
             Call::Peers => Ok(Answer::Peers(self.peers.list(turn.now))),
+            Call::Explain { to, strategy } => Ok(Answer::Explained(Box::new(self.explain(&to, strategy, turn)))),
+            Call::Links => Ok(Answer::Links(self.linked())),
+            Call::Outbox => Ok(Answer::Outbox(self.outbox(turn))),
             Call::Dial { address, peer } => {
                 turn.want(Output::Dial { address, peer });
                 Ok(Answer::Done)
@@ -255,9 +273,23 @@ impl Node {
             *self.counters.refused.entry(Refusal::FarFuture { ahead }.code()).or_default() += 1;
             return Err(None);
         }
-        if bundle.header().ephemeral {
-            return self.on_ephemeral(from, bundle, turn);
+        match bundle.header().course {
+            Course::Feed => self.admit_to_feed(from, bundle, may_start, turn),
+            Course::Ephemeral => self.on_ephemeral(from, bundle, turn),
+            Course::Direct => {
+                self.counters.not_placed(NotPlaced::Misdirected);
+                Err(Some(NotPlaced::Misdirected))
+            }
         }
+    }
+
+    fn admit_to_feed(
+        &mut self,
+        from: Option<NodeId>,
+        bundle: Verified,
+        may_start: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Option<NotPlaced>> {
         let (feed, sequence) = (bundle.header().feed, bundle.header().sequence);
         match self.feeds.offer(bundle, may_start, &mut turn.tx) {
             Placed::Appended(bundle) => {
@@ -297,10 +329,15 @@ impl Node {
 
     /// Keeps a bundle that has its place: log, feed, router.
     fn keep(&mut self, bundle: Verified, turn: &mut Turn<'_>) {
-        let (_, bytes) = self.log.append(&bundle, turn.now.wall, &mut turn.tx);
+        let (_, bytes) = self.log.append(&bundle, None, turn.now.wall, &mut turn.tx);
         self.feeds.stored(bundle.header().feed, bytes, &mut turn.tx);
         self.counters.kept(&bundle);
         self.route(&bundle, turn);
+        self.tell_growth(turn);
+    }
+
+    /// The log has grown.
+    pub(super) fn tell_growth(&self, turn: &mut Turn<'_>) {
         // One event a step is enough: the end it names grows in place.
         let end = self.log.end();
         let event = turn.out.iter_mut().find_map(|(_, output)| match output {
@@ -320,13 +357,16 @@ impl Node {
         const BUDGET: usize = 256;
         let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
         self.counters.retired_bundles += gone as u64;
+        let (went, touched) = self.directs.trim(&self.setup.retention, turn.now.wall, BUDGET - gone, &mut turn.tx);
+        self.counters.retired_bundles += went as u64;
+        self.deliveries.forget_idle(&mut turn.tx);
         self.feeds.age_held();
         self.feeds.forget_empty(&mut turn.tx);
-        if gone > 0 {
+        if gone + went > 0 {
             self.log.save(&mut turn.tx);
         }
         self.idempotency.forget(turn.now.wall, &mut turn.tx);
-        let more = gone == BUDGET;
+        let more = gone + touched == BUDGET;
         self.retention_due = turn.now.mono + if more { std::time::Duration::ZERO } else { limits::RETENTION_EVERY };
     }
 }

@@ -156,6 +156,22 @@ impl Peers {
         self.known.get(&id).is_some_and(|peer| peer.connected)
     }
 
+    /// Whether a peer was ever connected or heard of.
+    pub fn is_known(&self, id: NodeId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// Dials a peer that is wanted now, where it may be reached, unless that was done a moment ago.
+    pub fn call(&mut self, id: NodeId, turn: &mut Turn<'_>) {
+        self.jitter = scramble(self.jitter);
+        let Some(peer) = self.known.get_mut(&id).filter(|peer| peer.may_dial(turn.now)) else { return };
+        let address = peer.record.addresses.get(peer.backoff.attempts as usize % peer.record.addresses.len().max(1));
+        if let Some(address) = address.cloned() {
+            peer.backoff.fail(turn.now.mono, self.jitter);
+            turn.want(Output::Dial { address, peer: Some(id) });
+        }
+    }
+
     /// The median of what peers' clocks are ahead of this node's, milliseconds; none without peers.
     pub fn clock_offset_ms(&self) -> Option<i64> {
         let connected = self.known.values().filter(|p| p.connected);

@@ -2,12 +2,16 @@
 
 use ed25519_dalek::SigningKey;
 
+use std::collections::BTreeMap;
+
 use super::call::{Ack, Answer, CallRefusal};
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::flow::Parcel;
 use crate::types::{Domain, Hash, MessageId, Stamp, limits};
-use crate::wire::{Category, Draft, Faults, FeedId, Header, Pending, Priority, Verified};
+use crate::wire::{
+    Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Header, PREFIX_BYTES, Pending, Priority, Verified,
+};
 
 /// A publish call whose drafts are in the lanes.
 #[derive(Debug)]
@@ -92,8 +96,29 @@ impl Node {
         for (index, draft) in drafts.iter().enumerate() {
             let mut faults = Faults::default();
             draft.check(turn.now.wall, &mut faults);
+            let topic = draft.kind().category();
+            if !self.setup.role.sends.contains(&topic) {
+                faults.add(FaultCode::NotAuthorised, "/kind", format!("a node of this type does not send {topic}"));
+            }
             if !faults.is_empty() {
                 return Err(CallRefusal::Invalid { index, faults });
+            }
+        }
+        self.check_readers(drafts)
+    }
+
+    /// Whether somebody answers to where drafts are to go, and there is room for them to wait.
+    fn check_readers(&self, drafts: &[Draft]) -> Result<(), CallRefusal> {
+        let mut wanted = BTreeMap::<&Destination, usize>::new();
+        for draft in drafts.iter().filter(|draft| draft.course() == Course::Direct) {
+            *wanted.entry(&draft.destination).or_default() += 1;
+        }
+        for (to, count) in wanted {
+            if !self.knows_of(to) {
+                return Err(CallRefusal::NoReader { to: to.clone() });
+            }
+            if self.deliveries.room_for(to) < count {
+                return Err(CallRefusal::NoRoom { to: to.clone() });
             }
         }
         Ok(())
@@ -143,13 +168,15 @@ impl Node {
     fn seal(&mut self, load: Vec<Parcel>, turn: &mut Turn<'_>) {
         let Some(first) = load.first() else { return };
         let (topic, priority) = (first.draft.kind().category(), first.draft.priority);
-        let ephemeral = first.draft.kind().is_ephemeral();
+        let course = first.draft.course();
         let feed = FeedId { author: self.id, incarnation: self.life.incarnation, topic };
+        let most = if course == Course::Direct { limits::DIRECT_BYTES } else { limits::BUNDLE_BYTES };
+        let full = most - limits::MESSAGE_BYTES - PREFIX_BYTES - 4;
         let mut pending = Pending::default();
         for parcel in load {
             // Each load is cut to a size far below the limit; one message that is large by its headers goes alone.
-            if pending.body_bytes() > limits::BUNDLE_BYTES - limits::MESSAGE_BYTES - 4 {
-                self.close(std::mem::take(&mut pending), self.header(feed, priority, ephemeral), turn);
+            if pending.body_bytes() > full {
+                self.close(std::mem::take(&mut pending), self.header(feed, priority, course), turn);
             }
             let id = self.stamp(&parcel, &mut pending, turn);
             if let Some(waiting) = self.waiting.get_mut(&parcel.call)
@@ -159,7 +186,7 @@ impl Node {
                 waiting.left -= 1;
             }
         }
-        self.close(pending, self.header(feed, priority, ephemeral), turn);
+        self.close(pending, self.header(feed, priority, course), turn);
     }
 
     /// Gives a draft its id and puts it in the bundle, unless its key says that it was said before.
@@ -182,10 +209,10 @@ impl Node {
         digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    fn header(&self, feed: FeedId, priority: Priority, ephemeral: bool) -> Header {
-        let chain = self.feeds.chain(feed).filter(|_| !ephemeral);
+    fn header(&self, feed: FeedId, priority: Priority, course: Course) -> Header {
+        let chain = self.feeds.chain(feed).filter(|_| course == Course::Feed);
         Header {
-            ephemeral,
+            course,
             priority,
             network: self.network,
             feed,
@@ -202,6 +229,9 @@ impl Node {
         let key: &SigningKey = &self.setup.key;
         let Some(bundle) = pending.seal(header, key) else { return };
         let (header, bytes) = (bundle.header().clone(), bundle.wire().clone());
+        if header.course == Course::Direct {
+            return self.post_own(&bundle, turn);
+        }
         if self.admit_own(bundle, turn) {
             self.frame.add(header.feed.topic, header.body_bytes, &bytes, turn);
         }

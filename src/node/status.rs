@@ -56,7 +56,11 @@ impl Counters {
     pub(super) fn not_placed(&mut self, reason: NotPlaced) {
         match reason {
             NotPlaced::Duplicate => self.duplicate_bundles += 1,
-            NotPlaced::Old | NotPlaced::NoRoom | NotPlaced::AfterFork | NotPlaced::TooManyFeeds => {
+            NotPlaced::Old
+            | NotPlaced::NoRoom
+            | NotPlaced::AfterFork
+            | NotPlaced::TooManyFeeds
+            | NotPlaced::Misdirected => {
                 self.unplaced_bundles += 1;
             }
         }

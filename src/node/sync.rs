@@ -22,6 +22,8 @@ pub(super) struct Listing {
 impl Node {
     pub(super) fn on_peer_up(&mut self, peer: NodeId, dialled: Option<String>, turn: &mut Turn<'_>) {
         if self.peers.on_up(peer, dialled.as_deref(), turn) {
+            self.routes.on_up(peer);
+            self.links_changed(turn);
             self.ask_heads(peer, turn);
         }
     }
@@ -29,6 +31,9 @@ impl Node {
     pub(super) fn on_peer_down(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         self.peers.on_down(peer, turn);
         self.repair.drop_peer(peer);
+        self.routes.on_down(peer);
+        self.drop_relays_of(peer);
+        self.links_changed(turn);
         self.listings.retain(|_, listing| listing.peer != peer);
     }
 
@@ -84,6 +89,8 @@ impl Node {
             }
             Request::Range { feed, from, to, newest_first } => self.serve_range(feed, from, to, newest_first, turn),
             Request::Fork { feed } => self.serve_fork(feed, turn),
+            // Those are checked first, and come another way.
+            Request::Deliver { .. } => Response::Unserved(Unserved::NoRoute),
         }
     }
 
@@ -209,7 +216,8 @@ impl Node {
         }
     }
 
-    pub(super) fn on_failed(&mut self, from: NodeId, id: u64) {
+    pub(super) fn on_failed(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
+        self.on_undelivered(id, turn);
         self.listings.remove(&id);
         if self.repair.flight(id, from).is_some() {
             self.counters.repairs_failed += 1;

@@ -59,6 +59,8 @@ impl World {
         machine.store = copy;
         machine.place += 1;
         machine.promised.forgive(&machine.store);
+        self.posted.forgive(host);
+        let machine = &mut self.hosts[host];
         // The copy may be from before a crash: what it has in a place is not what was delivered from there since.
         machine.subscriber = Subscriber::default();
         self.drop_links(host);

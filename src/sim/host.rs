@@ -102,7 +102,7 @@ pub struct Process {
     /// Requests of this node under way.
     pub asked: BTreeMap<u64, Asked>,
     /// Calls that want to hear that it is on the disk, and which of their messages are kept at all.
-    pub durable_calls: BTreeMap<u64, Vec<bool>>,
+    pub durable_calls: BTreeMap<u64, Vec<Sent>>,
     next_number: u64,
 }
 
@@ -273,6 +273,17 @@ fn take(queue: &mut Vec<Input>, most: usize) -> Vec<Input> {
     std::mem::replace(queue, rest)
 }
 
+/// Whom a message goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// Whoever listens now.
+    Fleeting,
+    /// Everyone.
+    ToAll,
+    /// One host.
+    ToOne(usize),
+}
+
 /// What an input may cost: see [`super::judge::Load`].
 fn weight(input: &Input) -> usize {
     match input {
@@ -280,7 +291,11 @@ fn weight(input: &Input) -> usize {
         Input::Bundle { bundles, .. } => bundles.len(),
         Input::Heads { heads, .. } => 1 + heads.len(),
         Input::Call { call: crate::node::Call::Publish { drafts, .. }, .. } => 1 + drafts.len(),
+        Input::Deliver { bundle, .. } => 1 + bundle.count() as usize,
+        // What was waiting for the receipt may follow.
+        Input::Receipt { .. } => 1 + limits::DIRECT_IN_FLIGHT,
         Input::Refused { .. }
+        | Input::RoundTrip { .. }
         | Input::Fork { .. }
         | Input::PeerUp { .. }
         | Input::PeerDown { .. }

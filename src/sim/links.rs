@@ -1,5 +1,7 @@
 //! Connections: dialled, cut, broken, refused; and what the network tells nodes of them.
 
+use std::time::Duration;
+
 use super::event::Event;
 use super::world::World;
 use crate::node::Input;
@@ -83,6 +85,8 @@ impl World {
         let Some(process) = self.hosts.get_mut(host).and_then(|h| h.process.as_mut()) else { return };
         if process.up.insert(peer) {
             self.tell(host, Input::PeerUp { peer: id, dialled });
+            let time = Duration::from_micros(2 * self.latency());
+            self.tell(host, Input::RoundTrip { peer: id, time });
         }
         self.hear(host, peer);
         let other = self.rng.below(self.hosts.len());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::event::Event;
-use super::host::Released;
+use super::host::{Released, Sent};
 use super::judge::{Holdings, Judge, Load, Verdict, ban, bounds, convergence, halt};
 use super::library::Library;
 use super::trace::Slots;
@@ -13,8 +13,8 @@ use super::world::World;
 use crate::feed::{Log, Room, Stored, bundles_from, find, page};
 use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word};
 use crate::types::storage::{Key, Table, View};
-use crate::types::{Hash, MessageId, NodeId};
-use crate::wire::{Bundle, Filter, Slot, Verified};
+use crate::types::{Hash, MessageId, NodeId, limits};
+use crate::wire::{Bundle, Course, Filter, Slot, Verified};
 
 /// How long the disk takes, microseconds.
 const FLUSH_US: (u64, u64) = (200, 30_000);
@@ -60,6 +60,8 @@ impl World {
             place: self.hosts[host].place,
             target_peers: self.plan.target_peers,
             scheduler: Default::default(),
+            strategy: Default::default(),
+            role: Default::default(),
             retention: self.plan.retention.clone(),
             registration: Some(workload::registration(wall)),
         }
@@ -80,7 +82,8 @@ impl World {
         let start = Key::new(Table::Bundle, &[machine.id.as_bytes()]);
         machine.store.scan(&start, &start.after_prefix(), &mut |key, row| {
             let slot = key.get(1..).and_then(Slot::from_bytes);
-            if slot.is_some_and(|slot| !self.prefixes.knows(slot)) {
+            let of_feed = |slot: &Slot| slot.sequence < limits::SEQUENCES;
+            if slot.filter(of_feed).is_some_and(|slot| !self.prefixes.knows(slot)) {
                 wires.extend(Stored::decode(row).map(|stored| stored.wire));
             }
             ControlFlow::Continue(())
@@ -230,7 +233,7 @@ impl World {
         self.trace.note(self.now_us, host, "publish", name.as_bytes(), format_args!("{}", Slots(&bundles)));
         for bundle in bundles {
             // What survived a crash may have been noted already.
-            if bundle.header().ephemeral || !self.was_let_out(&bundle) {
+            if bundle.header().course != Course::Feed || !self.was_let_out(&bundle) {
                 self.note_written(&bundle);
             }
         }
@@ -244,7 +247,7 @@ impl World {
     fn note_written(&mut self, bundle: &Verified) {
         let verdict = self.unique.wrote(bundle);
         self.judge(Judge::Unique, verdict);
-        if !bundle.header().ephemeral {
+        if bundle.header().course == Course::Feed {
             let verdict = self.prefixes.wrote(bundle.slot(), bundle.id());
             self.judge(Judge::Prefix, verdict);
             self.remember(bundle.first());
@@ -253,9 +256,17 @@ impl World {
 
     fn on_reply(&mut self, host: usize, id: u64, answer: Result<Answer, CallRefusal>) {
         let machine = &mut self.hosts[host];
-        let kept = machine.process.as_mut().and_then(|p| p.durable_calls.remove(&id)).unwrap_or_default();
+        let courses = machine.process.as_mut().and_then(|p| p.durable_calls.remove(&id)).unwrap_or_default();
         let Ok(Answer::Published { ids }) = answer else { return };
-        for id in ids.into_iter().zip(kept).filter_map(|(id, kept)| kept.then_some(id)) {
+        for (id, course) in ids.into_iter().zip(courses) {
+            match course {
+                Sent::Fleeting => continue,
+                Sent::ToOne(reader) => {
+                    self.posted.sent(id, host, reader);
+                    continue;
+                }
+                Sent::ToAll => {}
+            }
             machine.promised.acknowledge(id, machine.id, &machine.store);
             let Some(process) = &machine.process else { return };
             let verdict = machine.promised.check(id, process.node.feeds(), &self.plan.retention, &machine.store);
@@ -315,7 +326,8 @@ impl World {
                 return ControlFlow::Break(());
             };
             end = stored.position + u64::from(bundle.header().count);
-            if slot.feed.author != machine.id && self.is_honest(slot.feed.author) {
+            let of_feed = bundle.header().course == Course::Feed;
+            if of_feed && slot.feed.author != machine.id && self.is_honest(slot.feed.author) {
                 verdict = self.prefixes.holds(slot, bundle.header().id());
             }
             if verdict.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -361,6 +373,8 @@ impl World {
         let holdings: Vec<Holdings> =
             running().map(|(n, machine, process)| Holdings::of(n, process.node.feeds(), &machine.store)).collect();
         convergence(&holdings, rules, &self.villain_ids())?;
+        let store = |host: usize| self.hosts.get(host).map(|host| &host.store as &dyn View);
+        self.posted.arrived(store, !rules.is_empty())?;
         for (_, author, _) in running() {
             for (n, machine, process) in running() {
                 // What its own author has let go by rule is not asked of others.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::types::{Domain, Hash};
-use crate::wire::{Response, Verified};
+use crate::wire::{Course, Response, Verified};
 
 /// Everything that happened, in order.
 pub struct Trace {
@@ -49,10 +49,12 @@ impl fmt::Display for Slots<'_> {
         for (n, bundle) in self.0.iter().enumerate() {
             let (header, comma) = (bundle.header(), if n > 0 { ", " } else { "" });
             let (author, topic) = (header.feed.author, header.feed.topic.slug());
-            if header.ephemeral {
-                write!(f, "{comma}{author:?} {topic} ephemeral")?;
-            } else {
-                write!(f, "{comma}{author:?}.{:x} {topic} {}", header.feed.incarnation.0, header.sequence)?;
+            match header.course {
+                Course::Ephemeral => write!(f, "{comma}{author:?} {topic} ephemeral")?,
+                Course::Direct => write!(f, "{comma}{author:?} {topic} direct")?,
+                Course::Feed => {
+                    write!(f, "{comma}{author:?}.{:x} {topic} {}", header.feed.incarnation.0, header.sequence)?;
+                }
             }
         }
         Ok(())
@@ -71,6 +73,7 @@ impl fmt::Display for Summary<'_> {
             Response::Range { floor, bundles } => write!(f, "{} bundles, floor {floor}", bundles.len()),
             Response::Fork { .. } => write!(f, "the proof of a fork"),
             Response::Unserved(why) => write!(f, "{why:?}"),
+            Response::Receipt(receipt) => write!(f, "{}", receipt.delivery.words()),
         }
     }
 }

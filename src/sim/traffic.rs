@@ -133,7 +133,18 @@ impl World {
             Ok(request) => {
                 let number = process.number();
                 process.serving.insert(number, (from, id));
-                self.tell(to, Input::Request { from: sender, id: number, request });
+                match request {
+                    Request::Deliver { hops, bundle } => match self.library.verify(&bundle) {
+                        Ok(bundle) => {
+                            let bundle = Box::new(bundle);
+                            self.tell(to, Input::Deliver { from: sender, id: number, hops, bundle });
+                        }
+                        Err(refusal) => self.tell(to, Input::Refused { from: sender, refusal }),
+                    },
+                    request @ (Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. }) => {
+                        self.tell(to, Input::Request { from: sender, id: number, request });
+                    }
+                }
             }
             Err(refusal) => self.tell(to, Input::Refused { from: sender, refusal }),
         }
@@ -185,6 +196,13 @@ impl World {
             }
             Ok(Response::Fork { first, second }) => match Fork::check(&first, &second, self.network.id()) {
                 Ok(fork) => self.tell(to, Input::Fork { from: sender, id, fork: Box::new(fork) }),
+                Err(refusal) => {
+                    self.tell(to, Input::Refused { from: sender, refusal });
+                    self.tell(to, Input::Failed { from: sender, id });
+                }
+            },
+            Ok(Response::Receipt(receipt)) => match receipt.check(self.network.id()) {
+                Ok(()) => self.tell(to, Input::Receipt { from: sender, id, receipt }),
                 Err(refusal) => {
                     self.tell(to, Input::Refused { from: sender, refusal });
                     self.tell(to, Input::Failed { from: sender, id });

@@ -9,7 +9,10 @@ use super::rng::Rng;
 use super::workload;
 use crate::types::{Hash, Incarnation, MessageId, NetworkId, NodeId, Stamp, WallMs, limits};
 use crate::wire::Verified;
-use crate::wire::{Bundle, Category, Draft, FeedId, Head, Header, Pending, Priority, Request, Response, Unserved};
+use crate::wire::{
+    Bundle, Category, Course, Delivery, Draft, FeedId, Head, Header, Pending, Priority, Receipt, Request, Response,
+    Unserved,
+};
 
 /// Bundles a liar remembers.
 const STASH: usize = 256;
@@ -62,7 +65,7 @@ impl Villain {
     /// A bundle came by gossip.
     pub fn on_gossip(&mut self, bundle: &Verified, rng: &mut Rng) {
         let header = bundle.header();
-        if header.ephemeral || self.role != Role::Liar {
+        if header.course != Course::Feed || self.role != Role::Liar {
             return;
         }
         self.heads.insert(header.feed, (header.sequence, bundle.id()));
@@ -83,10 +86,19 @@ impl Villain {
             (Role::Equivocator { .. }, Request::Fork { .. }) => {
                 Some(Response::Unserved(Unserved::UnknownFeed).encode())
             }
+            (Role::Equivocator { .. }, Request::Deliver { .. }) => Some(Response::Unserved(Unserved::NoRoute).encode()),
+            (Role::Liar, Request::Deliver { bundle, .. }) => self.false_receipt(bundle),
             (Role::Liar, Request::Heads { .. }) => self.false_heads(rng),
             (Role::Liar, Request::Fork { .. }) => self.false_proof(rng),
             (Role::Liar, Request::Range { feed, from: low, to, .. }) => self.false_range(*feed, *low, *to, rng),
         }
+    }
+
+    /// It says that it took what it was to pass on.
+    fn false_receipt(&self, bundle: &Bytes) -> Option<Bytes> {
+        let id = Bundle::decode(bundle.clone()).ok()?.header().id();
+        let receipt = Receipt::sign(id, Delivery::Taken, WallMs(0), self.network, &self.key);
+        Some(Response::Receipt(receipt).encode())
     }
 
     /// What it does now, to peers `0..peers`.
@@ -157,7 +169,7 @@ impl Villain {
             pending.push(&workload::order(rng).message(MessageId::new(self.last, rng.draw())));
         }
         let header = Header {
-            ephemeral: false,
+            course: Course::Feed,
             priority: Priority::Normal,
             network: self.network,
             feed,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ed25519_dalek::SigningKey;
 
 use super::event::{Agenda, Event};
-use super::host::{EPOCH_MS, Host};
-use super::judge::{Failure, Judge, Prefixes, Unique, Verdict};
+use super::host::{EPOCH_MS, Host, Sent};
+use super::judge::{Failure, Judge, Posted, Prefixes, Unique, Verdict};
 use super::library::Library;
 use super::rng::Rng;
 use super::scenario::{Plan, Weather};
@@ -15,6 +15,7 @@ use super::villain::Villain;
 use super::workload;
 use crate::node::{Ack, Call, Input};
 use crate::types::{Domain, MessageId, NetworkName, NodeId, WallMs};
+use crate::wire::{Destination, Draft};
 
 /// Healed networks are compared this often, microseconds.
 const COMPARE_EVERY_US: u64 = 500_000;
@@ -22,6 +23,8 @@ const COMPARE_EVERY_US: u64 = 500_000;
 const ALIKE_WITHIN_US: u64 = 90_000_000;
 /// Ids of messages that clients answer.
 const REMEMBERED: usize = 32;
+/// Of a thousand calls, as many are for one host alone.
+const DIRECT: u64 = 150;
 
 /// Everything there is.
 pub struct World {
@@ -42,6 +45,7 @@ pub struct World {
     pub(super) library: Library,
     pub(super) prefixes: Prefixes,
     pub(super) unique: Unique,
+    pub(super) posted: Posted,
     pub(super) remembered: Vec<MessageId>,
     pub(super) trace: Trace,
     pub(super) steps: u64,
@@ -85,6 +89,7 @@ impl World {
             healed_us: None,
             prefixes: Prefixes::default(),
             unique: Unique::default(),
+            posted: Posted::default(),
             remembered: Vec::new(),
             trace,
             steps: 0,
@@ -176,12 +181,12 @@ impl World {
         let running: Vec<usize> = (0..self.hosts.len()).filter(|n| self.hosts[*n].process.is_some()).collect();
         if let Some(host) = self.rng.pick(&running) {
             let wall = self.hosts[host].wall(self.now_us);
-            let (drafts, ack) = workload::call(&mut self.rng, self.plan.bursts, &self.remembered, wall);
+            let (mut drafts, ack) = workload::call(&mut self.rng, self.plan.bursts, &self.remembered, wall);
+            let sent = self.address(host, &mut drafts);
             if let Some(process) = &mut self.hosts[host].process {
                 let id = process.number();
                 if ack == Ack::Durable {
-                    let kept = drafts.iter().map(|draft| !draft.kind().is_ephemeral()).collect();
-                    process.durable_calls.insert(id, kept);
+                    process.durable_calls.insert(id, sent);
                 }
                 self.trace.note(self.now_us, host, "call", &[drafts.len() as u8], format_args!("{}", drafts.len()));
                 self.tell(host, Input::Call { id, call: Call::Publish { drafts, ack } });
@@ -191,6 +196,25 @@ impl World {
             let (low, high) = self.plan.call_every_us;
             self.agenda.add(self.now_us + self.rng.within(low, high), Event::Call);
         }
+    }
+
+    /// Some calls are for one other host that the caller knows of.
+    fn address(&mut self, host: usize, drafts: &mut [Draft]) -> Vec<Sent> {
+        let reader = self.rng.below(self.hosts.len());
+        let direct = reader != host && self.rng.chance(DIRECT);
+        let id = self.hosts[reader].id;
+        let known = self.hosts[host].process.as_ref().is_some_and(|process| process.node.knows(id));
+        let sent = |draft: &mut Draft| {
+            if draft.kind().is_ephemeral() {
+                return Sent::Fleeting;
+            }
+            if !direct || !known || draft.idempotency.is_some() {
+                return Sent::ToAll;
+            }
+            draft.destination = Destination::Node(id);
+            Sent::ToOne(reader)
+        };
+        drafts.iter_mut().map(sent).collect()
     }
 
     /// Clients remember some messages, to answer them.

@@ -162,5 +162,28 @@ pub const FAILURE_HISTORY: usize = 8;
 pub const DEAD_LETTERS: usize = 65_536;
 /// The same in bytes of the messages.
 pub const DEAD_LETTER_BYTES: usize = 256 * MIB;
+/// Services a node offers beside those of its type.
+pub const SERVICES: usize = 32;
+/// Nodes a direct bundle passes at most, its reader included.
+pub const HOPS: usize = 8;
+/// A direct bundle, bytes: one message of the largest size, or many small ones.
+pub const DIRECT_BYTES: usize = MESSAGE_BYTES + 64 * KIB;
+/// Direct bundles older than this are not taken, so that one that was let go is not taken for new.
+pub const DIRECT_AGE: Duration = Duration::from_secs(48 * 3600);
+/// A direct message that does not expire by itself is kept for its reader this long.
+pub const DIRECT_KEEP: Duration = Duration::from_secs(24 * 3600);
+/// Destinations that direct messages wait for at once.
+pub const DESTINATIONS: usize = 1_024;
+/// Direct bundles under way to one destination, and to all.
+pub const DIRECT_IN_FLIGHT: usize = 32;
+pub const DIRECT_IN_FLIGHT_ALL: usize = 256;
+/// Direct bundles of others that are being carried on.
+pub const RELAYED: usize = 256;
+/// Links a node reports, and nodes whose reports are remembered.
+pub const LINKS: usize = 64;
+pub const LINK_REPORTS: usize = 4_096;
+/// A node reports its links this often; a report that is older than three times this counts no more.
+pub const LINK_REPORT_EVERY: Duration = Duration::from_secs(10);
+
 /// Dead letters looked through in one step of the node.
 pub const DEAD_SWEEP: usize = 4_096;

@@ -39,26 +39,28 @@ pub enum Table {
     Dead = 0x0E,
     /// The messages of dead letters with their proofs.
     Letter = 0x0F,
+    /// Direct bundles by topic and clock.
+    Direct = 0x20,
     /// The ledger's state as it is now.
-    State = 0x20,
+    LedgerState = 0x40,
     /// What rows of it were before a height changed them.
-    StateBefore = 0x21,
+    LedgerBefore = 0x41,
     /// Pages of the tree over it, by place and height.
-    Page = 0x22,
+    LedgerPage = 0x42,
     /// What can be let go when a height is far enough behind.
-    Stale = 0x23,
+    LedgerStale = 0x43,
     /// Which chain this is, and where it stands.
-    Ledger = 0x24,
+    Ledger = 0x44,
     /// Blocks by height.
-    Block = 0x25,
+    Block = 0x45,
     /// Their certificates, by height.
-    Certificate = 0x26,
+    Certificate = 0x46,
     /// Records of what they did, by height and index.
-    Record = 0x27,
+    Record = 0x47,
     /// Transactions by id, and an account's by number: where they are.
-    Executed = 0x28,
+    Executed = 0x48,
     /// Transactions that wait for a block.
-    Waiting = 0x29,
+    Waiting = 0x49,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.

@@ -32,21 +32,47 @@ pub const SIGNED_BYTES: usize = HEADER_BYTES + 64;
 pub const PREFIX_BYTES: usize = SIGNED_BYTES + 5;
 
 const FLAG_EPHEMERAL: u8 = 0x01;
+const FLAG_DIRECT: u8 = 0x02;
+
+/// How a bundle goes through the network.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Course {
+    /// In its author's feed: numbered, kept by everyone, fetched by whoever missed it.
+    Feed,
+    /// To whoever listens now: outside the feed, kept by nobody.
+    Ephemeral,
+    /// To one reader: outside the feed, kept by it and by its author.
+    Direct,
+}
+
+impl Course {
+    fn flags(self) -> u8 {
+        match self {
+            Course::Feed => 0,
+            Course::Ephemeral => FLAG_EPHEMERAL,
+            Course::Direct => FLAG_DIRECT,
+        }
+    }
+
+    fn from_flags(flags: u8) -> Option<Course> {
+        [Course::Feed, Course::Ephemeral, Course::Direct].into_iter().find(|course| course.flags() == flags)
+    }
+}
 
 /// What a bundle says of itself, all of it signed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// Outside the chain: neither numbered nor kept.
-    pub ephemeral: bool,
+    /// How it travels.
+    pub course: Course,
     /// The priority of all its messages.
     pub priority: Priority,
     /// The network it is for.
     pub network: NetworkId,
     /// The feed it belongs to.
     pub feed: FeedId,
-    /// Its number in the feed, from 0; 0 when ephemeral.
+    /// Its number in the feed, from 0; 0 outside the feed.
     pub sequence: u64,
-    /// The id of the bundle before it; zero for the first and when ephemeral.
+    /// The id of the bundle before it; zero for the first and outside the feed.
     pub previous: Hash,
     /// The stamp of its last message.
     pub clock: Stamp,
@@ -59,9 +85,14 @@ pub struct Header {
 }
 
 impl Header {
-    /// The place in the feed.
+    /// The place it is kept at: in the feed, or, for a direct one, beside it, by its clock. No two bundles of an author
+    /// have one clock.
     pub fn slot(&self) -> Slot {
-        Slot { feed: self.feed, sequence: self.sequence }
+        let sequence = match self.course {
+            Course::Feed | Course::Ephemeral => self.sequence,
+            Course::Direct => limits::SEQUENCES | self.clock.0,
+        };
+        Slot { feed: self.feed, sequence }
     }
 
     /// The bundle's id: a digest of the header, without the signature.
@@ -77,8 +108,7 @@ impl Header {
             bytes[at..at + part.len()].copy_from_slice(part);
             at += part.len();
         };
-        let flags = if self.ephemeral { FLAG_EPHEMERAL } else { 0 };
-        put(&[WIRE_VERSION, flags, self.priority as u8, self.feed.topic.tag()]);
+        put(&[WIRE_VERSION, self.course.flags(), self.priority as u8, self.feed.topic.tag()]);
         put(&self.feed.incarnation.0.to_le_bytes());
         put(&self.sequence.to_le_bytes());
         put(&self.clock.0.to_le_bytes());
@@ -98,9 +128,7 @@ impl Header {
         if version != WIRE_VERSION {
             return Err(Refusal::Version { version });
         }
-        if flags & !FLAG_EPHEMERAL != 0 {
-            return Err(Refusal::Flags { flags });
-        }
+        let course = Course::from_flags(flags).ok_or(Refusal::Flags { flags })?;
         let topic = Category::from_tag(topic).ok_or(Refusal::Topic { tag: topic })?;
         let incarnation = Incarnation(u64::from_le_bytes(fields.take()));
         let sequence = u64::from_le_bytes(fields.take());
@@ -111,7 +139,7 @@ impl Header {
         let author = NodeId(fields.take());
         let count = u32::from_le_bytes(fields.take());
         let header = Header {
-            ephemeral: flags & FLAG_EPHEMERAL != 0,
+            course,
             priority: Priority::from_tag(priority).ok_or(Refusal::Priority { tag: priority })?,
             network,
             feed: FeedId { author, incarnation, topic },
@@ -137,8 +165,11 @@ impl Header {
             return Err(Refusal::Sequence { sequence: self.sequence });
         }
         let first = self.sequence == 0;
-        if (self.ephemeral && !first) || (first != (self.previous == Hash::ZERO)) {
-            return Err(Refusal::Ephemeral);
+        if (self.course != Course::Feed && !first) || (first != (self.previous == Hash::ZERO)) {
+            return Err(Refusal::OutsideFeed);
+        }
+        if self.course == Course::Direct && self.clock.0 >= limits::SEQUENCES {
+            return Err(Refusal::Sequence { sequence: self.clock.0 });
         }
         Ok(())
     }
@@ -233,6 +264,12 @@ impl Bundle {
         Ok(Bundle { signed, codec: Codec::from_tag(codec)?, wire })
     }
 
+    /// How long the bundle at the front of `bytes` says it is.
+    pub fn size_of(bytes: &[u8]) -> Option<usize> {
+        let packed_bytes = bytes.get(PREFIX_BYTES - 4..)?.first_chunk::<4>()?;
+        Some((u32::from_le_bytes(*packed_bytes) as usize).saturating_add(PREFIX_BYTES))
+    }
+
     /// How urgent a gossip frame says its first bundle is. Nothing is checked yet: this decides who waits, not what is
     /// believed.
     pub fn urgency(frame: &[u8]) -> Priority {
@@ -249,8 +286,7 @@ impl Bundle {
                 return Err(Refusal::Frame { reason: format!("more than {} bundles", limits::FRAME_BUNDLES) });
             }
             let truncated = Refusal::Truncated { have: rest.len(), need: PREFIX_BYTES };
-            let size = rest.get(PREFIX_BYTES - 4..).and_then(|tail| tail.first_chunk::<4>()).ok_or(truncated)?;
-            let need = (u32::from_le_bytes(*size) as usize).saturating_add(PREFIX_BYTES);
+            let need = Bundle::size_of(&rest).ok_or(truncated)?;
             if rest.len() < need {
                 return Err(Refusal::Truncated { have: rest.len(), need });
             }

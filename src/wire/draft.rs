@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bundle::Course;
 use super::fault::{FaultCode, Faults};
 use super::kind::{Kind, Payload};
 use super::message::{ContentType, Destination, Message, Priority};
@@ -84,6 +85,15 @@ impl Draft {
     /// The kind of its payload.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// How it travels: what goes to one reader goes directly, unless it is worth something now or never.
+    pub fn course(&self) -> Course {
+        match (self.kind.is_ephemeral(), self.destination.is_direct()) {
+            (true, _) => Course::Ephemeral,
+            (false, true) => Course::Direct,
+            (false, false) => Course::Feed,
+        }
     }
 
     /// The payload's size, bytes.

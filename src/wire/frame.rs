@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::SIGNED_BYTES;
+use super::direct::{Hops, Receipt};
 use super::feed_id::FeedId;
 use super::message::bincode_config;
 use super::refusal::Refusal;
@@ -46,6 +47,8 @@ pub enum Request {
     },
     /// The proof that the author of a feed said two things.
     Fork { feed: FeedId },
+    /// A direct bundle: for the asked, or to be carried on.
+    Deliver { hops: Hops, bundle: Bytes },
 }
 
 /// Why a request was not served.
@@ -57,6 +60,8 @@ pub enum Unserved {
     UnknownFeed,
     /// The asker was refused altogether.
     Banned,
+    /// There is no way on from here.
+    NoRoute,
 }
 
 /// What a node answers.
@@ -70,6 +75,8 @@ pub enum Response {
     Fork { first: Bytes, second: Bytes },
     /// Nothing.
     Unserved(Unserved),
+    /// What became of a direct bundle.
+    Receipt(Receipt),
 }
 
 impl Request {
@@ -83,6 +90,10 @@ impl Request {
         let request = decode(bytes)?;
         match &request {
             Request::Range { from, to, .. } if from > to => Err(Refusal::Frame { reason: "an empty range".into() }),
+            Request::Deliver { bundle, .. } if bundle.len() > limits::DIRECT_BYTES => {
+                Err(Refusal::TooLarge { size_bytes: bundle.len() })
+            }
+            Request::Deliver { hops, .. } => hops.check().map(|()| request),
             Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } => Ok(request),
         }
     }
@@ -107,9 +118,11 @@ impl Response {
             Response::Fork { first, second } if first.len().max(second.len()) > SIGNED_BYTES => {
                 Err(Refusal::Frame { reason: "more than two signed headers".into() })
             }
-            Response::Heads { .. } | Response::Range { .. } | Response::Fork { .. } | Response::Unserved(_) => {
-                Ok(response)
-            }
+            Response::Heads { .. }
+            | Response::Range { .. }
+            | Response::Fork { .. }
+            | Response::Unserved(_)
+            | Response::Receipt(_) => Ok(response),
         }
     }
 }

@@ -77,17 +77,17 @@ impl FromStr for Priority {
 }
 
 /// Whom a message is for.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
     /// Everyone in the network.
     #[default]
     Everyone,
-    /// One node.
+    /// One node: the message goes to it alone.
     Node(NodeId),
-    /// Whoever offers a service, by name.
+    /// One of those that offer a service, by name: the message goes to it alone.
     Service(String),
-    /// Every node of a layer, by name.
+    /// One of the nodes of a layer, by name: the message goes to it alone.
     Layer(String),
     /// Every node of a type, by name.
     NodeType(String),
@@ -214,7 +214,53 @@ impl<'a> Message<'a> {
     }
 }
 
+impl fmt::Display for Destination {
+    /// In one word, as [`Destination::from_str`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Everyone => f.write_str("everyone"),
+            Destination::Node(id) => write!(f, "node:{id}"),
+            Destination::Service(name) => write!(f, "service:{name}"),
+            Destination::Layer(name) => write!(f, "layer:{name}"),
+            Destination::NodeType(name) => write!(f, "node_type:{name}"),
+            Destination::Topic(name) => write!(f, "topic:{name}"),
+        }
+    }
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    /// `everyone`, a node's id, or `node:`, `service:`, `layer:`, `node_type:`, `topic:` and a name.
+    fn from_str(text: &str) -> Result<Destination, String> {
+        if text == "everyone" {
+            return Ok(Destination::Everyone);
+        }
+        let (sort, name) = text.split_once(':').unwrap_or(("node", text));
+        let name_of = || name.to_string();
+        match sort {
+            "node" => name.parse::<NodeId>().map(Destination::Node).map_err(|e| e.to_string()),
+            "service" => Ok(Destination::Service(name_of())),
+            "layer" => Ok(Destination::Layer(name_of())),
+            "node_type" => Ok(Destination::NodeType(name_of())),
+            "topic" => Ok(Destination::Topic(name_of())),
+            _ => Err(format!(
+                "`{sort}` is no sort of destination: use everyone, a node's id, service:NAME, layer:NAME, \
+                 node_type:NAME or topic:NAME"
+            )),
+        }
+    }
+}
+
 impl Destination {
+    /// Whether it is one reader, so that a message goes to it alone and not to everyone.
+    pub fn is_direct(&self) -> bool {
+        match self {
+            Destination::Node(_) | Destination::Service(_) | Destination::Layer(_) => true,
+            Destination::Everyone | Destination::NodeType(_) | Destination::Topic(_) => false,
+        }
+    }
+
     /// The name inside a destination that has one.
     pub fn name(&self) -> Option<&str> {
         match self {

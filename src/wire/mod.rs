@@ -13,6 +13,7 @@ pub mod agreement;
 mod authors;
 mod bundle;
 mod codec;
+mod direct;
 mod draft;
 mod fault;
 mod feed_id;
@@ -27,8 +28,9 @@ mod refusal;
 mod seal;
 mod verified;
 
-pub use bundle::{Bundle, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
+pub use bundle::{Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
 pub use codec::Codec;
+pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};
 pub use fault::{Fault, FaultClass, FaultCode, Faults};
 pub use feed_id::{FeedId, Slot, topic_name};

@@ -45,8 +45,10 @@ pub enum Refusal {
     Message { reason: String },
     #[error("sequence {sequence}; a feed ends before 2^63")]
     Sequence { sequence: u64 },
-    #[error("a kind that is never kept in a feed, or one that must be, in the wrong place")]
-    Ephemeral,
+    #[error(
+        "a place in a feed for what is outside it, a first bundle with one before it, or a kind in the wrong place"
+    )]
+    OutsideFeed,
     #[error("{ahead:?} ahead of this node's clock")]
     FarFuture { ahead: Duration },
     #[error("not a frame of the sync protocol: {reason}")]
@@ -82,7 +84,7 @@ impl Refusal {
             | Refusal::WrongTopic
             | Refusal::Message { .. }
             | Refusal::Sequence { .. }
-            | Refusal::Ephemeral
+            | Refusal::OutsideFeed
             | Refusal::Frame { .. }
             | Refusal::Unasked { .. }
             | Refusal::Agreement { .. }
@@ -111,7 +113,7 @@ impl Refusal {
             Refusal::WrongTopic => "wrong_topic",
             Refusal::Message { .. } => "message",
             Refusal::Sequence { .. } => "sequence",
-            Refusal::Ephemeral => "ephemeral",
+            Refusal::OutsideFeed => "outside_feed",
             Refusal::FarFuture { .. } => "far_future",
             Refusal::Frame { .. } => "frame",
             Refusal::Unasked { .. } => "unasked",

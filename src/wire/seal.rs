@@ -1,6 +1,7 @@
 //! The one primitive under every signature: ed25519 over a statement about n items.
 
 use ed25519_dalek::{Signer, SigningKey};
+use serde::{Deserialize, Serialize};
 
 use super::authors::verify_strict;
 use crate::types::{Domain, Hash, NetworkId, NodeId};
@@ -11,19 +12,38 @@ use crate::types::{Domain, Hash, NetworkId, NodeId};
 pub enum Label {
     /// A bundle of messages in a feed.
     Bundle = 1,
-    /// Transactions of one account.
-    Transactions = 2,
+    /// The receipt of a direct bundle.
+    Receipt = 2,
     /// A validator's first vote in a round.
     Prevote = 3,
     /// A validator's second vote in a round.
     Precommit = 4,
     /// A block put to the vote.
     Proposal = 5,
+    /// Transactions of one account.
+    Transactions = 6,
 }
 
-/// An ed25519 signature (RFC 8032), 64 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// An ed25519 signature (RFC 8032), 64 bytes. In order of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(from = "[[u8; 32]; 2]", into = "[[u8; 32]; 2]")]
 pub struct Signature(pub [u8; 64]);
+
+impl From<[[u8; 32]; 2]> for Signature {
+    fn from(halves: [[u8; 32]; 2]) -> Signature {
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(halves.as_flattened());
+        Signature(bytes)
+    }
+}
+
+impl From<Signature> for [[u8; 32]; 2] {
+    fn from(signature: Signature) -> [[u8; 32]; 2] {
+        let mut halves = [[0; 32]; 2];
+        halves.as_flattened_mut().copy_from_slice(&signature.0);
+        halves
+    }
+}
 
 /// What is signed: that `author`, in `network`, at `position`, says the `count` items whose Merkle root is `root`.
 #[derive(Clone, Copy, Debug)]

@@ -28,7 +28,7 @@ fn author() -> NodeId {
 
 fn header(topic: Category) -> Header {
     Header {
-        ephemeral: false,
+        course: Course::Feed,
         priority: Priority::Normal,
         network: network().id(),
         feed: FeedId { author: author(), incarnation: Incarnation(0x0102_0304_0506_0708), topic },
@@ -256,17 +256,17 @@ fn what_an_author_may_not_seal_is_refused() {
     let elsewhere = careless(header(Category::System), &grown);
     assert_eq!(elsewhere.unwrap_err(), Refusal::WrongTopic);
     let unlinked = Header { sequence: 4, ..data.clone() };
-    assert_eq!(careless(unlinked, &grown).unwrap_err(), Refusal::Ephemeral);
+    assert_eq!(careless(unlinked, &grown).unwrap_err(), Refusal::OutsideFeed);
     let endless = Header { sequence: limits::SEQUENCES, previous: Hash([1; 32]), ..data.clone() };
     assert_eq!(careless(endless, &grown).unwrap_err(), Refusal::Sequence { sequence: limits::SEQUENCES });
     let rootless = Header { previous: Hash([1; 32]), ..data.clone() };
-    assert_eq!(careless(rootless, &grown).unwrap_err(), Refusal::Ephemeral);
-    let chained = Header { ephemeral: true, sequence: 1, previous: Hash([1; 32]), ..data.clone() };
-    assert_eq!(careless(chained, &grown).unwrap_err(), Refusal::Ephemeral);
+    assert_eq!(careless(rootless, &grown).unwrap_err(), Refusal::OutsideFeed);
+    let chained = Header { course: Course::Ephemeral, sequence: 1, previous: Hash([1; 32]), ..data.clone() };
+    assert_eq!(careless(chained, &grown).unwrap_err(), Refusal::OutsideFeed);
     let mut kept = message(1, b"");
     kept.kind = Kind::ExchangeData.tag();
-    let fleeting = Header { ephemeral: true, ..data.clone() };
-    assert_eq!(careless(fleeting, &[kept]).unwrap_err(), Refusal::Ephemeral);
+    let fleeting = Header { course: Course::Ephemeral, ..data.clone() };
+    assert_eq!(careless(fleeting, &[kept]).unwrap_err(), Refusal::OutsideFeed);
     let large = vec![0; limits::MESSAGE_BYTES];
     assert!(matches!(careless(data.clone(), &[message(1, &large)]), Err(Refusal::MessageTooLarge { .. })));
     let mut tagged = message(1, b"");

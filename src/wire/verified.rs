@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
-use super::bundle::{Bundle, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, divide};
+use super::bundle::{Bundle, Course, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, divide};
 use super::codec::Codec;
 use super::fault::Faults;
 use super::feed_id::Slot;
@@ -138,8 +138,8 @@ impl Survey {
         if self.last.is_some_and(|last| message.id <= last) {
             return Err(Refusal::Ids);
         }
-        if message.known_kind().is_some_and(|k| k.is_ephemeral() != header.ephemeral) {
-            return Err(Refusal::Ephemeral);
+        if message.known_kind().is_some_and(|k| k.is_ephemeral() != (header.course == Course::Ephemeral)) {
+            return Err(Refusal::OutsideFeed);
         }
         if let Err(faults) = check_payload(&message) {
             self.refused.push((self.leaves.len() as u32, faults));

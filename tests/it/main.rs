@@ -2,6 +2,7 @@
 
 mod cluster;
 mod deliver;
+mod direct;
 mod disk;
 mod net_common;
 mod tidy;

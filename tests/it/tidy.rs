@@ -12,26 +12,27 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flow", &["types", "wire"]),
     ("deliver", &["types", "wire"]),
     ("ledger", &["types", "wire"]),
-    ("node", &["types", "wire", "feed", "flow", "deliver"]),
-    ("sim", &["types", "wire", "feed", "flow", "deliver", "node"]),
+    ("route", &["types", "wire"]),
+    ("node", &["types", "wire", "feed", "flow", "deliver", "route"]),
+    ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "node"]),
     ("keys", &["types"]),
-    ("config", &["types", "flow"]),
+    ("config", &["types", "flow", "route"]),
     ("store", &["types"]),
     ("driver", &["types", "wire", "feed", "deliver", "node", "store"]),
     ("net", &["types", "wire", "feed", "node", "config", "driver"]),
-    ("api", &["types", "wire", "feed", "flow", "deliver", "node", "store", "driver"]),
+    ("api", &["types", "wire", "feed", "flow", "deliver", "route", "node", "store", "driver"]),
     ("start", &["types", "wire", "feed", "node", "keys", "config", "store", "driver", "net", "api"]),
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "ledger", "node", "sim", "keys", "config", "store", "driver",
-            "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "route", "node", "sim", "keys", "config", "store",
+            "driver", "net", "api", "start",
         ],
     ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "ledger", "node", "sim"];
+const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "ledger", "route", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

@@ -73,7 +73,7 @@ async fn arrays_lines_and_bare_payloads_are_published_in_order() {
     let lines = format!("{}\n\n{}\r\n", envelope(2), envelope(3));
     assert_eq!(rig.lines("/v1/messages?ack=accepted", lines).await.0, 201);
     let bare = format!("{}\n{}", trade(4), trade(5));
-    let query = "?kind=ExchangeData&priority=low&to=service:desk&tag=x,y&headers=%7B%22h%22:%22v%22%7D&ack=written";
+    let query = "?kind=ExchangeData&priority=low&to=topic:desk&tag=x,y&headers=%7B%22h%22:%22v%22%7D&ack=written";
     assert_eq!(rig.lines(&format!("/v1/messages{query}"), bare).await.0, 201);
     assert_eq!(rig.post("/v1/messages?kind=ExchangeData", &trade(6)).await.0, 201);
     assert_eq!(rig.post("/v1/messages?kind=ExchangeData", &json!([trade(7)])).await.0, 201);
@@ -86,7 +86,7 @@ async fn arrays_lines_and_bare_payloads_are_published_in_order() {
         messages.iter().map(|m| m["payload"]["trade_id"].as_str().unwrap().parse().unwrap()).collect();
     assert_eq!(trades, (0..9).collect::<Vec<_>>());
     assert_eq!(messages[4]["priority"], "Low");
-    assert_eq!(messages[4]["destination"], json!({"service": "desk"}));
+    assert_eq!(messages[4]["destination"], json!({"topic": "desk"}));
     assert_eq!(messages[5]["metadata"]["tags"], json!(["x", "y"]));
     assert_eq!(messages[5]["metadata"]["custom_headers"], json!({"h": "v"}));
     rig.stop().await;

@@ -49,6 +49,8 @@ impl Rig {
             bootstrap: Vec::new(),
             target_peers: 0,
             scheduler: Default::default(),
+            strategy: Default::default(),
+            role: Default::default(),
             retention: Default::default(),
             registration: None,
         };

@@ -146,7 +146,10 @@ fn a_store_does_not_keep_what_only_old_heights_needed() {
     for height in 1..=60 {
         world.send(4, transfer(5, 1));
         world.block();
-        counts.insert(height, [Table::Page, Table::StateBefore, Table::Stale].map(|table| rows(&world, table)));
+        counts.insert(
+            height,
+            [Table::LedgerPage, Table::LedgerBefore, Table::LedgerStale].map(|table| rows(&world, table)),
+        );
     }
     let (then, now) = (counts[&30], counts[&60]);
     for (then, now) in then.into_iter().zip(now) {

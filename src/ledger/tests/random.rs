@@ -270,7 +270,7 @@ fn random_transactions_reach_every_sort_of_row() {
                 let count = if matches!(outcome, Outcome::Succeeded(_)) { &mut succeeded } else { &mut failed };
                 *count.entry(sort).or_insert(0) += 1;
             }
-            let table = crate::types::storage::Key::new(crate::types::storage::Table::State, &[]);
+            let table = crate::types::storage::Key::new(crate::types::storage::Table::LedgerState, &[]);
             world.store.scan(&table, &table.after_prefix(), &mut |key, _| {
                 *sorts.entry(key[1]).or_default() += 1;
                 std::ops::ControlFlow::Continue(())

@@ -5,6 +5,7 @@ mod convergence;
 mod durable;
 mod once;
 mod peace;
+mod post;
 mod prefix;
 mod unique;
 
@@ -13,6 +14,7 @@ pub use convergence::{Holdings, convergence};
 pub use durable::Durable;
 pub use once::Subscriber;
 pub use peace::{Idle, ban, halt};
+pub use post::Posted;
 pub use prefix::Prefixes;
 pub use unique::Unique;
 
@@ -32,7 +34,7 @@ pub enum Judge {
     Bounds,
     /// Ids and stamps are used once, over all lives.
     Unique,
-    /// When all is well again, all hold the same.
+    /// When all is well again, all hold the same, and no direct message is on its way.
     Convergence,
     /// No honest node bans an honest node.
     Ban,

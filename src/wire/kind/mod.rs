@@ -1,4 +1,4 @@
-//! The kinds of messages: eight categories, eighty-four types, one payload struct each.
+//! The kinds of messages: eight categories, eighty-five types, one payload struct each.
 //!
 //! The table below is the only list; tags, names, codecs and schemas are made from it. To add a type, write its payload
 //! struct with [`Rules`], a row here and a golden vector; the compiler points to the rest.
@@ -225,6 +225,7 @@ kinds! {
         ResourceAllocation = 9: system::ResourceAllocation;
         LoadBalancing = 10: system::LoadBalancing;
         CapacityUpdate = 11: system::CapacityUpdate;
+        LinkReport = 12: system::LinkReport, ephemeral;
     }
     /// Agreement: proposals, votes, blocks, state and its proofs.
     Consensus = 2, "consensus" {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Category;
 use super::name::named;
 use super::rules::{Checks, Rules, VALUE_BYTES};
-use crate::types::{Hash, Incarnation, NodeId, WallMs};
+use crate::types::{Hash, Incarnation, NodeId, WallMs, limits};
 use crate::wire::fault::Faults;
 
 pub use super::capacity::{
@@ -71,6 +71,45 @@ named! {
         BpiCore,
         /// Policy and compliance of enterprises.
         BpciEnterprise,
+    }
+}
+
+/// A connection of the author.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// To whom.
+    pub peer: NodeId,
+    /// Time there and back, microseconds, smoothed.
+    pub round_trip_us: u32,
+    /// Of a million direct messages over it, as many come to nothing, smoothed.
+    pub loss_ppm: u32,
+}
+
+impl Rules for Link {
+    fn check(&self, faults: &mut Faults) {
+        faults.must(self.loss_ppm <= 1_000_000, "loss_ppm", "is of a million");
+    }
+}
+
+/// To whom the author is connected, and how well: what routes are made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkReport {
+    /// How much of what it can do it is doing, 0 to 100.
+    pub load_percent: f64,
+    /// Its connections, at most 64, each peer once.
+    pub links: Vec<Link>,
+}
+
+impl Rules for LinkReport {
+    fn check(&self, faults: &mut Faults) {
+        let peers: Vec<_> = self.links.iter().map(|link| link.peer).collect();
+        faults
+            .percent("load_percent", self.load_percent)
+            .fits("links", self.links.len(), limits::LINKS)
+            .distinct("links", &peers)
+            .parts("links", &self.links);
     }
 }
 

@@ -94,29 +94,7 @@ impl NotSealed {
 #[derive(Serialize, Deserialize)]
 struct Form {
     order: Order,
-    #[serde(with = "signature")]
     signature: Signature,
-}
-
-mod signature {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Signature;
-
-    pub fn serialize<S: Serializer>(signature: &Signature, to: S) -> Result<S::Ok, S::Error> {
-        let (r, s) = signature.0.split_at(32);
-        let half = |half: &[u8]| <[u8; 32]>::try_from(half).map_err(serde::ser::Error::custom);
-        (half(r)?, half(s)?).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Signature, D::Error> {
-        let (r, s) = <([u8; 32], [u8; 32])>::deserialize(from)?;
-        let mut bytes = [0; 64];
-        let (first, second) = bytes.split_at_mut(32);
-        first.copy_from_slice(&r);
-        second.copy_from_slice(&s);
-        Ok(Signature(bytes))
-    }
 }
 
 impl Order {

@@ -27,6 +27,8 @@ struct Vectors {
     response_range: String,
     request_fork: String,
     response_fork: String,
+    request_deliver: String,
+    response_receipt: String,
 }
 
 fn full_message() -> Message<'static> {
@@ -83,6 +85,27 @@ fn current() -> Vectors {
         request_fork: hex::encode(Request::Fork { feed }.encode()),
         response_fork: hex::encode(
             Response::Fork { first: Bytes::from_static(b"first"), second: Bytes::from_static(b"second") }.encode(),
+        ),
+        request_deliver: hex::encode(
+            Request::Deliver {
+                hops: Hops {
+                    passed: vec![Hop { node: author(), at_ms: crate::types::WallMs(START_MS) }],
+                    ahead: vec![NodeId([7; 32])],
+                    retries: 2,
+                },
+                bundle: Bytes::from_static(b"bundle"),
+            }
+            .encode(),
+        ),
+        response_receipt: hex::encode(
+            Response::Receipt(Receipt::sign(
+                plain.id(),
+                Delivery::Taken,
+                crate::types::WallMs(START_MS),
+                network().id(),
+                &key(),
+            ))
+            .encode(),
         ),
     }
 }

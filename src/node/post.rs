@@ -1,0 +1,474 @@
+//! Direct messages: from the node they are given to, over other nodes if need be, to their one reader.
+//!
+//! ```text
+//!  lanes ─seal─▶ own log ─▶ waits for its destination ─way─▶ Deliver ──▶ reader's log, flushed
+//!                   ▲                     ▲                                   │
+//!                   └── dead letter ◀─────┴── no way, refused, no answer ◀────┴── Receipt
+//! ```
+//!
+//! A message waits at its author, nowhere else: relays keep nothing, and pass the reader's signed receipt back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::heartbeat::payload;
+use super::output::{Output, Stage};
+use super::owner::{Node, Turn};
+use crate::deliver::{Disposition, Lease, Name, Outcome};
+use crate::feed::{Directs, NotPlaced, Stored, stored_at};
+use crate::route::{Strategy, Way};
+use crate::types::storage::View;
+use crate::types::{ClockRefusal, Hash, Mono, NodeId, WallMs, limits};
+use crate::wire::kind::system::LinkReport;
+use crate::wire::{
+    Bundle, Delivery, Destination, Draft, Hop, Hops, Message, Payload, Priority, Receipt, Refusal, Request, Response,
+    STRATEGY_HEADER, Unserved, Verified,
+};
+
+/// After a change of its own links a node tells everyone this soon.
+const SOON: Duration = Duration::from_millis(300);
+/// What is under way for longer will not be answered any more.
+const LOST: Duration = Duration::from_secs(3 * limits::REQUEST_TIMEOUT.as_secs());
+
+/// Direct messages under way.
+#[derive(Debug, Default)]
+pub(super) struct Post {
+    flights: BTreeMap<u64, Flight>,
+    relayed: BTreeMap<u64, Relayed>,
+    /// When the time of each message that waits is over.
+    overdue: BTreeSet<(WallMs, Name, u64)>,
+    report_due: Mono,
+    pub counts: PostCounts,
+}
+
+/// A bundle of this node's that was sent and not answered.
+#[derive(Debug)]
+struct Flight {
+    name: Name,
+    positions: Vec<u64>,
+    bundle: Hash,
+    reader: NodeId,
+    first: NodeId,
+    sent: Mono,
+}
+
+/// A bundle of another node's that was passed on and not answered: who asked, under which number.
+#[derive(Debug)]
+struct Relayed {
+    from: NodeId,
+    answer: u64,
+    sent: Mono,
+}
+
+/// What was done with direct messages since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct PostCounts {
+    /// Messages of this node that their readers have.
+    pub delivered: u64,
+    /// Messages of this node whose time was over.
+    pub overdue: u64,
+    /// Times a bundle was sent, and times that came to nothing.
+    pub sent_bundles: u64,
+    pub failed_bundles: u64,
+    /// Messages of others that were for this node.
+    pub received: u64,
+    /// Bundles that came a second time.
+    pub received_again: u64,
+    /// Bundles of others that were passed on.
+    pub relayed_bundles: u64,
+    /// Bundles for which this node is not the reader.
+    pub misdirected: u64,
+}
+
+impl Node {
+    /// Takes up again what waited when the node ended.
+    pub(super) fn resume_post(&mut self, view: &dyn View) {
+        let waiting: Vec<(Name, Vec<u64>)> =
+            self.deliveries.destinations().map(|(name, one)| (name.clone(), one.open_positions().collect())).collect();
+        for (name, positions) in waiting {
+            for position in positions {
+                let until = stored_at(position, view).and_then(|stored| deadline(&stored, position));
+                self.post.overdue.insert((until.unwrap_or_default(), name.clone(), position));
+            }
+            self.deliveries.reach(&name);
+        }
+    }
+
+    /// Whether a message for a destination can be taken: somebody is known to answer to it.
+    pub(super) fn knows_of(&self, to: &Destination) -> bool {
+        match to {
+            Destination::Node(id) => {
+                *id == self.id || self.peers.is_known(*id) || self.registry.has(*id) || self.routes.has(*id)
+            }
+            to => self.registry.offering(to).next().is_some(),
+        }
+    }
+
+    /// Whether a message to a node can be taken.
+    pub fn knows(&self, node: NodeId) -> bool {
+        self.knows_of(&Destination::Node(node))
+    }
+
+    /// Whether this node is a reader of a destination.
+    pub(super) fn answers_to(&self, to: &Destination) -> bool {
+        match to {
+            Destination::Node(id) => *id == self.id,
+            to => self.registry.offering(to).any(|node| node == self.id),
+        }
+    }
+
+    /// Those that answer to a destination, this node not counted.
+    pub(super) fn readers(&self, to: &Destination) -> Vec<NodeId> {
+        match to {
+            Destination::Node(id) => vec![*id],
+            to => self.registry.offering(to).filter(|node| *node != self.id).collect(),
+        }
+    }
+
+    /// Every way to a destination, over all its readers, the best first.
+    pub(super) fn ways(&self, to: &Destination, strategy: Strategy, now: Mono) -> Vec<Way> {
+        let ways = self.readers(to).into_iter().flat_map(|reader| self.routes.ways(reader, strategy, now));
+        let mut ways: Vec<Way> = ways.collect();
+        ways.sort_by(|a, b| (a.avoided, a.cost, &a.hops).cmp(&(b.avoided, b.cost, &b.hops)));
+        ways
+    }
+
+    /// Keeps a direct bundle of this node's own, and posts its messages unless this node is their reader.
+    pub(super) fn post_own(&mut self, bundle: &Verified, turn: &mut Turn<'_>) {
+        let position = self.keep_direct(bundle, None, turn);
+        let Some(to) = bundle.messages().next().map(|message| message.destination) else { return };
+        if self.answers_to(&to) {
+            self.post.counts.delivered += u64::from(bundle.count());
+            return;
+        }
+        self.deliveries.post(&to, position..position + u64::from(bundle.count()), &mut turn.tx);
+        let Some(name) = Name::of(&to) else { return };
+        for (message, position) in bundle.messages().zip(position..) {
+            self.post.overdue.insert((until(&message), name.clone(), position));
+        }
+    }
+
+    fn keep_direct(&mut self, bundle: &Verified, hops: Option<Hops>, turn: &mut Turn<'_>) -> u64 {
+        let (position, bytes) = self.log.append(bundle, hops, turn.now.wall, &mut turn.tx);
+        self.directs.stored(bundle.slot(), bytes, &mut turn.tx);
+        self.counters.kept(bundle);
+        self.tell_growth(turn);
+        position
+    }
+
+    /// Sends what waits for a destination, as much as may be under way.
+    pub(super) fn send_post(&mut self, name: &Name, turn: &mut Turn<'_>) {
+        let Some(to) = name.destination() else { return };
+        let of_name = self.post.flights.values().filter(|flight| flight.name == *name).count();
+        let room = (limits::DIRECT_IN_FLIGHT_ALL.saturating_sub(self.post.flights.len()))
+            .min(limits::DIRECT_IN_FLIGHT.saturating_sub(of_name));
+        if room == 0 || self.stopping {
+            return;
+        }
+        let leased = self.deliveries.lease(name, limits::LEASE_MESSAGES, None, self.log.end(), turn.now.mono);
+        let (groups, mut outcomes) = by_bundle(&leased.map(|leased| leased.leases).unwrap_or_default(), &turn.tx);
+        for (n, group) in groups.into_iter().enumerate() {
+            if n < room {
+                outcomes.extend(self.send_group(name, &to, group, turn));
+            } else {
+                outcomes.extend(group.leases.iter().map(|lease| (lease.position, Outcome::Return)));
+            }
+        }
+        self.settle_post(name, &outcomes, turn);
+    }
+
+    /// Sends one bundle; what comes of it if it cannot be sent.
+    fn send_group(&mut self, name: &Name, to: &Destination, group: Group, turn: &mut Turn<'_>) -> Vec<(u64, Outcome)> {
+        let positions: Vec<u64> = group.leases.iter().map(|lease| lease.position).collect();
+        let Some(way) = self.ways(to, group.strategy.unwrap_or(self.setup.strategy), turn.now.mono).into_iter().next()
+        else {
+            let reason = self.why_no_way(to, turn);
+            let failed = Outcome::Nack { reason, after: None, sink_down: true };
+            return positions.into_iter().map(|position| (position, failed.clone())).collect();
+        };
+        let (Some(first), Some(reader)) = (way.hops.first().copied(), way.hops.last().copied()) else {
+            return Vec::new();
+        };
+        let retries = group.leases.iter().map(|lease| lease.attempt.saturating_sub(1)).max().unwrap_or_default();
+        let passed = vec![Hop { node: self.id, at_ms: turn.now.wall }];
+        let hops = Hops { passed, ahead: way.hops, retries };
+        let id = self.repair.fresh_id();
+        let (bundle, name) = (group.id, name.clone());
+        self.post.flights.insert(id, Flight { name, positions, bundle, reader, first, sent: turn.now.mono });
+        self.post.counts.sent_bundles += 1;
+        turn.want(Output::Request { to: first, id, request: Request::Deliver { hops, bundle: group.stored.wire } });
+        Vec::new()
+    }
+
+    /// Why there is no way; where an address is known, a connection is tried.
+    fn why_no_way(&mut self, to: &Destination, turn: &mut Turn<'_>) -> String {
+        let readers = self.readers(to);
+        for reader in readers.iter().take(4) {
+            self.peers.call(*reader, turn);
+        }
+        match (to, readers.len()) {
+            (Destination::Node(id), _) => format!("no way to {id}: it is not connected, and nobody who is knows it"),
+            (_, 0) => format!("nobody answers to {to} now"),
+            (_, count) => format!("no way to any of the {count} that answer to {to}"),
+        }
+    }
+
+    fn settle_post(&mut self, name: &Name, outcomes: &[(u64, Outcome)], turn: &mut Turn<'_>) {
+        if outcomes.is_empty() {
+            return;
+        }
+        // What is settled is known to be there; a destination is not removed while it has anything.
+        let settled = self.deliveries.settle(name, outcomes, turn.now, &mut turn.tx);
+        debug_assert!(settled.is_ok(), "the destination is there");
+    }
+
+    /// A reader's word on a bundle that was sent or passed on.
+    pub(super) fn on_receipt(&mut self, from: NodeId, id: u64, receipt: Receipt, turn: &mut Turn<'_>) {
+        if let Some(relayed) = self.post.relayed.remove(&id) {
+            return turn.want(Output::Respond { id: relayed.answer, response: Response::Receipt(receipt) });
+        }
+        let Some(flight) = self.post.flights.remove(&id) else { return };
+        if receipt.reader != flight.reader || receipt.bundle != flight.bundle {
+            self.on_refused(from, &Refusal::Unasked { reason: "the receipt of another bundle" }, turn);
+            return self.try_again(flight, "a receipt came that is none", turn);
+        }
+        match receipt.delivery {
+            Delivery::Taken | Delivery::Known => {
+                self.routes.on_outcome(flight.reader, flight.first, true, turn.now.mono);
+                self.post.counts.delivered += flight.positions.len() as u64;
+                let done: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, Outcome::Ack)).collect();
+                self.settle_post(&flight.name, &done, turn);
+            }
+            Delivery::Old => {
+                let outcome = Outcome::Park { disposition: Disposition::Expired, reason: Delivery::Old.words().into() };
+                let dead: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, outcome.clone())).collect();
+                self.settle_post(&flight.name, &dead, turn);
+            }
+            Delivery::NotMine | Delivery::Early => {
+                let words = format!("{}: {}", flight.reader, receipt.delivery.words());
+                return self.try_again(flight, &words, turn);
+            }
+        }
+        self.send_post(&flight.name, turn);
+    }
+
+    /// What was sent or passed on will not be answered.
+    pub(super) fn on_undelivered(&mut self, id: u64, turn: &mut Turn<'_>) {
+        if let Some(relayed) = self.post.relayed.remove(&id) {
+            let response = Response::Unserved(Unserved::NoRoute);
+            return turn.want(Output::Respond { id: relayed.answer, response });
+        }
+        if let Some(flight) = self.post.flights.remove(&id) {
+            let reason = format!("no receipt from {} by way of {}", flight.reader, flight.first);
+            self.try_again(flight, &reason, turn);
+        }
+    }
+
+    /// Another way at once, if there is one; else after a while.
+    fn try_again(&mut self, flight: Flight, reason: &str, turn: &mut Turn<'_>) {
+        self.post.counts.failed_bundles += 1;
+        self.routes.on_outcome(flight.reader, flight.first, false, turn.now.mono);
+        let to = flight.name.destination().unwrap_or_default();
+        let other = self.ways(&to, self.setup.strategy, turn.now.mono).first().is_some_and(|way| !way.avoided);
+        let after = other.then_some(Duration::ZERO);
+        let failed = Outcome::Nack { reason: reason.into(), after, sink_down: !other };
+        let failed: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, failed.clone())).collect();
+        self.settle_post(&flight.name, &failed, turn);
+    }
+
+    /// A direct bundle comes: for this node, or to be passed on.
+    pub(super) fn on_deliver_request(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        hops: Hops,
+        bundle: &Verified,
+        turn: &mut Turn<'_>,
+    ) {
+        if !self.peers.take_token(from, turn) {
+            self.counters.requests_put_off += 1;
+            return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::Busy) });
+        }
+        if hops.passed.last().is_none_or(|hop| hop.node != from) || hops.ahead.first() != Some(&self.id) {
+            let reason = "hops that are not those it came by".to_string();
+            self.on_refused(from, &Refusal::Frame { reason }, turn);
+            return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::NoRoute) });
+        }
+        if hops.ahead.len() > 1 {
+            return self.relay(from, id, hops, bundle, turn);
+        }
+        let delivery = self.receive(hops, bundle, turn);
+        let receipt = Receipt::sign(bundle.id(), delivery, turn.now.wall, self.network, &self.setup.key);
+        // Its author lets go of it then: it must be on this disk before.
+        turn.out.push((Stage::Flushed, Output::Respond { id, response: Response::Receipt(receipt) }));
+    }
+
+    fn receive(&mut self, hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) -> Delivery {
+        if let Err(ClockRefusal::FarFuture { .. }) = self.clock.see(bundle.header().clock, turn.now.wall) {
+            return Delivery::Early;
+        }
+        if !bundle.messages().all(|message| self.answers_to(&message.destination)) {
+            self.post.counts.misdirected += 1;
+            return Delivery::NotMine;
+        }
+        match Directs::check(bundle, turn.now.wall, &turn.tx) {
+            Ok(()) => {
+                self.keep_direct(bundle, Some(Hops { ahead: Vec::new(), ..hops }), turn);
+                self.post.counts.received += u64::from(bundle.count());
+                Delivery::Taken
+            }
+            Err(NotPlaced::Duplicate) => {
+                self.post.counts.received_again += 1;
+                Delivery::Known
+            }
+            Err(_) => Delivery::Old,
+        }
+    }
+
+    fn relay(&mut self, from: NodeId, answer: u64, mut hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) {
+        hops.ahead.remove(0);
+        hops.passed.push(Hop { node: self.id, at_ms: turn.now.wall });
+        let next = hops.ahead.first().copied().filter(|next| self.peers.is_connected(*next));
+        let Some(next) = next.filter(|_| self.post.relayed.len() < limits::RELAYED) else {
+            return turn.want(Output::Respond { id: answer, response: Response::Unserved(Unserved::NoRoute) });
+        };
+        let id = self.repair.fresh_id();
+        self.post.counts.relayed_bundles += 1;
+        self.post.relayed.insert(id, Relayed { from, answer, sent: turn.now.mono });
+        turn.want(Output::Request { to: next, id, request: Request::Deliver { hops, bundle: bundle.wire().clone() } });
+    }
+
+    /// Who is connected to whom has changed: what waits may have a way now.
+    pub(super) fn links_changed(&mut self, turn: &Turn<'_>) {
+        let soon = turn.now.mono + SOON;
+        self.post.report_due = self.post.report_due.min(soon);
+        self.reach_all(turn.now.mono);
+    }
+
+    /// Tries every destination that something waits for and that there is a way to.
+    pub(super) fn reach_all(&mut self, now: Mono) {
+        let waiting = self.deliveries.destinations().filter(|(_, one)| one.open_positions().next().is_some());
+        let names: Vec<Name> = waiting.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let to = name.destination().unwrap_or_default();
+            if self.ways(&to, self.setup.strategy, now).first().is_some_and(|way| !way.avoided) {
+                self.deliveries.reach(&name);
+            }
+        }
+    }
+
+    /// A node's word on its links.
+    pub(super) fn on_link_report(&mut self, author: NodeId, message: &Message<'_>, turn: &Turn<'_>) {
+        let Some(Payload::LinkReport(report)) = payload(message) else { return };
+        if self.routes.on_report(author, &report, turn.now.mono) {
+            self.reach_all(turn.now.mono);
+        }
+    }
+
+    /// Tells everyone of this node's links, when it is time.
+    pub(super) fn report_links(&mut self, turn: &mut Turn<'_>) {
+        if turn.now.mono < self.post.report_due || self.stopping {
+            return;
+        }
+        self.post.report_due = turn.now.mono + limits::LINK_REPORT_EVERY;
+        self.routes.forget_old(turn.now.mono);
+        let report = LinkReport { load_percent: f64::from(self.lanes.fullness_percent()), links: self.routes.links() };
+        self.routes.on_report(self.id, &report, turn.now.mono);
+        let mut draft = Draft::new(&Payload::LinkReport(report));
+        draft.priority = Priority::High;
+        self.say(draft, turn);
+    }
+
+    /// Does what is due: messages whose time is over die, what is lost is given up.
+    pub(super) fn tick_post(&mut self, turn: &mut Turn<'_>) {
+        let mut over = BTreeMap::<Name, Vec<u64>>::new();
+        while let Some((until, name, position)) = self.post.overdue.first().cloned()
+            && until <= turn.now.wall
+        {
+            self.post.overdue.pop_first();
+            over.entry(name).or_default().push(position);
+        }
+        for (name, positions) in over {
+            self.post.counts.overdue += self.deliveries.overdue(&name, &positions, turn.now, &mut turn.tx);
+        }
+        let late = |sent: Mono| turn.now.mono - sent >= LOST;
+        let lost: Vec<u64> = self.post.flights.iter().filter(|(_, f)| late(f.sent)).map(|(id, _)| *id).collect();
+        self.post.relayed.retain(|_, relayed| !late(relayed.sent));
+        for id in lost {
+            self.on_undelivered(id, turn);
+        }
+    }
+
+    /// A peer is gone: nobody waits for what it had asked to be passed on.
+    pub(super) fn drop_relays_of(&mut self, peer: NodeId) {
+        self.post.relayed.retain(|_, relayed| relayed.from != peer);
+    }
+
+    /// When links are reported next.
+    pub(super) fn post_wake(&self) -> Mono {
+        self.post.report_due
+    }
+}
+
+/// Messages of one bundle that are to be sent.
+struct Group {
+    id: Hash,
+    stored: Stored,
+    strategy: Option<Strategy>,
+    leases: Vec<Lease>,
+}
+
+/// The bundles that leases are in; what retention took cannot be sent.
+fn by_bundle(leases: &[Lease], view: &dyn View) -> (Vec<Group>, Vec<(u64, Outcome)>) {
+    let (mut groups, mut outcomes): (Vec<Group>, Vec<(u64, Outcome)>) = (Vec::new(), Vec::new());
+    for lease in leases {
+        let inside = |group: &Group| {
+            let bundle = Bundle::decode(group.stored.wire.clone());
+            let end = bundle.map_or(0, |b| group.stored.position + u64::from(b.header().count));
+            (group.stored.position..end).contains(&lease.position)
+        };
+        if let Some(group) = groups.last_mut().filter(|group| inside(group)) {
+            group.leases.push(*lease);
+            continue;
+        }
+        match stored_at(lease.position, view).and_then(|stored| Group::of(stored, *lease)) {
+            Some(group) => groups.push(group),
+            None => outcomes.push((lease.position, let_go())),
+        }
+    }
+    (groups, outcomes)
+}
+
+fn let_go() -> Outcome {
+    let reason = "retention let it go before its reader could have it".into();
+    Outcome::Park { disposition: Disposition::Expired, reason }
+}
+
+impl Group {
+    fn of(stored: Stored, lease: Lease) -> Option<Group> {
+        let bundle = Bundle::decode(stored.wire.clone()).ok()?;
+        let wish = |message: &Message<'_>| message.headers.get(STRATEGY_HEADER).and_then(|name| name.parse().ok());
+        let strategy = first_message(&bundle, wish).flatten();
+        Some(Group { id: bundle.header().id(), stored, strategy, leases: vec![lease] })
+    }
+}
+
+fn first_message<T>(bundle: &Bundle, read: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
+    let body = bundle.unpack().ok()?;
+    let first = bundle.divide(&body).next()?;
+    Message::decode(&first).ok().map(|message| read(&message))
+}
+
+/// Until when a message is to be with its reader.
+fn until(message: &Message<'_>) -> WallMs {
+    message.expires.unwrap_or(message.id.stamp().wall().plus(limits::DIRECT_KEEP))
+}
+
+/// The same of the message at a position of a bundle.
+fn deadline(stored: &Stored, position: u64) -> Option<WallMs> {
+    let bundle = Bundle::decode(stored.wire.clone()).ok()?;
+    let index = usize::try_from(position.checked_sub(stored.position)?).ok()?;
+    let body = bundle.unpack().ok()?;
+    let bytes = bundle.divide(&body).nth(index)?;
+    Message::decode(&bytes).ok().map(|message| until(&message))
+}
