@@ -1,5 +1,6 @@
 //! Closing a block: its books must balance, its roots are taken, its rows are written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,11 +10,28 @@ use super::fault::Fault;
 use super::refusal::BlockRefusal;
 use super::rows::{self, Totals};
 use super::tree::TreeUpdate;
-use crate::types::Hash;
 use crate::types::chain::{Height, ValidatorSet};
 use crate::types::storage::{Batch, Key, Table, View};
+use crate::types::{Hash, NodeId};
 use crate::wire::kind::Blob;
 use crate::wire::ledger::{Block, BlockHeader, Record, Sealed, binary, exactly};
+
+/// What is remembered of the transactions in a block: each account's next nonce, and whom each transaction is about.
+#[derive(Default)]
+pub(super) struct Carried {
+    pub nonces: BTreeMap<NodeId, u64>,
+    parties: Vec<(NodeId, Option<NodeId>)>,
+}
+
+impl Carried {
+    /// The block has these, too.
+    pub fn add(&mut self, sealed: &Sealed) {
+        let account = sealed.account();
+        self.nonces.insert(account, sealed.next_nonce());
+        let other = |body| chain::named(body).filter(|other| *other != account);
+        self.parties.extend(sealed.order().transactions.iter().map(|one| (account, other(&one.body))));
+    }
+}
 
 /// What a block did, with its roots.
 pub(super) struct Closed {
@@ -44,7 +62,7 @@ impl Closed {
     }
 
     /// The rows that come with it.
-    pub fn write(&self, block: &Block, height: Height, batch: &mut Batch) -> Result<(), Fault> {
+    pub fn write(&self, block: &Block, carried: &Carried, height: Height, batch: &mut Batch) {
         let mut stale = self.tree.stale.clone();
         for (key, before, after) in &self.changes {
             let was = chain::before_row(&rows::place(key), height);
@@ -61,34 +79,27 @@ impl Closed {
         batch.put(chain::stale_row(height), binary(&stale));
         batch.put(chain::root_row(height), self.tree.root.to_bytes());
         batch.put(chain::block_row(height), block.encode());
-        self.write_records(block, height, batch)?;
+        self.write_records(carried, height, batch);
         let header = block.header();
         if header.next_validators != header.validators {
             batch.put(chain::change_row(height), Bytes::new());
             batch.put(chain::set_row(&header.next_validators), self.next.to_bytes());
         }
-        Ok(())
     }
 
-    fn write_records(&self, block: &Block, height: Height, batch: &mut Batch) -> Result<(), Fault> {
+    fn write_records(&self, carried: &Carried, height: Height, batch: &mut Batch) {
         let places = (0..).map(|index| Found { height, index });
-        let mut bodies = Vec::new();
-        for bytes in block.transactions() {
-            let sealed = Sealed::kept(bytes.clone(), block.header().chain);
-            let sealed = sealed.map_err(|_| Fault::Corrupt("an executed transaction is none"))?;
-            let account = sealed.account();
-            bodies.extend(sealed.order().transactions.iter().map(|one| (account, one.body.clone())));
-        }
         for ((found, record), leaf) in places.clone().zip(&self.records).zip(&self.leaves) {
             batch.put(chain::record_row(found), leaf.clone());
             if let Record::Receipt(receipt) = record {
                 batch.put(chain::transaction_row(&receipt.transaction), binary(&found));
             }
         }
-        for (found, (account, body)) in places.zip(&bodies) {
-            chain::parties(*account, body).for_each(|party| batch.put(chain::account_row(party, found), Bytes::new()));
+        for (found, (account, other)) in places.zip(&carried.parties) {
+            for party in std::iter::once(account).chain(other) {
+                batch.put(chain::account_row(*party, found), Bytes::new());
+            }
         }
-        Ok(())
     }
 }
 

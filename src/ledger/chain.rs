@@ -106,9 +106,9 @@ pub(super) fn account_row(account: NodeId, found: Found) -> Key {
     )
 }
 
-/// The accounts that a transaction is about: whose it is, and whom it names.
-pub(super) fn parties(account: NodeId, body: &Body) -> impl Iterator<Item = NodeId> {
-    let other = match body {
+/// Whom a transaction names beside its own account.
+pub(super) fn named(body: &Body) -> Option<NodeId> {
+    match body {
         Body::Transfer { to, .. } | Body::Mint { to, .. } | Body::PayGas { to, .. } => Some(*to),
         Body::Delegate { validator, .. } | Body::Undelegate { validator, .. } => Some(*validator),
         Body::PayRent { owner, .. } => Some(*owner),
@@ -124,8 +124,7 @@ pub(super) fn parties(account: NodeId, body: &Body) -> impl Iterator<Item = Node
         | Body::FundTreasury { .. }
         | Body::Propose { .. }
         | Body::Vote { .. } => None,
-    };
-    std::iter::once(account).chain(other.filter(|other| *other != account))
+    }
 }
 
 /// Where the chain in this store stands; none when there is none.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::books::{Closed, conserved, forget, state_row};
+use super::books::{Carried, Closed, conserved, forget, state_row};
 use super::chain::{self, Head};
 use super::execute::{BadEvidence, Done, Excluded, Execution, Unfit, price};
 use super::fault::Fault;
@@ -19,7 +19,7 @@ use super::tree::{self, Slot};
 use super::witness::Witness;
 use crate::types::chain::{BlockId, ChainId, Height, TransactionId, ValidatorSet};
 use crate::types::storage::{Batch, Txn, View};
-use crate::types::{Hash, NodeId, WallMs};
+use crate::types::{Hash, NodeId, WallMs, limits};
 use crate::wire::ledger::{
     BLOCK_BYTES, BLOCK_EVIDENCE, BLOCK_SEALS, Block, BlockHeader, CERTIFICATE_BYTES, EVIDENCE_BYTES, NotSealed, Record,
     Sealed, binary,
@@ -28,6 +28,11 @@ use crate::wire::root_of;
 
 /// Heights whose state can be proved, if the operator says nothing else.
 pub const HISTORY: u64 = 1_000;
+/// Transactions that a proposer looks at in vain before it makes do with what it has. Those that cannot be paid for are
+/// let go after every block, so there are few.
+const MISSES: usize = 4 * PRUNED;
+/// Of those that wait so many are looked at after a block.
+const PRUNED: usize = 1_024;
 /// Bytes of a block that are not transactions, at most: header, counts and evidence.
 const OVERHEAD: usize = BlockHeader::BYTES + 8 + BLOCK_EVIDENCE * (EVIDENCE_BYTES + 4);
 
@@ -195,7 +200,7 @@ impl Ledger {
         let height = self.head.height.next();
         let mut execution = Execution::begin(height, self.head.id, proposer, view)?;
         let evidence = self.charge(&mut execution, pool, witness)?;
-        let (transactions, nonces) = fill(&mut execution, pool)?;
+        let (transactions, carried) = fill(&mut execution, pool)?;
         let done = execution.finish()?;
         let header = BlockHeader {
             chain: self.head.chain,
@@ -219,7 +224,7 @@ impl Ledger {
             next_validators: closed.next.hash(),
             ..header
         };
-        self.executed(Block::new(header, transactions, evidence), nonces, closed, view)
+        self.executed(Block::new(header, transactions, evidence), carried, closed, view)
     }
 
     fn charge(
@@ -252,7 +257,7 @@ impl Ledger {
             let outcome = slash(&mut execution, self.head.chain, piece, witness)?;
             outcome.map_err(|why| BlockRefusal::Evidence { index, why })?;
         }
-        let mut nonces = BTreeMap::new();
+        let mut carried = Carried::default();
         for (index, bytes) in block.transactions().iter().enumerate() {
             let checked;
             let sealed = match pool.seal(&Sealed::leaf_of(bytes)) {
@@ -264,14 +269,14 @@ impl Ledger {
                 }
             };
             match execution.group(sealed) {
-                Ok(()) => nonces.insert(sealed.account(), sealed.next_nonce()),
+                Ok(()) => carried.add(sealed),
                 Err(Excluded::Unfit(why)) => return Err(BlockRefusal::Unfit { index, why }.into()),
                 Err(Excluded::Broken(fault)) => return Err(fault.into()),
-            };
+            }
         }
         let closed = self.close(execution.finish()?, header.height, view)?;
         closed.led_to_by(header)?;
-        Ok(self.executed(block.clone(), nonces, closed, view)?)
+        Ok(self.executed(block.clone(), carried, closed, view)?)
     }
 
     /// Whether a header follows the head.
@@ -311,13 +316,7 @@ impl Ledger {
         Ok(Closed { changes, tree, records: done.records, leaves, receipts_root, next })
     }
 
-    fn executed(
-        &self,
-        block: Block,
-        nonces: BTreeMap<NodeId, u64>,
-        closed: Closed,
-        view: &dyn View,
-    ) -> Result<Executed, Fault> {
+    fn executed(&self, block: Block, carried: Carried, closed: Closed, view: &dyn View) -> Result<Executed, Fault> {
         let (id, height) = (block.id(), block.header().height);
         let oldest = Height(height.0.saturating_sub(self.history)).max(self.head.oldest);
         let head = Head {
@@ -329,12 +328,12 @@ impl Ledger {
             oldest,
         };
         let mut batch = Batch::default();
-        closed.write(&block, height, &mut batch)?;
+        closed.write(&block, &carried, height, &mut batch);
         batch.put(chain::head_row(), binary(&head));
         for gone in self.head.oldest.0 + 1..=oldest.0 {
             forget(Height(gone), view, &mut batch)?;
         }
-        let (state_root, next) = (head.state_root, closed.next);
+        let (state_root, next, nonces) = (head.state_root, closed.next, carried.nonces);
         Ok(Executed { block, id, records: closed.records, state_root, next, nonces, head, batch })
     }
 
@@ -364,7 +363,35 @@ impl Ledger {
         self.root = chain::root(have, tx)?.ok_or(Fault::Corrupt("the root of the state is missing"))?;
         (self.head, self.validators) = (executed.head, executed.next);
         pool.decided(&executed.nonces, tx);
+        self.prune(pool, tx)?;
         self.drop_evidence(pool, tx, witness)
+    }
+
+    /// What could not be paid for if it were in the next block is let go, the dearest first: it stands in the way of
+    /// others.
+    fn prune(&self, pool: &mut Mempool, tx: &mut Txn<'_>) -> Result<(), Fault> {
+        let (state, mut gone) = (State::new(tx), Vec::new());
+        let params: Params = state.must(&())?;
+        let mut picker = pool.pick();
+        for _ in 0..PRUNED {
+            let Some(sealed) = picker.dearest() else { break };
+            let account: Account = state.or_new(&sealed.account())?;
+            let affordable = account.balance.plus(account.gas)? >= sealed.fee();
+            if !affordable || price(&params, sealed).is_ok_and(|need| sealed.fee() < need) {
+                gone.push((sealed.account(), sealed.nonce()));
+            }
+        }
+        gone.into_iter().for_each(|(account, nonce)| pool.remove(account, nonce, tx));
+        Ok(())
+    }
+
+    /// Whether a block's time is not too far ahead of this node's clock: to be asked before a vote, and not of what is
+    /// decided already.
+    pub fn timely(header: &BlockHeader, now: WallMs) -> Result<(), BlockRefusal> {
+        if header.time_ms > now.plus(limits::MAX_FUTURE) {
+            return Err(BlockRefusal::FarFuture { ahead_ms: header.time_ms.0 - now.0 });
+        }
+        Ok(())
     }
 
     /// Evidence that no later block can carry is let go.
@@ -394,27 +421,28 @@ fn slash(
 }
 
 /// Executes what waits, dearest first, until the block is full.
-fn fill(execution: &mut Execution<'_>, pool: &Mempool) -> Result<(Vec<Bytes>, BTreeMap<NodeId, u64>), Fault> {
-    let (mut transactions, mut nonces, mut left) = (Vec::new(), BTreeMap::new(), BLOCK_BYTES - OVERHEAD);
-    let mut picker = pool.pick();
-    while let Some(sealed) = picker.dearest() {
+fn fill(execution: &mut Execution<'_>, pool: &Mempool) -> Result<(Vec<Bytes>, Carried), Fault> {
+    let (mut transactions, mut carried, mut left) = (Vec::new(), Carried::default(), BLOCK_BYTES - OVERHEAD);
+    let (mut picker, mut misses) = (pool.pick(), 0);
+    while misses < MISSES
+        && transactions.len() < BLOCK_SEALS
+        && let Some(sealed) = picker.dearest()
+    {
         let size = sealed.bytes().len() + 4;
         if size > left {
+            misses += 1;
             continue;
         }
         match execution.group(sealed) {
             Ok(()) => {
                 left -= size;
                 transactions.push(sealed.bytes().clone());
-                nonces.insert(sealed.account(), sealed.next_nonce());
+                carried.add(sealed);
                 picker.taken(sealed);
             }
-            Err(Excluded::Unfit(_)) => {}
+            Err(Excluded::Unfit(_)) => misses += 1,
             Err(Excluded::Broken(fault)) => return Err(fault),
         }
-        if transactions.len() == BLOCK_SEALS {
-            break;
-        }
     }
-    Ok((transactions, nonces))
+    Ok((transactions, carried))
 }

@@ -258,7 +258,8 @@ impl Mempool {
         self.place(account);
     }
 
-    fn remove(&mut self, account: NodeId, nonce: u64, tx: &mut Txn<'_>) {
+    /// Lets go what an account has waiting at a nonce.
+    pub(super) fn remove(&mut self, account: NodeId, nonce: u64, tx: &mut Txn<'_>) {
         let Some(queue) = self.queues.get_mut(&account) else { return };
         if let Some(gone) = queue.waiting.remove(&nonce) {
             queue.bytes -= gone.bytes();

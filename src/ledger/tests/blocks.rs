@@ -54,6 +54,14 @@ fn a_block_that_lies_is_refused_for_what_it_lies_about() {
 }
 
 #[test]
+fn a_block_from_the_future_is_not_voted_for() {
+    let header = World::new().propose().block.header().clone();
+    let late = |ahead| WallMs(header.time_ms.0 - ahead);
+    assert_eq!(Ledger::timely(&header, late(15_000)), Ok(()));
+    assert_eq!(Ledger::timely(&header, late(15_001)), Err(BlockRefusal::FarFuture { ahead_ms: 15_001 }));
+}
+
+#[test]
 fn a_transaction_that_does_not_belong_in_a_block_spoils_it() {
     let mut world = World::new();
     let one = |body| vec![Transaction { fee: FEE, body }];

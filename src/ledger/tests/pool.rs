@@ -119,6 +119,18 @@ fn a_full_pool_takes_the_dearer_and_lets_go_the_ends_that_pay_least() {
 }
 
 #[test]
+fn what_can_no_longer_be_paid_for_does_not_stand_in_the_way() {
+    let mut world = World::new();
+    world.submit(&paying(&world, 4, 1, 500_000)).unwrap();
+    let all = vec![Transaction { fee: FEE, body: transfer(5, 900_000) }];
+    world.submit(&world.order(4, 0, all)).unwrap();
+    let records = world.block();
+    assert_eq!(outcomes(&records).len(), 1, "the second cannot be paid for any more");
+    assert_eq!(world.pool.size(), (0, 0, 0));
+    assert_eq!(world.ledger.load_pool(&world.store).unwrap().size(), (0, 0, 0));
+}
+
+#[test]
 fn what_waits_survives_a_restart() {
     let mut world = World::new();
     for (n, nonce, fee) in [(4, 0, 5_000), (4, 1, 6_000), (4, 3, 6_000), (5, 0, 5_000)] {
