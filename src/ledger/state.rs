@@ -55,12 +55,18 @@ impl<'a> State<'a> {
 
     /// Up to `most` rows whose keys begin so, ascending.
     pub fn scan(&self, prefix: &[u8], most: usize) -> Vec<(RowKey, Bytes)> {
-        let from = Key::new(Table::LedgerState, &[prefix]);
-        let changed = self.changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
-        let changed: Vec<_> = changed.collect();
+        let after = Key::new(Table::LedgerState, &[prefix]).after_prefix();
+        self.between(prefix, after.as_bytes().get(1..).unwrap_or_default(), most)
+    }
+
+    /// Up to `most` rows with `from <= key < to`, ascending.
+    pub fn between(&self, from: &[u8], to: &[u8], most: usize) -> Vec<(RowKey, Bytes)> {
+        let (from, to) = (from.to_vec(), to.to_vec());
+        let [first, last] = [&from, &to].map(|key| Key::new(Table::LedgerState, &[key]));
+        let changed: Vec<_> = if from < to { self.changes.range(from..to).collect() } else { Vec::new() };
         // Of the store no more can be needed than are asked for and are changed.
         let (mut found, reach) = (BTreeMap::new(), most.saturating_add(changed.len()));
-        self.base.scan(&from, &from.after_prefix(), &mut |key, value| {
+        self.base.scan(&first, &last, &mut |key, value| {
             found.insert(key.get(1..).unwrap_or_default().to_vec(), value.clone());
             if found.len() < reach { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

@@ -10,11 +10,9 @@ impl Execution<'_> {
     /// Does what was due at the end of epochs that are over, with this block included, at most [`DUTIES`].
     pub(super) fn duties(&mut self) -> Result<(), Fault> {
         let over = self.epoch() + u64::from(self.params.ends_epoch(self.height.0));
-        for (key, _) in self.state.scan(&[Duty::SORT as u8], DUTIES) {
+        let [from, to] = [0, over].map(|epoch: u64| [&[Duty::SORT as u8], &epoch.to_be_bytes()[..]].concat());
+        for (key, _) in self.state.between(&from, &to, DUTIES) {
             let (epoch, due) = Due::from_key(&key).ok_or(Fault::Corrupt("a duty that is none"))?;
-            if epoch >= over {
-                break;
-            }
             self.state.clear::<Duty>(&(epoch, due.clone()));
             match due {
                 Due::Tally(number) => self.tally(number)?,
