@@ -211,7 +211,7 @@ fn outcome_without_deed(row: &Proposal) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn the_ledger_is_the_model_after_every_block(rounds in prop::collection::vec(round(), 1..22)) {
