@@ -60,7 +60,9 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
         api.local_addr().map_err(|cause| StartError::Api { address: config.api.listen.clone(), cause })?;
     let store = open_store(config).await?;
     let (ports, inlet, commands, client, watched) = driver::ports();
-    let (net, listening) = Net::listen(&config.net, config.network.clone(), &identity.seed(), inlet, commands).await?;
+    let follows = role(config).follows;
+    let (net, listening) =
+        Net::listen(&config.net, config.network.clone(), &follows, &identity.seed(), inlet, commands).await?;
     let setup = setup(config, identity, store.place(), &listening, api_address)?;
     let id = identity.node_id();
     let owner = Driver::start(setup, store.clone(), ports)?;

@@ -68,6 +68,14 @@ pub struct Published {
     pub ack: Ack,
     /// How many.
     pub count: usize,
+    /// How many were not: their lane is full, and a Low or Bulk lane drops what finds no room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How the messages of a body are written.
@@ -103,6 +111,7 @@ enum Layout {
         ),
     ),
     responses(
+        (status = 202, description = "Some or all were dropped: their lane is full, and may lose what finds no room", body = ref("#/components/schemas/Published"), content_type = "application/json"),
         (status = 201, description = "Published", body = ref("#/components/schemas/Published"), content_type = "application/json"),
         (status = 422, description = "Not valid; nothing was published", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     ),
@@ -122,10 +131,11 @@ pub async fn publish(
         batch.key(key.to_str().map_err(|_| Problem::request("the header Idempotency-Key is not text"))?)?;
     }
     batch.drafts.iter_mut().for_each(|draft| draft.seal = seal);
-    let ids = say(&state, batch, ack).await?;
+    let (ids, dropped) = say(&state, batch, ack).await?;
     let count = ids.len();
     let ids = if params.ids.unwrap_or(true) { ids } else { Vec::new() };
-    Ok((StatusCode::CREATED, Json(Published { count, ids, ack })))
+    let status = if dropped == 0 { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+    Ok((status, Json(Published { count, dropped, ids, ack })))
 }
 
 impl PublishParams {
@@ -313,8 +323,8 @@ fn read_text(text: &[u8], form: &Form, wall: WallMs) -> Result<Draft, Faults> {
     }
 }
 
-/// Hands the drafts to the node, in order, in calls of as many as one may have.
-async fn say(state: &ApiState, batch: Batch, ack: Ack) -> Result<Vec<MessageId>, Problem> {
+/// Hands the drafts to the node, in order, in calls of as many as one may have. The ids, and how many were dropped.
+async fn say(state: &ApiState, batch: Batch, ack: Ack) -> Result<(Vec<MessageId>, usize), Problem> {
     let Batch { mut drafts, lines, single, .. } = batch;
     let mut parts = Vec::with_capacity(drafts.len().div_ceil(limits::PUBLISH_BATCH));
     while !drafts.is_empty() {
@@ -323,13 +333,14 @@ async fn say(state: &ApiState, batch: Batch, ack: Ack) -> Result<Vec<MessageId>,
     }
     let calls = parts.into_iter().map(|drafts| state.client.call(Call::Publish { drafts, ack }));
     let mut answers = stream::iter(calls).buffered(CALLS_AT_ONCE);
-    let mut ids = Vec::with_capacity(lines.len());
+    let (mut ids, mut dropped) = (Vec::with_capacity(lines.len()), 0);
     while let Some(answer) = answers.next().await {
         match answer {
             Ok(Answer::Published { ids: some }) => ids.extend(some),
+            Ok(Answer::Dropped { count, .. }) => dropped += count,
             Ok(other) => return Err(unexpected(&other)),
             Err(CallError::Refused(CallRefusal::Invalid { index, faults })) => {
-                let line = lines.get(ids.len() + index).copied().filter(|_| !single);
+                let line = lines.get(ids.len() + dropped + index).copied().filter(|_| !single);
                 let faults: Vec<LineFault> =
                     faults.as_slice().iter().map(|f| LineFault { line, fault: f.clone() }).collect();
                 return Err(invalid(1, &faults, ids.len()));
@@ -337,7 +348,7 @@ async fn say(state: &ApiState, batch: Batch, ack: Ack) -> Result<Vec<MessageId>,
             Err(error) => return Err(Problem::from(error).with("published", json!(ids.len()))),
         }
     }
-    Ok(ids)
+    Ok((ids, dropped))
 }
 
 /// The problem of messages with faults; `published` of those before them were published all the same.

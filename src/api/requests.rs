@@ -102,6 +102,9 @@ async fn ask(state: &ApiState, draft: Draft) -> Result<AskedFor, Problem> {
             let id = ids.first().copied().ok_or_else(|| unexpected(&Answer::Done))?;
             Ok(AskedFor { id, conversation: correlation.unwrap_or(id) })
         }
+        Answer::Dropped { lane, .. } => {
+            Err(Problem::new(Cause::Busy, format!("the {lane} lane is full and dropped the request; try again later")))
+        }
         other => Err(unexpected(&other)),
     }
 }

@@ -156,6 +156,7 @@ impl ApiState {
 pub(super) fn unexpected(answer: &Answer) -> Problem {
     let what = match answer {
         Answer::Published { .. } => "ids",
+        Answer::Dropped { .. } => "that they were dropped",
         Answer::Status(_) => "a status",
         Answer::Queues(_) => "queues",
         Answer::Peers(_) => "peers",

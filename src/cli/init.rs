@@ -13,12 +13,25 @@ use crate::keys::{Identity, KeyError, KeyFile, PassphraseSource, write_new};
 use crate::types::NetworkName;
 
 /// Configurations by the name that `--type` takes for each.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 18] = [
     ("validator", include_str!("../../node-configs/validator.toml")),
     ("gateway", include_str!("../../node-configs/gateway.toml")),
     ("storage", include_str!("../../node-configs/storage.toml")),
     ("observer", include_str!("../../node-configs/observer.toml")),
     ("development", include_str!("../../node-configs/development.toml")),
+    ("mempool", include_str!("../../node-configs/mempool.toml")),
+    ("consensus", include_str!("../../node-configs/consensus.toml")),
+    ("oracle", include_str!("../../node-configs/oracle.toml")),
+    ("audit", include_str!("../../node-configs/audit.toml")),
+    ("proof", include_str!("../../node-configs/proof.toml")),
+    ("bank-api-registry", include_str!("../../node-configs/bank-api-registry.toml")),
+    ("government-api-registry", include_str!("../../node-configs/government-api-registry.toml")),
+    ("shadow-registry", include_str!("../../node-configs/shadow-registry.toml")),
+    ("mining", include_str!("../../node-configs/mining.toml")),
+    ("notary", include_str!("../../node-configs/notary.toml")),
+    ("bpci-server", include_str!("../../node-configs/bpci-server.toml")),
+    ("enterprise-gateway", include_str!("../../node-configs/enterprise-gateway.toml")),
+    ("compliance-node", include_str!("../../node-configs/compliance-node.toml")),
 ];
 
 const EXAMPLES: &str = "\
@@ -28,11 +41,15 @@ Examples:
   metanode init --type Notary --dir /srv/notary   default settings, another type
   metanode init --type development --insecure-plain-key --dir /tmp/node-1
 
-Whole configurations: validator, gateway, storage, observer, development.
+Whole configurations: validator, gateway, storage, mempool, consensus, oracle,
+audit, proof, bank-api-registry, government-api-registry, shadow-registry,
+mining, notary, bpci-server, enterprise-gateway, compliance-node; observer (a
+shadow registry that only dials) and development.
 Node types, which give the default configuration with that type: Gateway,
 Mempool, Consensus, Oracle, Storage, Audit, Proof, BankApiRegistry,
 GovernmentApiRegistry, ShadowRegistry, Mining, Validator, Notary, BpciServer,
-EnterpriseGateway, ComplianceNode.
+EnterpriseGateway, ComplianceNode. A type decides which topics a node follows,
+which services it offers and what it may send: see docs/routes.md.
 A passphrase comes from --passphrase-file, else from METANODE_PASSPHRASE, else
 from the terminal.";
 
@@ -103,7 +120,9 @@ impl InitArgs {
         config.dir = std::path::absolute(self.dir.as_ref().unwrap_or(&config.dir))?;
         config.key.passphrase_file = self.passphrase_file.as_ref().map(std::path::absolute).transpose()?;
         config.key.allow_plain |= self.insecure_plain_key;
-        config.check().context("--type takes validator, gateway, storage, observer, development or a node type")?;
+        config
+            .check()
+            .context("--type takes the name of a configuration or a node type; `metanode init --help` lists both")?;
         Ok(config)
     }
 
@@ -174,7 +193,8 @@ mod tests {
         }
         assert_eq!(args(Some("Notary")).config(Some("/h")).unwrap().node_type, "Notary");
         assert_eq!(args(Some("observer")).config(Some("/h")).unwrap().node_type, "ShadowRegistry");
-        assert!(args(Some("notary")).config(Some("/h")).is_err());
+        assert_eq!(args(Some("notary")).config(Some("/h")).unwrap().name, "notary", "a whole configuration");
+        assert!(args(Some("Notaries")).config(Some("/h")).is_err());
     }
 
     #[test]

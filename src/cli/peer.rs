@@ -129,7 +129,7 @@ fn shown(peer: &Value) -> String {
     let mut rows =
         vec![("id", plain(&peer["id"])), ("state", state(peer).into()), ("penalty", plain(&peer["penalty"]))];
     rows.extend([("last seen", time(&peer["last_seen_ms"])), ("banned until", time(&peer["banned_until_ms"]))]);
-    rows.extend([("ban reason", plain(&peer["ban_reason"])), ("heads root", plain(&peer["heads_root"]))]);
+    rows.extend([("ban reason", plain(&peer["ban_reason"])), ("holds the same", plain(&peer["alike"]))]);
     rows.extend([
         ("heartbeat age, ms", plain(&peer["heartbeat_age_ms"])),
         ("clock offset, ms", plain(&peer["clock_offset_ms"])),

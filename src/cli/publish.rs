@@ -100,6 +100,7 @@ pub struct PublishArgs {
 #[derive(Debug, Default)]
 struct Done {
     published: u64,
+    dropped: u64,
     first: Option<Value>,
     last: Option<Value>,
     ids: String,
@@ -261,6 +262,7 @@ impl PublishArgs {
 
 impl Done {
     fn take(&mut self, answer: &Value) {
+        self.dropped += answer["dropped"].as_u64().unwrap_or_default();
         let Some(ids) = answer["ids"].as_array() else { return };
         self.published += ids.len() as u64;
         self.first = self.first.take().or_else(|| ids.first().cloned());
@@ -281,12 +283,17 @@ impl Done {
 
     fn told(&self, took: Duration) -> String {
         let (count, rate) = (self.published, self.rate(took));
-        format!("published {count} messages in {:.2} s ({rate:.0}/s)", took.as_secs_f64())
+        let dropped = match self.dropped {
+            0 => String::new(),
+            dropped => format!("; {dropped} were dropped: their lane is full, see `metanode queue ls`"),
+        };
+        format!("published {count} messages in {:.2} s ({rate:.0}/s){dropped}", took.as_secs_f64())
     }
 
     fn report(&self, took: Duration) -> Value {
         json!({
             "published": self.published,
+            "dropped": self.dropped,
             "seconds": took.as_secs_f64(),
             "messages_per_second": self.rate(took),
             "first_id": self.first,

@@ -167,7 +167,7 @@ fn peers(sight: &Sight) -> String {
         .iter()
         .take(PEERS)
         .map(|peer| {
-            let same = if peer["heads_root"] == sight.status["heads_root"] { "yes" } else { "no" };
+            let same = if peer["alike"] == true { "yes" } else { "no" };
             let mut row = vec![plain(&peer["id"])];
             row.extend(["heartbeat_age_ms", "clock_offset_ms", "penalty"].map(|name| plain(&peer[name])));
             row.push(same.into());

@@ -8,10 +8,12 @@ use ed25519_dalek::SigningKey;
 
 use super::*;
 use crate::feed::{Room, bounds, page};
-use crate::node::{Ack, Answer, Call, CallRefusal, Life, Setup, Status};
+use crate::node::{Ack, Answer, Call, CallRefusal, LaneInfo, Life, Setup, Status};
 use crate::store::{Store, StoreOptions};
 use crate::types::{Hash, Incarnation, MessageId, NodeId, WallMs, limits};
-use crate::wire::{Draft, Filter, Kind, Payload};
+use crate::wire::kind::Blob;
+use crate::wire::kind::external::Custom;
+use crate::wire::{Draft, Filter, Kind, Payload, Priority};
 
 struct Loop {
     client: Client,
@@ -179,5 +181,62 @@ async fn the_first_thing_a_node_does_is_to_dial_and_to_say_that_it_lives() {
     }
     assert!(Life::load(node.store.as_ref()).is_some_and(|life| !life.clean));
     drop(node.inlet.clone());
+    node.stop().await;
+}
+
+async fn queue(node: &Loop, priority: Priority) -> LaneInfo {
+    match node.client.call(Call::Queues).await.unwrap() {
+        Answer::Queues(queues) => queues.lanes.into_iter().find(|lane| lane.priority == priority).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Calls at once that overflow a lane.
+const FLOOD: usize = 8;
+
+/// What each of so many calls is answered.
+async fn flood(node: &Loop, priority: Priority) -> Vec<Answer> {
+    let body = Blob(vec![b'a'; 2_000]);
+    let (type_name, content_type) = ("flood".into(), "text/plain".into());
+    let mut one = Draft::new(&Payload::Custom(Custom { type_name, schema_version: 1, content_type, body }));
+    one.priority = priority;
+    let calls = (0..FLOOD).map(|_| {
+        let drafts = vec![one.clone(); limits::PUBLISH_BATCH];
+        node.client.call(Call::Publish { drafts, ack: Ack::Accepted })
+    });
+    futures::future::join_all(calls).await.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn what_normal_cannot_hold_waits_on_the_disk_and_what_bulk_cannot_is_dropped_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Loop::start(folder.path(), 1);
+    let mut ids: Vec<MessageId> = Vec::new();
+    for answer in flood(&node, Priority::Normal).await {
+        let Answer::Published { ids: some } = answer else { panic!("{answer:?}") };
+        assert!(some.is_sorted(), "a call's messages are in its order");
+        ids.extend(some);
+    }
+    let normal = queue(&node, Priority::Normal).await;
+    assert!(normal.spilled_messages > 0, "the lane was never full: {normal:?}");
+    assert_eq!((normal.on_disk_messages, normal.on_disk_bytes, normal.overflowed_messages), (0, 0, 0));
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), FLOOD * limits::PUBLISH_BATCH, "each of them once");
+    let (mut published, mut dropped) = (0, 0);
+    for answer in flood(&node, Priority::Bulk).await {
+        match answer {
+            Answer::Published { ids } => published += ids.len(),
+            Answer::Dropped { lane, count } => {
+                assert_eq!(lane, Priority::Bulk);
+                dropped += count;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(published + dropped, FLOOD * limits::PUBLISH_BATCH, "every message is said or counted");
+    assert_eq!(queue(&node, Priority::Bulk).await.overflowed_messages, dropped as u64);
+    assert!(dropped > 0);
+    assert_eq!(*node.watch.log_end.borrow(), (ids.len() + published) as u64);
     node.stop().await;
 }

@@ -8,7 +8,7 @@ use super::fork::Fork;
 use super::log::Stored;
 use crate::types::storage::{Txn, View};
 use crate::types::{Domain, Hash, NodeId, limits};
-use crate::wire::{Bundle, FeedId, Head, SignedHeader, Slot, Verified};
+use crate::wire::{Bundle, Category, FeedId, Head, SignedHeader, Slot, Verified};
 
 /// What became of a bundle.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub enum NotPlaced {
     TooManyFeeds,
     /// It is for one reader, and came as if it were for everyone.
     Misdirected,
+    /// This node does not follow the topic.
+    NotFollowed,
 }
 
 /// The feeds a node follows.
@@ -50,8 +52,15 @@ pub struct Feeds {
     held_bytes: usize,
     /// Whose feeds are followed whatever else is.
     own: Option<NodeId>,
-    /// The digest over all heads, until something changes.
-    root: Cell<Option<Hash>>,
+    /// The digests over heads, until something changes.
+    roots: Cell<Option<Roots>>,
+}
+
+/// Digests over heads: of all feeds, and of those of each topic, in the order of [`Category::ALL`].
+#[derive(Clone, Copy, Debug)]
+struct Roots {
+    all: Hash,
+    topics: [Hash; Category::ALL.len()],
 }
 
 /// Bundles of a feed that came before their turn.
@@ -98,7 +107,7 @@ impl Feeds {
 
     /// For retention, which changes what is held.
     pub(super) fn chain_mut(&mut self, feed: FeedId) -> Option<&mut Chain> {
-        self.root.set(None);
+        self.roots.set(None);
         self.chains.get_mut(&feed)
     }
 
@@ -137,20 +146,35 @@ impl Feeds {
     /// A digest over the heads of all feeds of which something is held or a fork is known: equal at two nodes that
     /// hold and know the same.
     pub fn heads_root(&self) -> Hash {
-        let root = self.root.get().unwrap_or_else(|| self.hash_heads());
-        self.root.set(Some(root));
-        root
+        self.roots().all
     }
 
-    fn hash_heads(&self) -> Hash {
-        let mut hasher = Domain::Heads.hasher();
+    /// The same over the feeds of one topic.
+    pub fn topic_root(&self, topic: Category) -> Hash {
+        let roots = self.roots().topics;
+        roots.into_iter().zip(Category::ALL).find_map(|(root, of)| (of == topic).then_some(root)).unwrap_or_default()
+    }
+
+    fn roots(&self) -> Roots {
+        let roots = self.roots.get().unwrap_or_else(|| self.hash_heads());
+        self.roots.set(Some(roots));
+        roots
+    }
+
+    fn hash_heads(&self) -> Roots {
+        let mut all = Domain::Heads.hasher();
+        let mut topics = Category::ALL.map(|topic| (topic, Domain::Heads.hasher()));
         for head in self.chains.iter().filter_map(|(feed, chain)| chain.announcement(*feed)) {
-            hasher.update(&head.feed.to_bytes());
-            hasher.update(&head.next.to_be_bytes());
-            hasher.update(head.hash.as_bytes());
-            hasher.update(&head.forked.unwrap_or(u64::MAX).to_be_bytes());
+            let of_topic = topics.iter_mut().find(|(topic, _)| *topic == head.feed.topic);
+            for hasher in [&mut all].into_iter().chain(of_topic.map(|(_, hasher)| hasher)) {
+                hasher.update(&head.feed.to_bytes());
+                hasher.update(&head.next.to_be_bytes());
+                hasher.update(head.hash.as_bytes());
+                hasher.update(&head.forked.unwrap_or(u64::MAX).to_be_bytes());
+            }
         }
-        Hash(*hasher.finalize().as_bytes())
+        let done = |hasher: &blake3::Hasher| Hash(*hasher.finalize().as_bytes());
+        Roots { all: done(&all), topics: topics.each_ref().map(|(_, hasher)| done(hasher)) }
     }
 
     /// What this node tells of the feeds of `author` in one life.
@@ -168,7 +192,7 @@ impl Feeds {
         if self.own == Some(feed.author) {
             return true;
         }
-        let first = FeedId { topic: crate::wire::Category::System, incarnation: Default::default(), ..feed };
+        let first = FeedId { topic: Category::System, incarnation: Default::default(), ..feed };
         let of_author = self.chains.range(first..).take_while(|(id, _)| id.author == feed.author);
         self.chains.len() < limits::FEEDS && of_author.count() < limits::FEEDS_PER_AUTHOR
     }
@@ -178,7 +202,7 @@ impl Feeds {
     pub fn offer(&mut self, bundle: Verified, may_start: bool, tx: &mut Txn<'_>) -> Placed {
         let header = bundle.header();
         let (feed, sequence) = (header.feed, header.sequence);
-        self.root.set(None);
+        self.roots.set(None);
         if !self.chains.contains_key(&feed) {
             if !self.has_room_for(feed) {
                 return Placed::Not(NotPlaced::TooManyFeeds);
@@ -305,7 +329,7 @@ impl Feeds {
         if !self.lacks_fork(feed, at) {
             return false;
         }
-        self.root.set(None);
+        self.roots.set(None);
         let chain = self.chains.entry(feed).or_default();
         if let Some(sequence) = chain.forked.replace(at) {
             Fork::remove(Slot { feed, sequence }, tx);

@@ -136,7 +136,7 @@ impl Keeper {
                 Placed::Not(NotPlaced::NoRoom) => "no room",
                 Placed::Not(NotPlaced::AfterFork) => "after fork",
                 Placed::Not(NotPlaced::TooManyFeeds) => "too many",
-                Placed::Not(NotPlaced::Misdirected) => "misdirected",
+                Placed::Not(NotPlaced::Misdirected | NotPlaced::NotFollowed) => "not for here",
             });
             if placed == "appended" {
                 next = self.feeds.release(feed);

@@ -57,6 +57,8 @@ pub struct LaneCounts {
     pub late: u64,
     /// Messages that found the lane full.
     pub overflowed: u64,
+    /// Messages that found the lane full and waited on the disk.
+    pub spilled: u64,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,24 @@ pub struct LaneState {
     pub oldest: Option<Duration>,
     /// What it has done.
     pub counts: LaneCounts,
+}
+
+/// What becomes of drafts: the first that applies to any of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fit {
+    /// They are refused: this lane is full, and is not to lose anything.
+    PushBack(Priority),
+    /// They are dropped: this lane is full, and may.
+    Drop(Priority),
+    /// Those that are Normal wait on the disk.
+    Spill,
+    /// There is room for all.
+    All,
+}
+
+/// The rank at which a draft is served.
+pub fn rank(draft: &Draft) -> Priority {
+    draft.priority.rank(draft.kind().category())
 }
 
 /// The lanes of a node.
@@ -108,10 +128,6 @@ fn size(draft: &Draft) -> usize {
     draft.payload_bytes() + AROUND_BYTES
 }
 
-fn rank(draft: &Draft) -> Priority {
-    draft.priority.rank(draft.kind().category())
-}
-
 impl Lanes {
     /// Empty lanes.
     pub fn new(policy: Policy) -> Lanes {
@@ -128,8 +144,8 @@ impl Lanes {
         self.scheduler = Scheduler::new(policy);
     }
 
-    /// Whether all of these drafts find room; if not, the lane that is full. It counts them.
-    pub fn refuse(&mut self, drafts: &[Draft]) -> Option<Priority> {
+    /// Whether all of these drafts find room, and what becomes of them if not. Counts what does not fit.
+    pub fn fit(&mut self, drafts: &[Draft]) -> Fit {
         let mut more = [(0, 0); LANES];
         for draft in drafts {
             let (messages, bytes) = &mut more[rank(draft) as usize];
@@ -142,11 +158,37 @@ impl Lanes {
                 && lane.messages > 0
                 && (lane.messages + messages > limits::LANE_MESSAGES || lane.bytes + bytes > limits::LANE_BYTES)
         };
-        let first = self.lanes.iter().zip(&more).position(full)?;
-        for (lane, (messages, _)) in self.lanes.iter_mut().zip(&more) {
+        let lanes = self.lanes.iter().zip(&more).zip(Priority::ALL);
+        let fulls: Vec<Priority> = lanes.filter(|(lane, _)| full(*lane)).map(|(_, priority)| priority).collect();
+        let fit = |priority: &Priority| match priority {
+            Priority::Critical | Priority::High => Fit::PushBack(*priority),
+            Priority::Low | Priority::Bulk => Fit::Drop(*priority),
+            Priority::Normal => Fit::Spill,
+        };
+        // Whoever is pushed back can come again; what is dropped is dropped whole.
+        let fit = fulls.iter().map(fit).min().unwrap_or(Fit::All);
+        match fit {
+            Fit::PushBack(_) | Fit::Drop(_) => self.count_overflow(&more),
+            Fit::Spill | Fit::All => {}
+        }
+        fit
+    }
+
+    fn count_overflow(&mut self, more: &[(usize, usize); LANES]) {
+        for (lane, (messages, _)) in self.lanes.iter_mut().zip(more) {
             lane.counts.overflowed += *messages as u64;
         }
-        Priority::ALL.get(first).copied()
+    }
+
+    /// Takes note of messages of the Normal lane that wait on the disk.
+    pub fn spilled(&mut self, messages: usize) {
+        self.lanes[Priority::Normal as usize].counts.spilled += messages as u64;
+    }
+
+    /// Whether the Normal lane has room for what waits on the disk: it is half empty.
+    pub fn wants_spilled(&self) -> bool {
+        let lane = &self.lanes[Priority::Normal as usize];
+        lane.messages < limits::LANE_MESSAGES / 2 && lane.bytes < limits::LANE_BYTES / 2
     }
 
     /// Puts a draft in its lane.

@@ -5,16 +5,21 @@
 //! bytes; the rest stays in its lane, and the scheduler decides who is next.
 //!
 //! ```text
-//!   Call::Publish ─▶ refuse? ─▶ lane of its rank ─▶ Scheduler::next ─▶ a load: one topic, one priority ─▶ a bundle
+//!   Call::Publish ─▶ fit? ─▶ lane of its rank ─▶ Scheduler::next ─▶ a load: one topic, one priority ─▶ a bundle
 //! ```
+//!
+//! A lane that is full overflows by rule: Critical and High push back, Normal goes on on the disk and comes back in its
+//! order, Low and Bulk are dropped and counted.
 
 mod idempotency;
 mod lanes;
 mod scheduler;
+mod spill;
 
 pub use idempotency::Idempotency;
-pub use lanes::{LaneCounts, LaneState, Lanes, Load, Parcel};
+pub use lanes::{Fit, LaneCounts, LaneState, Lanes, Load, Parcel, rank};
 pub use scheduler::{DEADLINES, LANES, Policy, Scheduler};
+pub use spill::Spill;
 
 #[cfg(test)]
 mod tests;

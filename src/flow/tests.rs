@@ -88,3 +88,46 @@ fn keys_are_remembered_over_a_restart_and_forgotten_in_time() {
     assert_eq!((again.id(&one), again.id(&two)), (None, Some(MessageId([2; 16]))));
     assert_eq!(Idempotency::load(&store).id(&one), None);
 }
+
+fn order(call: u64, index: usize) -> Parcel {
+    let mut parcel = parcel(Kind::ExchangeData, Priority::Normal, call);
+    parcel.index = index;
+    parcel
+}
+
+fn spilled(spill: &mut Spill, store: &mut MemoryStore, calls: std::ops::Range<u64>) {
+    for call in calls {
+        let mut batch = Batch::default();
+        spill.push((0..3).map(|index| order(call, index)).collect(), &mut Txn::new(store, &mut batch));
+        store.commit(batch);
+    }
+}
+
+fn back(spill: &mut Spill, store: &mut MemoryStore) -> Vec<(u64, usize)> {
+    let mut batch = Batch::default();
+    let parcels = spill.take(&mut Txn::new(store, &mut batch));
+    store.commit(batch);
+    parcels.iter().map(|parcel| (parcel.call, parcel.index)).collect()
+}
+
+#[test]
+fn what_waits_on_the_disk_comes_back_in_its_order_and_after_a_crash_belongs_to_nobody() {
+    let (mut store, mut spill) = (MemoryStore::default(), Spill::default());
+    assert!(spill.is_empty() && back(&mut spill, &mut store).is_empty());
+    spilled(&mut spill, &mut store, 1..4);
+    assert_eq!(spill.depth().0, 9);
+    assert_eq!(back(&mut spill, &mut store), [(1, 0), (1, 1), (1, 2)]);
+    // The process dies, and calls are counted anew.
+    let mut spill = Spill::load(&store);
+    assert_eq!(spill.depth().0, 6);
+    spilled(&mut spill, &mut store, 2..4);
+    assert_eq!(back(&mut spill, &mut store), [(0, 0), (0, 1), (0, 2)]);
+    // A clean stop: what callers of this life wait for is gone, what nobody waits for stays.
+    let mut batch = Batch::default();
+    spill.forget_fresh(&mut Txn::new(&store, &mut batch));
+    store.commit(batch);
+    assert_eq!(spill.depth().0, 3);
+    assert_eq!(back(&mut Spill::load(&store), &mut store), [(0, 0), (0, 1), (0, 2)]);
+    assert!(Spill::load(&store).is_empty());
+    assert_eq!(Spill::load(&store).depth(), (0, 0));
+}

@@ -1,5 +1,6 @@
 //! What the swarm is made of.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libp2p::allow_block_list::{self, BlockedPeers};
@@ -52,13 +53,18 @@ fn protocol(name: String) -> Result<StreamProtocol, NetError> {
 }
 
 impl Behaviour {
-    pub fn new(key: &Keypair, network: &NetworkName, config: &NetConfig) -> Result<Behaviour, NetError> {
+    pub fn new(
+        key: &Keypair,
+        network: &NetworkName,
+        follows: &BTreeSet<Category>,
+        config: &NetConfig,
+    ) -> Result<Behaviour, NetError> {
         let peer = key.public().to_peer_id();
         Ok(Behaviour {
             blocked: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(connection_limits(config)),
             per_address: PerAddress::new(config.limits.per_address),
-            gossip: gossip(network, config)?,
+            gossip: gossip(network, follows, config)?,
             kad: kademlia(peer, network, config)?,
             identify: identify::Behaviour::new(
                 identify::Config::new(protocol_version(network), key.public())
@@ -92,7 +98,11 @@ fn connection_limits(config: &NetConfig) -> ConnectionLimits {
         .with_max_established(Some(most.total))
 }
 
-fn gossip(network: &NetworkName, config: &NetConfig) -> Result<gossipsub::Behaviour, NetError> {
+fn gossip(
+    network: &NetworkName,
+    follows: &BTreeSet<Category>,
+    config: &NetConfig,
+) -> Result<gossipsub::Behaviour, NetError> {
     let settings = settings::gossip(config.profile)?;
     let mut gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Anonymous, settings)
         .map_err(|e| NetError::Settings(e.into()))?;
@@ -100,7 +110,9 @@ fn gossip(network: &NetworkName, config: &NetConfig) -> Result<gossipsub::Behavi
     gossip.with_peer_score(score, thresholds).map_err(NetError::Settings)?;
     for category in Category::ALL {
         let topic = topic(network, category);
-        gossip.subscribe(&topic).map_err(|e| NetError::Settings(e.to_string()))?;
+        if follows.contains(&category) {
+            gossip.subscribe(&topic).map_err(|e| NetError::Settings(e.to_string()))?;
+        }
         gossip.set_topic_params(topic, settings::topic_score()).map_err(|e| NetError::Settings(e.to_string()))?;
     }
     Ok(gossip)

@@ -1,6 +1,6 @@
 //! The task that owns the swarm.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ use crate::config::NetConfig;
 use crate::driver::{Inlet, NetCommand};
 use crate::node::{Input, Verdict};
 use crate::types::{NetworkName, NodeId, WallMs, limits};
-use crate::wire::Refusal;
+use crate::wire::{Category, Refusal};
 
 /// A listener that has no address after this is given up.
 const LISTEN_WITHIN: Duration = Duration::from_secs(5);
@@ -70,17 +70,19 @@ pub struct Net {
 }
 
 impl Net {
-    /// Sets up the transports and listens. Returns when every listener has its address.
+    /// Sets up the transports and listens, and takes part in the gossip of the topics that are followed. Returns when
+    /// every listener has its address.
     pub async fn listen(
         config: &NetConfig,
         network: NetworkName,
+        follows: &BTreeSet<Category>,
         secret: &[u8; 32],
         inlet: Inlet,
         commands: mpsc::UnboundedReceiver<NetCommand>,
     ) -> Result<(Net, Listening), NetError> {
         let key =
             libp2p::identity::Keypair::ed25519_from_bytes(*secret).map_err(|e| NetError::Transport(e.to_string()))?;
-        let behaviour = Behaviour::new(&key, &network, config)?;
+        let behaviour = Behaviour::new(&key, &network, follows, config)?;
         let mut swarm = build(key, behaviour)?;
         for address in &config.external {
             swarm.add_external_address(parse(address)?);

@@ -1,5 +1,6 @@
 //! Whole nodes on loopback in one process: real swarms, real stores, no API.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ fn name(text: &str) -> NetworkName {
     text.parse().unwrap()
 }
 
+fn all() -> BTreeSet<Category> {
+    Category::ALL.into()
+}
+
 fn config(transport: &str) -> NetConfig {
     let listen = match transport {
         "tcp" => "/ip4/127.0.0.1/tcp/0",
@@ -48,7 +53,7 @@ impl TestNode {
         let store = Arc::new(Store::open(&options).unwrap());
         let (ports, inlet, commands, client, watch) = driver::ports();
         let (net, listening) =
-            Net::listen(&config(transport), name(network), &[seed; 32], inlet, commands).await.unwrap();
+            Net::listen(&config(transport), name(network), &all(), &[seed; 32], inlet, commands).await.unwrap();
         let key = SigningKey::from_bytes(&[seed; 32]);
         let id = NodeId(key.verifying_key().to_bytes());
         let setup = Setup {
@@ -171,7 +176,7 @@ async fn a_node_of_another_network_is_no_peer() {
 /// A peer that speaks the protocols and sends what it likes.
 async fn vandal(network: &NetworkName, seed: u8, node: &TestNode) -> libp2p::Swarm<Behaviour> {
     let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
-    let behaviour = Behaviour::new(&key, network, &config("tcp")).unwrap();
+    let behaviour = Behaviour::new(&key, network, &all(), &config("tcp")).unwrap();
     let mut swarm = super::swarm::build(key, behaviour).unwrap();
     swarm.dial(node.address.parse::<libp2p::Multiaddr>().unwrap()).unwrap();
     let subscribed = async {
@@ -252,7 +257,7 @@ async fn a_port_in_use_is_named() {
     let port = taken.local_addr().unwrap().port();
     let config = NetConfig { listen: vec![format!("/ip4/127.0.0.1/tcp/{port}")], ..NetConfig::default() };
     let (_ports, inlet, commands, _client, _watch) = driver::ports();
-    let error = Net::listen(&config, name("port"), &[1; 32], inlet, commands).await.err().unwrap();
+    let error = Net::listen(&config, name("port"), &all(), &[1; 32], inlet, commands).await.err().unwrap();
     assert!(matches!(error, NetError::Listen { .. }), "{error}");
     assert!(error.to_string().contains(&port.to_string()));
 }

@@ -98,6 +98,8 @@ pub enum Call {
 pub enum Answer {
     /// The messages' ids, in the order of the drafts.
     Published { ids: Vec<MessageId> },
+    /// They were dropped: this lane is full, and loses what finds no room.
+    Dropped { lane: Priority, count: usize },
     /// The node's state.
     Status(Box<Status>),
     /// All peers known.

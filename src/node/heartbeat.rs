@@ -8,7 +8,7 @@ use super::owner::{Node, Turn};
 use super::peers::{Beat, scramble};
 use crate::feed::NotPlaced;
 use crate::types::{Incarnation, Mono, NodeId, Stamp, WallMs, limits};
-use crate::wire::kind::system::{FeedHead, Heartbeat};
+use crate::wire::kind::system::{FeedHead, Heartbeat, TopicRoot};
 use crate::wire::{Category, ContentType, Draft, FeedId, Head, Kind, Message, Payload, Priority, Verified};
 
 /// What is older than this when it comes is a replay.
@@ -73,7 +73,7 @@ impl Node {
             uptime_s: (turn.now.mono - self.started).as_secs(),
             peers: self.peers.connected().count() as u32,
             messages: self.log.end(),
-            heads_root: self.feeds.heads_root(),
+            roots: self.topic_roots().map(|(topic, root)| TopicRoot { topic, root }).collect(),
             clock_ms: turn.now.wall,
             heads: heads.collect(),
         };
@@ -109,7 +109,9 @@ impl Node {
 
     fn on_heartbeat(&mut self, author: NodeId, life: Incarnation, from: NodeId, beat: &Heartbeat, turn: &mut Turn<'_>) {
         let clock_offset_ms = beat.clock_ms.0.cast_signed().saturating_sub(turn.now.wall.0.cast_signed());
-        let heard = Beat { at: turn.now.mono, heads_root: beat.heads_root, clock_offset_ms };
+        let differs = |said: &TopicRoot| self.follows(said.topic) && self.feeds.topic_root(said.topic) != said.root;
+        let alike = !beat.roots.iter().any(differs);
+        let heard = Beat { at: turn.now.mono, alike, clock_offset_ms };
         self.peers.on_beat(author, heard, turn.now);
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
         let holder = if self.peers.is_connected(author) { author } else { from };
@@ -120,7 +122,7 @@ impl Node {
             let next = head.sequence.saturating_add(1);
             self.on_head(holder, &Head { feed, floor, next, hash: head.hash, forked: None }, turn);
         }
-        if self.peers.is_connected(author) && beat.heads_root != self.feeds.heads_root() {
+        if self.peers.is_connected(author) && !alike {
             self.ask_heads(author, turn);
         }
     }

@@ -16,11 +16,11 @@ use super::status::Counters;
 use super::sync::Listing;
 use crate::deliver::Deliveries;
 use crate::feed::{Directs, Feeds, Log, NotPlaced, Placed, Repair};
-use crate::flow::{Idempotency, Lanes};
+use crate::flow::{Idempotency, Lanes, Spill};
 use crate::route::Routes;
 use crate::types::storage::{Txn, View};
-use crate::types::{Clock, ClockRefusal, Mono, NetworkId, NodeId, Now, limits};
-use crate::wire::{Course, Refusal, Verified};
+use crate::types::{Clock, ClockRefusal, Hash, Mono, NetworkId, NodeId, Now, limits};
+use crate::wire::{Category, Course, Refusal, Verified};
 
 /// All protocol state of a node. See the module's page for the way through.
 pub struct Node {
@@ -34,6 +34,7 @@ pub struct Node {
     pub(super) listings: BTreeMap<u64, Listing>,
     pub(super) log: Log,
     pub(super) lanes: Lanes,
+    pub(super) spill: Spill,
     /// The last step sealed only what was urgent.
     pub(super) hurried: bool,
     /// When a client last said something Critical.
@@ -88,6 +89,7 @@ impl Node {
             listings: BTreeMap::new(),
             log: Log::load(view),
             lanes: Lanes::new(setup.scheduler),
+            spill: Spill::load(view),
             hurried: false,
             critical_said: None,
             waiting: BTreeMap::new(),
@@ -134,6 +136,16 @@ impl Node {
         &self.feeds
     }
 
+    /// Whether it takes, keeps and passes on what is said on a topic.
+    pub(super) fn follows(&self, topic: Category) -> bool {
+        self.setup.role.follows.contains(&topic)
+    }
+
+    /// The root over the heads of each topic it follows.
+    pub(super) fn topic_roots(&self) -> impl Iterator<Item = (Category, Hash)> {
+        self.setup.role.follows.iter().map(|topic| (*topic, self.feeds.topic_root(*topic)))
+    }
+
     /// Takes one input into a step.
     pub fn handle(&mut self, input: Input, view: &dyn View, now: Now, step: &mut Step) {
         let turn = &mut Turn::new(view, step, now);
@@ -176,7 +188,7 @@ impl Node {
 
     /// When the node wants to be called even if nothing happens.
     pub fn next_wake(&self) -> Mono {
-        if self.lanes.waiting() > 0 {
+        if self.lanes.waiting() > 0 || !self.spill.is_empty() {
             return Mono::default();
         }
         let beat = (!self.stopping).then(|| self.beats.due());
@@ -226,6 +238,7 @@ impl Node {
     fn on_stop(&mut self, id: u64, turn: &mut Turn<'_>) {
         self.stopping = true;
         self.seal_waiting(turn);
+        self.give_up_spilled(turn);
         // No stamp is used any more: the next life may go on from here, not from what was put by for this one.
         self.life.ceiling = self.clock.tick(turn.now.wall);
         self.life.clean = true;
@@ -274,6 +287,10 @@ impl Node {
             return Err(None);
         }
         match bundle.header().course {
+            Course::Feed if from.is_some() && !self.follows(bundle.header().feed.topic) => {
+                self.counters.not_placed(NotPlaced::NotFollowed);
+                Err(Some(NotPlaced::NotFollowed))
+            }
             Course::Feed => self.admit_to_feed(from, bundle, may_start, turn),
             Course::Ephemeral => self.on_ephemeral(from, bundle, turn),
             Course::Direct => {

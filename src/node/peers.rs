@@ -10,7 +10,7 @@ use super::boot::Setup;
 use super::output::Output;
 use super::owner::Turn;
 use crate::types::storage::{Key, Table, View};
-use crate::types::{Hash, Mono, NodeId, Now, WallMs, limits};
+use crate::types::{Mono, NodeId, Now, WallMs, limits};
 
 /// A peer whose penalties reach this is banned.
 const BAN_AT: u32 = 100;
@@ -41,7 +41,8 @@ struct Record {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beat {
     pub at: Mono,
-    pub heads_root: Hash,
+    /// Its feeds ended as this node's do, on the topics that both follow.
+    pub alike: bool,
     pub clock_offset_ms: i64,
 }
 
@@ -99,8 +100,8 @@ pub struct PeerInfo {
     pub ban_reason: Option<String>,
     /// How long ago it last said that it lives, milliseconds.
     pub heartbeat_age_ms: Option<u64>,
-    /// The root over its feeds' heads, by its own word.
-    pub heads_root: Option<Hash>,
+    /// Whether its feeds ended as this node's did when it last spoke, on the topics that both follow.
+    pub alike: Option<bool>,
     /// Its wall clock less this node's, milliseconds, with the way here counted in.
     pub clock_offset_ms: Option<i64>,
 }
@@ -402,7 +403,7 @@ impl Peer {
             banned_until_ms: banned.then_some(self.record.banned_until),
             ban_reason: banned.then(|| self.record.ban_reason.clone()),
             heartbeat_age_ms: self.beat.map(|b| (now.mono - b.at).as_millis() as u64),
-            heads_root: self.beat.map(|b| b.heads_root),
+            alike: self.beat.map(|b| b.alike),
             clock_offset_ms: self.beat.map(|b| b.clock_offset_ms),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::call::{Ack, Answer, CallRefusal};
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
-use crate::flow::Parcel;
+use crate::flow::{Fit, Parcel, rank};
 use crate::types::{Domain, Hash, MessageId, Stamp, limits};
 use crate::wire::{
     Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Header, PREFIX_BYTES, Pending, Priority, Verified,
@@ -72,8 +72,21 @@ impl Node {
             turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(refusal) }));
             return;
         }
-        if let Some(lane) = self.lanes.refuse(&drafts) {
-            turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(CallRefusal::Full { lane }) }));
+        let fit = match self.lanes.fit(&drafts) {
+            // What is on the disk goes first.
+            Fit::All if !self.spill.is_empty() => Fit::Spill,
+            fit => fit,
+        };
+        let refused = match fit {
+            Fit::PushBack(lane) => Some(Err(CallRefusal::Full { lane })),
+            Fit::Drop(lane) => Some(Ok(Answer::Dropped { lane, count: drafts.len() })),
+            Fit::Spill if !self.spill.has_room(drafts.iter().map(Draft::payload_bytes).sum()) => {
+                Some(Err(CallRefusal::Full { lane: Priority::Normal }))
+            }
+            Fit::Spill | Fit::All => None,
+        };
+        if let Some(answer) = refused {
+            turn.out.push((Stage::Now, Output::Reply { id: call, answer }));
             return;
         }
         self.counters.published_messages += drafts.len() as u64;
@@ -81,8 +94,30 @@ impl Node {
             self.critical_said = Some(turn.now.mono);
         }
         self.waiting.insert(call, Waiting { ack, ids: vec![MessageId([0; 16]); drafts.len()], left: drafts.len() });
-        for (index, draft) in drafts.into_iter().enumerate() {
-            self.lanes.push(Parcel { draft, call, index }, turn.now.mono);
+        let parcels = drafts.into_iter().enumerate().map(|(index, draft)| Parcel { draft, call, index });
+        let spills = |parcel: &Parcel| fit == Fit::Spill && rank(&parcel.draft) == Priority::Normal;
+        let (spilled, fitting): (Vec<Parcel>, Vec<Parcel>) = parcels.partition(spills);
+        for parcel in fitting {
+            self.lanes.push(parcel, turn.now.mono);
+        }
+        self.lanes.spilled(spilled.len());
+        self.spill.push(spilled, &mut turn.tx);
+    }
+
+    /// Takes back what waits on the disk while there is room for it.
+    fn take_spilled(&mut self, turn: &mut Turn<'_>) {
+        while !self.spill.is_empty() && !self.stopping && self.lanes.wants_spilled() {
+            for parcel in self.spill.take(&mut turn.tx) {
+                self.lanes.push(parcel, turn.now.mono);
+            }
+        }
+    }
+
+    /// The node stops: what waits on the disk for a caller is not said, and its caller is told so.
+    pub(super) fn give_up_spilled(&mut self, turn: &mut Turn<'_>) {
+        self.spill.forget_fresh(&mut turn.tx);
+        for call in std::mem::take(&mut self.waiting).into_keys() {
+            turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(CallRefusal::Stopping) }));
         }
     }
 
@@ -138,6 +173,7 @@ impl Node {
     pub(super) fn seal_waiting(&mut self, turn: &mut Turn<'_>) {
         // What is urgent does not wait until a whole step's worth is sealed and committed with it; the next step is for
         // everyone again.
+        self.take_spilled(turn);
         self.hurried = self.lanes.urgent_waits() && !self.hurried && !self.stopping;
         let share = self.step_share(turn);
         let mut sealed = 0;

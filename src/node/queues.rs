@@ -35,13 +35,20 @@ pub struct LaneInfo {
     pub longest_wait_ms: f64,
     /// Messages that waited longer than the deadline.
     pub late_messages: u64,
-    /// Messages that found the lane full and were refused.
+    /// Messages that found the lane full: refused (Critical, High), or dropped (Low, Bulk).
     pub overflowed_messages: u64,
+    /// Messages that found the lane full and waited on the disk, and those that wait there now (Normal).
+    pub spilled_messages: u64,
+    pub on_disk_messages: u64,
+    pub on_disk_bytes: u64,
 }
 
 impl Node {
     pub(super) fn queues(&self, turn: &Turn<'_>) -> Queues {
-        let lanes = self.lanes.states(turn.now.mono).into_iter().map(LaneInfo::from).collect();
+        let mut lanes: Vec<LaneInfo> = self.lanes.states(turn.now.mono).into_iter().map(LaneInfo::from).collect();
+        if let Some(normal) = lanes.iter_mut().find(|lane| lane.priority == Priority::Normal) {
+            (normal.on_disk_messages, normal.on_disk_bytes) = self.spill.depth();
+        }
         Queues { scheduler: self.lanes.policy(), lanes }
     }
 }
@@ -61,6 +68,9 @@ impl From<LaneState> for LaneInfo {
             longest_wait_ms: ms(counts.longest_us),
             late_messages: counts.late,
             overflowed_messages: counts.overflowed,
+            spilled_messages: counts.spilled,
+            on_disk_messages: 0,
+            on_disk_bytes: 0,
         }
     }
 }

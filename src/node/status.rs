@@ -60,7 +60,8 @@ impl Counters {
             | NotPlaced::NoRoom
             | NotPlaced::AfterFork
             | NotPlaced::TooManyFeeds
-            | NotPlaced::Misdirected => {
+            | NotPlaced::Misdirected
+            | NotPlaced::NotFollowed => {
                 self.unplaced_bundles += 1;
             }
         }
@@ -99,6 +100,8 @@ pub struct Status {
     pub categories: BTreeMap<Category, CategoryTotals>,
     /// The digest over the heads of all feeds. Equal at nodes that hold the same.
     pub heads_root: Hash,
+    /// The same for each topic that this node follows.
+    pub heads_roots: BTreeMap<Category, Hash>,
     /// The digest over the replicated state; there is none before state is replicated.
     pub state_root: Option<Hash>,
     /// The ledger's height; there is none before there is a ledger.
@@ -132,6 +135,7 @@ impl Node {
             log_end: self.log.end(),
             categories,
             heads_root: self.feeds.heads_root(),
+            heads_roots: self.topic_roots().collect(),
             state_root: None,
             height: None,
             feeds_wanted: self.repair.wanted_count() as u64,

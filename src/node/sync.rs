@@ -151,6 +151,9 @@ impl Node {
     /// A peer holds a feed up to here: what is missing is claimed; where it holds something else, or knows of a fork,
     /// it is asked for that.
     pub(super) fn on_head(&mut self, from: NodeId, head: &Head, turn: &mut Turn<'_>) {
+        if !self.follows(head.feed.topic) {
+            return;
+        }
         let now = turn.now.mono;
         if let Some(at) = head.forked.filter(|at| self.feeds.lacks_fork(head.feed, *at))
             && let Some(asked) = self.repair.ask_fork(from, head.feed, at, now)

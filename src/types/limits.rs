@@ -83,6 +83,8 @@ pub const FEEDS_PER_AUTHOR: usize = 8_192;
 /// Messages and bytes that wait in one lane before it is full.
 pub const LANE_MESSAGES: usize = 65_536;
 pub const LANE_BYTES: usize = 32 * MIB;
+/// Drafts of the Normal lane that wait on the disk when it is full, bytes.
+pub const SPILL_BYTES: u64 = 1 << 30;
 /// For so long after something Critical steps are short: the next may come at any moment.
 pub const URGENT_MEMORY: Duration = Duration::from_secs(1);
 /// Drafts of clients taken into one step; one call is always taken whole.

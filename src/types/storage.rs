@@ -41,6 +41,8 @@ pub enum Table {
     Letter = 0x0F,
     /// Direct bundles by topic and clock.
     Direct = 0x20,
+    /// Drafts of the Normal lane that found no room in memory, by number.
+    Spill = 0x21,
     /// The ledger's state as it is now.
     LedgerState = 0x40,
     /// What rows of it were before a height changed them.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::bundle::Course;
 use super::fault::{FaultCode, Faults};
 use super::kind::{Kind, Payload};
@@ -9,7 +11,7 @@ use super::message::{ContentType, Destination, Message, Priority};
 use crate::types::{Hash, MessageId, WallMs, limits};
 
 /// What one signature is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Seal {
     /// As many messages as wait together: the fast way, and each of them can still be proved alone.
     #[default]
@@ -40,9 +42,10 @@ impl std::str::FromStr for Seal {
 }
 
 /// A message without an id, its payload typed and checked.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Draft {
     kind: Kind,
+    #[serde(with = "serde_bytes")]
     payload: Vec<u8>,
     /// How urgent.
     pub priority: Priority,

@@ -13,7 +13,7 @@ use crate::net::{Net, split_bootstrap};
 use crate::node::{Ack, Answer, Call, Setup, Status};
 use crate::store::{Store, StoreOptions};
 use crate::types::{MessageId, NetworkName};
-use crate::wire::Draft;
+use crate::wire::{Category, Draft};
 
 /// The nodes meet within this.
 const MEET_WITHIN: Duration = Duration::from_secs(20);
@@ -43,7 +43,8 @@ impl BenchNode {
         let (ports, inlet, commands, client, watch) = driver::ports();
         let network: NetworkName = "bench".parse()?;
         let config = NetConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..NetConfig::default() };
-        let (net, listening) = Net::listen(&config, network.clone(), &[seed; 32], inlet, commands).await?;
+        let (net, listening) =
+            Net::listen(&config, network.clone(), &Category::ALL.into(), &[seed; 32], inlet, commands).await?;
         let setup = Setup {
             network,
             key: SigningKey::from_bytes(&[seed; 32]),

@@ -23,7 +23,6 @@ struct Status {
     id: String,
     network: String,
     peers: u64,
-    heads_root: String,
     uptime_s: u64,
     #[serde(default)]
     feeds_wanted: u64,
@@ -56,7 +55,7 @@ struct Peer {
     #[serde(default)]
     ban_reason: Option<String>,
     #[serde(default)]
-    heads_root: Option<String>,
+    alike: Option<bool>,
 }
 
 /// A node, asked.
@@ -101,7 +100,7 @@ impl Node {
         checks.push(self.peers(status, config).await);
         checks.push(clock(status));
         checks.push(feeds(status));
-        checks.push(heads(status, &self.peers));
+        checks.push(heads(&self.peers));
         checks.push(bans(&self.peers, wall_ms()));
         checks
     }
@@ -207,13 +206,10 @@ fn feeds(status: &Status) -> Check {
     Check::warn("feeds", saw, advice)
 }
 
-fn heads(status: &Status, peers: &[Peer]) -> Check {
-    let told: Vec<(&str, &str)> = peers
-        .iter()
-        .filter(|peer| peer.connected)
-        .filter_map(|peer| Some((peer.id.as_str(), peer.heads_root.as_deref()?)))
-        .collect();
-    let other: Vec<&str> = told.iter().filter(|(_, root)| *root != status.heads_root).map(|(id, _)| *id).collect();
+fn heads(peers: &[Peer]) -> Check {
+    let connected = peers.iter().filter(|peer| peer.connected);
+    let told: Vec<(&str, bool)> = connected.filter_map(|peer| Some((peer.id.as_str(), peer.alike?))).collect();
+    let other: Vec<&str> = told.iter().filter(|(_, alike)| !alike).map(|(id, _)| *id).collect();
     match (told.len(), other.len()) {
         (0, _) => Check::ok("heads", "no peer has said yet what it holds"),
         (count, 0) => Check::ok("heads", format!("holds the same as its {count} peers")),
@@ -282,7 +278,6 @@ mod tests {
             id: "me".into(),
             network: "local".into(),
             peers: 1,
-            heads_root: "aa".into(),
             uptime_s: 3,
             feeds_wanted: 0,
             bundles_held: 0,
@@ -291,8 +286,8 @@ mod tests {
         }
     }
 
-    fn peer(id: &str, root: &str) -> Peer {
-        Peer { id: id.into(), connected: true, heads_root: Some(root.into()), ..Peer::default() }
+    fn peer(id: &str, alike: bool) -> Peer {
+        Peer { id: id.into(), connected: true, alike: Some(alike), ..Peer::default() }
     }
 
     #[test]
@@ -312,9 +307,9 @@ mod tests {
 
     #[test]
     fn a_node_that_holds_something_else_than_its_peers_is_warned_of() {
-        assert_eq!(heads(&status(), &[]).result, Outcome::Ok);
-        assert_eq!(heads(&status(), &[peer("a", "aa")]).result, Outcome::Ok);
-        let check = heads(&status(), &[peer("a", "aa"), peer("b", "bb")]);
+        assert_eq!(heads(&[]).result, Outcome::Ok);
+        assert_eq!(heads(&[peer("a", true)]).result, Outcome::Ok);
+        let check = heads(&[peer("a", true), peer("b", false)]);
         assert!(check.result == Outcome::Warn && check.saw == "1 of 2 peers hold something else: b", "{check:?}");
         let feeds = feeds(&Status { feeds_wanted: 2, ..status() });
         assert_eq!(feeds.result, Outcome::Warn);
@@ -322,7 +317,7 @@ mod tests {
 
     #[test]
     fn bans_are_told_with_their_reason_while_they_last() {
-        let banned = Peer { banned_until_ms: Some(9_000), ban_reason: Some("spam".into()), ..peer("a", "aa") };
+        let banned = Peer { banned_until_ms: Some(9_000), ban_reason: Some("spam".into()), ..peer("a", true) };
         let check = bans(std::slice::from_ref(&banned), 4_000);
         assert!(check.result == Outcome::Warn && check.saw.contains("a for 5 s more: spam"), "{check:?}");
         assert_eq!(bans(&[banned], 10_000).result, Outcome::Ok);

@@ -32,6 +32,9 @@ pub struct Status {
     pub peers: u64,
     pub messages: u64,
     pub heads_root: String,
+    /// The same for each topic it follows.
+    #[serde(default)]
+    pub heads_roots: BTreeMap<String, String>,
     #[serde(default)]
     pub state_root: Option<String>,
     #[serde(default)]

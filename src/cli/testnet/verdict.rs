@@ -17,8 +17,17 @@ pub struct Goal {
 
 /// Whether all nodes are up and hold the same: equal digests over feeds and state.
 pub fn converged(sights: &[Sight]) -> bool {
-    let roots: BTreeSet<_> = accounts(sights).map(|(_, status)| (&status.heads_root, &status.state_root)).collect();
-    roots.len() <= 1 && sights.iter().all(|sight| sight.state == State::Up)
+    let mut roots: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (_, status) in accounts(sights) {
+        // Nodes of different types hold the same on the topics that both follow.
+        let topics = status.heads_roots.iter().map(|(topic, root)| (topic.as_str(), root.as_str()));
+        let all = status.heads_roots.is_empty().then_some(("", status.heads_root.as_str()));
+        let state = status.state_root.as_deref().map(|root| ("state", root));
+        for (of, root) in topics.chain(all).chain(state) {
+            roots.entry(of).or_default().insert(root);
+        }
+    }
+    roots.values().all(|of| of.len() == 1) && sights.iter().all(|sight| sight.state == State::Up)
 }
 
 /// How many nodes have reached the goal's number of peers.
@@ -123,6 +132,7 @@ mod tests {
             peers,
             messages,
             heads_root: root.into(),
+            heads_roots: BTreeMap::new(),
             state_root: None,
             height: None,
             categories: BTreeMap::from([("Data".into(), Category { messages })]),

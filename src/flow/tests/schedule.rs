@@ -103,20 +103,44 @@ fn the_adaptive_rule_hurries_what_is_late() {
     assert!((945..=960).contains(&late), "{late} of 1000: twenty to one");
 }
 
-#[test]
-fn a_full_lane_refuses_and_says_which_and_an_empty_one_takes_any_call() {
-    let mut lanes = Lanes::new(Policy::Weighted);
-    let drafts: Vec<Draft> = (0..4096).map(|_| parcel(Kind::ExchangeData, Priority::Bulk, 0).draft).collect();
+/// Calls of 4,096 drafts until one finds no room.
+fn fill(lanes: &mut Lanes, priority: Priority) -> Vec<Draft> {
+    let drafts: Vec<Draft> = (0..4096).map(|_| parcel(Kind::ExchangeData, priority, 0).draft).collect();
     let mut calls = 0;
-    while lanes.refuse(&drafts).is_none() {
-        drafts.iter().cloned().for_each(|draft| push(&mut lanes, Parcel { draft, call: calls, index: 0 }));
+    while lanes.fit(&drafts) == Fit::All {
+        drafts.iter().cloned().for_each(|draft| push(lanes, Parcel { draft, call: calls, index: 0 }));
         calls += 1;
     }
-    assert!(lanes.waiting() <= limits::LANE_MESSAGES && calls > 1);
-    assert_eq!(lanes.refuse(&drafts), Some(Priority::Bulk));
-    assert_eq!(lanes.refuse(&[parcel(Kind::ExchangeData, Priority::High, 0).draft]), None, "another lane has room");
-    let bulk = &lanes.states(Mono(0))[Priority::Bulk as usize];
-    assert_eq!((bulk.messages, bulk.counts.overflowed), (lanes.waiting(), 2 * 4096));
+    assert!(lanes.states(Mono(0))[priority as usize].messages <= limits::LANE_MESSAGES && calls > 1);
+    drafts
+}
+
+#[test]
+fn a_full_lane_overflows_by_its_own_rule_and_holds_back_no_other() {
+    let rules = [
+        (Priority::Critical, Fit::PushBack(Priority::Critical), 2 * 4096),
+        (Priority::High, Fit::PushBack(Priority::High), 2 * 4096),
+        (Priority::Low, Fit::Drop(Priority::Low), 2 * 4096),
+        (Priority::Bulk, Fit::Drop(Priority::Bulk), 2 * 4096),
+    ];
+    for (priority, expected, overflowed) in rules {
+        let mut lanes = Lanes::new(Policy::Weighted);
+        let drafts = fill(&mut lanes, priority);
+        assert_eq!(lanes.fit(&drafts), expected);
+        let other = if priority == Priority::High { Priority::Low } else { Priority::High };
+        assert_eq!(lanes.fit(&[parcel(Kind::ExchangeData, other, 0).draft]), Fit::All, "another lane has room");
+        let state = &lanes.states(Mono(0))[priority as usize];
+        assert_eq!((state.messages, state.counts.overflowed), (lanes.waiting(), overflowed));
+    }
+    let mut lanes = Lanes::new(Policy::Weighted);
+    let mut drafts = fill(&mut lanes, Priority::Normal);
+    assert_eq!(lanes.fit(&drafts), Fit::Spill);
+    assert!(!lanes.wants_spilled());
+    fill(&mut lanes, Priority::Bulk);
+    drafts.push(parcel(Kind::ExchangeData, Priority::Bulk, 0).draft);
+    assert_eq!(lanes.fit(&drafts), Fit::Drop(Priority::Bulk), "a call is not cut in two: what drops comes before");
+    while lanes.take(Mono(0)).is_some() {}
+    assert!(lanes.wants_spilled());
 }
 
 #[test]

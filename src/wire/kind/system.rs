@@ -185,6 +185,22 @@ impl Rules for FeedHead {
     }
 }
 
+/// A digest over the heads of all feeds of a topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopicRoot {
+    /// The topic.
+    pub topic: Category,
+    /// Equal at two nodes whose feeds of the topic end alike.
+    pub root: Hash,
+}
+
+impl Rules for TopicRoot {
+    fn check(&self, faults: &mut Faults) {
+        faults.hash("root", &self.root);
+    }
+}
+
 /// The author is alive, and this is where its own feeds stand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -195,8 +211,8 @@ pub struct Heartbeat {
     pub peers: u32,
     /// Messages it holds.
     pub messages: u64,
-    /// Digest over the heads of all feeds it holds.
-    pub heads_root: Hash,
+    /// Of each topic it follows, the digest over the heads of the feeds it holds.
+    pub roots: Vec<TopicRoot>,
     /// Its wall clock.
     pub clock_ms: WallMs,
     /// The heads of its own feeds, at most [`HEARTBEAT_HEADS`], each feed once.
@@ -206,8 +222,11 @@ pub struct Heartbeat {
 impl Rules for Heartbeat {
     fn check(&self, faults: &mut Faults) {
         let feeds: Vec<_> = self.heads.iter().map(|head| (head.topic, head.incarnation)).collect();
+        let topics: Vec<_> = self.roots.iter().map(|root| root.topic).collect();
         faults
             .time("clock_ms", self.clock_ms)
+            .distinct("roots", &topics)
+            .parts("roots", &self.roots)
             .fits("heads", self.heads.len(), HEARTBEAT_HEADS)
             .distinct("heads", &feeds)
             .parts("heads", &self.heads);

@@ -291,7 +291,8 @@ fn a_heartbeat_is_bounded_and_names_each_feed_once() {
     let heartbeat = |heads: Vec<system::FeedHead>| {
         let hash = crate::types::Hash([2; 32]);
         let clock_ms = crate::types::WallMs(1_700_000_000_000);
-        let payload = system::Heartbeat { uptime_s: 1, peers: 3, messages: 9, heads_root: hash, clock_ms, heads };
+        let roots = vec![system::TopicRoot { topic: Category::Data, root: hash }];
+        let payload = system::Heartbeat { uptime_s: 1, peers: 3, messages: 9, roots, clock_ms, heads };
         let mut faults = Faults::default();
         payload.check(&mut faults);
         faults
