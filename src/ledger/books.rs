@@ -9,6 +9,7 @@ use super::chain::{self, Found};
 use super::fault::Fault;
 use super::refusal::BlockRefusal;
 use super::rows::{self, Totals};
+use super::state::Change;
 use super::tree::TreeUpdate;
 use crate::types::chain::{Height, ValidatorSet};
 use crate::types::storage::{Batch, Key, Table, View};
@@ -43,9 +44,6 @@ pub(super) struct Closed {
     pub next: Arc<ValidatorSet>,
 }
 
-/// A row of the state: its key, what it was, what it is.
-pub(super) type Change = (Vec<u8>, Option<Bytes>, Option<Bytes>);
-
 impl Closed {
     /// Whether a header says the same.
     pub fn led_to_by(&self, header: &BlockHeader) -> Result<(), BlockRefusal> {
@@ -64,8 +62,8 @@ impl Closed {
     /// The rows that come with it.
     pub fn write(&self, block: &Block, carried: &Carried, height: Height, batch: &mut Batch) {
         let mut stale = self.tree.stale.clone();
-        for (key, before, after) in &self.changes {
-            let was = chain::before_row(&rows::place(key), height);
+        for Change { key, place, before, after } in &self.changes {
+            let was = chain::before_row(place, height);
             batch.put(was.clone(), before_bytes(before.as_ref()));
             stale.push(was);
             match after {
@@ -129,8 +127,8 @@ pub(super) fn forget(height: Height, view: &dyn View, batch: &mut Batch) -> Resu
 pub(super) fn conserved(changes: &[Change], before: &Totals, after: &Totals, height: Height) -> Result<(), Fault> {
     let held = |key: &[u8], value: &Option<Bytes>| value.as_ref().map_or(Ok(0), |value| rows::tokens(key, value));
     let mut grown: i128 = 0;
-    for (key, was, is) in changes {
-        grown += held(key, is)? - held(key, was)?;
+    for Change { key, before, after, place: _ } in changes {
+        grown += held(key, after)? - held(key, before)?;
     }
     let wide = i128::from;
     let made = after.minted.minus(before.minted)?.0;

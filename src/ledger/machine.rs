@@ -14,7 +14,7 @@ use super::mempool::{Mempool, NotPooled};
 use super::params::Params;
 use super::refusal::{BlockRefusal, NotExecuted, NotTaken, OpenError};
 use super::rows::{Account, Seats, Totals};
-use super::state::{State, in_tree};
+use super::state::{Change, State, in_tree};
 use super::tree::{self, Slot};
 use super::witness::Witness;
 use crate::types::chain::{BlockId, ChainId, Height, TransactionId, ValidatorSet};
@@ -107,7 +107,7 @@ impl Ledger {
             state_root: grown.root.hash(),
             oldest: Height::GENESIS,
         };
-        for (key, _, after) in changes {
+        for Change { key, after, .. } in changes {
             after.into_iter().for_each(|value| tx.put(state_row(&key), value));
         }
         grown.written.into_iter().for_each(|(key, page)| tx.put(key, page));

@@ -3,6 +3,8 @@
 //! A row's key is its sort and then the parts that name it, numbers big-endian; its value is bincode. Both are under the
 //! state root, so a layout here is as fixed as one on the wire.
 
+use std::sync::LazyLock;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::types::chain::Validator;
 use crate::types::{Domain, Hash, NodeId, Tokens};
 use crate::wire::kind::Blob;
 use crate::wire::kind::governance::{VoteChoice, VotingOutcome};
-use crate::wire::ledger::{Action, Failure, Tally, exactly};
+use crate::wire::ledger::{Action, Failure, Tally, written};
 
 use super::params::Params;
 
@@ -319,19 +321,23 @@ impl Due {
     }
 }
 
+/// Every changed row is hashed twice: what a domain begins with is hashed once for all.
+static KEYS: LazyLock<blake3::Hasher> = LazyLock::new(|| Domain::StateKey.hasher());
+static VALUES: LazyLock<blake3::Hasher> = LazyLock::new(|| Domain::StateValue.hasher());
+
 /// Where a key stands in the tree.
 pub fn place(key: &[u8]) -> Hash {
-    Domain::StateKey.hash(&[key])
+    Hash(*KEYS.clone().update(key).finalize().as_bytes())
 }
 
 /// What the tree has for a value.
 pub fn digest(value: &[u8]) -> Hash {
-    Domain::StateValue.hash(&[value])
+    Hash(*VALUES.clone().update(value).finalize().as_bytes())
 }
 
-/// The value of a row.
+/// The value of a row that this ledger wrote, or that a root vouches for.
 pub fn decode<R: Row>(value: &[u8]) -> Result<R, Fault> {
-    exactly(value).ok_or(Fault::Corrupt("a row of the state is not of its sort"))
+    written(value).ok_or(Fault::Corrupt("a row of the state is not of its sort"))
 }
 
 /// The tokens that a row holds: over all rows they are the supply.

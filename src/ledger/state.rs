@@ -106,18 +106,32 @@ impl<'a> State<'a> {
         self.undo.push((key, before));
     }
 
-    /// The rows that are not what they were: key, before, after.
-    pub fn into_changes(self) -> Vec<(RowKey, Value, Value)> {
+    /// The rows that are not what they were.
+    pub fn into_changes(self) -> Vec<Change> {
         let base = self.base;
         let changes = self.changes.into_iter().map(|(key, after)| {
             let before = base.get(&Key::new(Table::LedgerState, &[&key]));
             (key, before, after)
         });
-        changes.filter(|(_, before, after)| before != after).collect()
+        let real = changes.filter(|(_, before, after)| before != after);
+        real.map(|(key, before, after)| Change { place: rows::place(&key), key, before, after }).collect()
     }
 }
 
+/// A row that a block changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its key.
+    pub key: RowKey,
+    /// Where that stands in the tree.
+    pub place: Hash,
+    /// What it was, if it was there.
+    pub before: Value,
+    /// What it is, if it still is there.
+    pub after: Value,
+}
+
 /// What the changes do to the tree.
-pub fn in_tree(changes: &[(RowKey, Value, Value)]) -> BTreeMap<Hash, Option<Hash>> {
-    changes.iter().map(|(key, _, after)| (rows::place(key), after.as_ref().map(|value| rows::digest(value)))).collect()
+pub fn in_tree(changes: &[Change]) -> BTreeMap<Hash, Option<Hash>> {
+    changes.iter().map(|change| (change.place, change.after.as_ref().map(|value| rows::digest(value)))).collect()
 }

@@ -372,13 +372,18 @@ def decode_response(data):
 
 def read_page(text):
     """The kinds' tags from the table of section 13 and the layouts from the block of section 14."""
-    kinds = {}
     table = text.split("## 13.")[1].split("## 14.")[0]
+    kinds = {}
     for category, row in re.findall(r"^\| (\d+) `\w+` \| (.*) \|$", table, re.M):
         for number, name in re.findall(r"(\d+) (\w+)", row):
             kinds[int(category) << 8 | int(number)] = name
+    return kinds, read_layouts(text.split("## 14.")[1])
+
+
+def read_layouts(text):
+    """The layouts in the first block of them."""
     layouts = {}
-    block = "\n".join(part.split("```")[0] for part in text.split("```layouts\n")[1:])
+    block = text.split("```layouts\n")[1].split("```")[0]
     for line in re.sub(r"\n {4}", " ", block).splitlines():
         if " = " in line:
             name, fields = line.split(" = ")
@@ -386,7 +391,7 @@ def read_page(text):
         elif " : " in line:
             name, variants = line.split(" : ")
             layouts[name] = ("enum", [variant(v) for v in variants.split(" | ")])
-    return kinds, layouts
+    return layouts
 
 
 def pairs(fields):
@@ -523,7 +528,8 @@ def little(number, size=8):
 
 
 def check_ledger(v, page):
-    payloads = Payloads(read_page(page)[1])
+    # The ledger has words of its own for what kinds call so, too: Transaction, Proof.
+    payloads = Payloads(read_page(page)[1] | read_layouts(page.split("## 20.")[1]))
     chain, key = bytes.fromhex(v["chain"]), SigningKey(bytes.fromhex(v["secret_key"]))
     account, sealed = bytes(key.verify_key), bytes.fromhex(v["sealed"])
     same("account", node_id_text(account), v["account"])

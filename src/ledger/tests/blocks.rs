@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ledger::chain::{self, Found};
+use crate::ledger::state::Change;
 use crate::types::Hash;
 use crate::wire::ledger::{Block, BlockHeader, NotBlock};
 
@@ -242,11 +243,10 @@ fn a_supply_that_changed_by_itself_stops_the_ledger() {
     let executed = world.propose();
     let done = executed.records.len();
     assert_eq!(done, 1);
-    let changes = vec![(
-        <rows::Account as rows::Row>::key(&id(4)),
-        None,
-        Some(crate::wire::ledger::binary(&rows::Account { balance: Tokens(7), ..rows::Account::default() }).into()),
-    )];
+    let key = <rows::Account as rows::Row>::key(&id(4));
+    let richer = rows::Account { balance: Tokens(7), ..rows::Account::default() };
+    let after = Some(crate::wire::ledger::binary(&richer).into());
+    let changes = vec![Change { place: rows::place(&key), key, before: None, after }];
     let fault = crate::ledger::books::conserved(&changes, &totals, &totals, Height(1));
     assert_eq!(fault, Err(Fault::Supply { height: Height(1), grown: 7, made: 0, burned: 0 }));
 }

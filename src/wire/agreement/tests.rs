@@ -1,3 +1,5 @@
+//! What validators say: bytes that must never change, and what is not believed.
+
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;

@@ -36,8 +36,13 @@ pub fn binary<T: Serialize>(value: &T) -> Vec<u8> {
 /// The value whose binary form these bytes are, all of them. None for anything else, and for a longer way to write it:
 /// bincode reads numbers in more bytes than they need.
 pub fn exactly<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    written(bytes).filter(|value| binary(value) == bytes)
+}
+
+/// The same for bytes that are known to come from [`binary`].
+pub fn written<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (value, read) = bincode::serde::decode_from_slice::<T, _>(bytes, BINARY).ok()?;
-    (read == bytes.len() && binary(&value) == bytes).then_some(value)
+    (read == bytes.len()).then_some(value)
 }
 
 #[cfg(test)]
