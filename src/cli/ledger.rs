@@ -204,10 +204,10 @@ fn summary(genesis: &Genesis, told: &Value) -> String {
     let validators: Vec<_> = genesis.validators.iter().map(validator).collect();
     let account = |one: &GenesisAccount| vec![one.id.to_string(), one.balance.to_string()];
     let accounts: Vec<_> = genesis.accounts.iter().map(account).collect();
-    text.push('\n');
+    text.push_str("\n\n");
     text.push_str(&table(&["validator", "stake", "power"], &validators));
     if !accounts.is_empty() {
-        text.push('\n');
+        text.push_str("\n\n");
         text.push_str(&table(&["account", "balance"], &accounts));
     }
     text

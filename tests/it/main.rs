@@ -4,5 +4,6 @@ mod cluster;
 mod deliver;
 mod direct;
 mod disk;
+mod ledger;
 mod net_common;
 mod tidy;
