@@ -1,15 +1,15 @@
 //! Direct bundles: outside the chains, each kept for itself by its author and its reader.
 //!
-//! A bundle is known by its author, life, topic and clock. Its row outlives the bundle, so that what comes a second time
-//! is seen to, for as long as bundles of that age are taken at all.
+//! A bundle is known by its author, life, topic and clock: what comes a second time is seen to. The oldest go first, by
+//! clock, and nothing as old as what went is taken any more, so that it is not taken for new.
 //!
 //! ```text
-//!  Direct  topic 1 │ clock 8 │ author 32 │ incarnation 8  → bytes kept 4, zero once it was let go
+//!  Direct  topic 1 │ clock 8 │ author 32 │ incarnation 8  → bytes kept 4
+//!  Meta    "direct" topic 1                              → the clock of the latest that went 8
 //! ```
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use super::feeds::NotPlaced;
 use super::log::Stored;
@@ -21,7 +21,15 @@ use crate::wire::{Category, FeedId, Slot, Verified};
 /// The direct bundles of a node: the rows are their state, this counts their bytes.
 #[derive(Debug, Default)]
 pub struct Directs {
-    bytes: BTreeMap<Category, u64>,
+    topics: BTreeMap<Category, Topic>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Topic {
+    /// Bytes kept.
+    bytes: u64,
+    /// Bundles up to this clock were let go.
+    floor: Stamp,
 }
 
 impl Directs {
@@ -31,21 +39,28 @@ impl Directs {
         let start = Key::new(Table::Direct, &[]);
         view.scan(&start, &start.after_prefix(), &mut |key, row| {
             if let Some(slot) = place(key) {
-                *directs.bytes.entry(slot.feed.topic).or_default() += u64::from(kept(row));
+                directs.topics.entry(slot.feed.topic).or_default().bytes += u64::from(kept(row));
             }
             ControlFlow::Continue(())
         });
+        for topic in Category::ALL {
+            if let Some(floor) = view.get(&floor_key(topic)).and_then(|row| row.as_ref().try_into().ok()) {
+                directs.topics.entry(topic).or_default().floor = Stamp(u64::from_be_bytes(floor));
+            }
+        }
         directs
     }
 
     /// Bytes kept of a category.
     pub fn bytes(&self, topic: Category) -> u64 {
-        self.bytes.get(&topic).copied().unwrap_or_default()
+        self.topics.get(&topic).map_or(0, |topic| topic.bytes)
     }
 
     /// Whether a bundle is to be kept: it is new, and not older than any that is taken.
-    pub fn check(bundle: &Verified, wall: WallMs, view: &dyn View) -> Result<(), NotPlaced> {
-        if bundle.header().clock.wall() < wall.minus(limits::DIRECT_AGE) {
+    pub fn check(&self, bundle: &Verified, wall: WallMs, view: &dyn View) -> Result<(), NotPlaced> {
+        let (clock, topic) = (bundle.header().clock, bundle.header().feed.topic);
+        let floor = self.topics.get(&topic).map_or(Stamp(0), |topic| topic.floor);
+        if clock <= floor || clock.wall() < wall.minus(limits::DIRECT_AGE) {
             return Err(NotPlaced::Old);
         }
         if view.get(&key(bundle.slot())).is_some() {
@@ -56,53 +71,43 @@ impl Directs {
 
     /// Takes note of a bundle that was kept in so many bytes.
     pub fn stored(&mut self, slot: Slot, bytes: u64, tx: &mut Txn<'_>) {
-        *self.bytes.entry(slot.feed.topic).or_default() += bytes;
+        self.topics.entry(slot.feed.topic).or_default().bytes += bytes;
         tx.put(key(slot), u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes().to_vec());
     }
 
-    /// Lets go of what the rules no longer keep, oldest first, and forgets what is too old to come again; at most
-    /// `budget` rows. Returns how many bundles went and how many rows were touched.
-    pub fn trim(&mut self, rules: &Retention, wall: WallMs, budget: usize, tx: &mut Txn<'_>) -> (usize, usize) {
-        let (mut gone, mut touched) = (0, 0);
-        for topic in Category::ALL {
-            let rule = rules.get(&topic).copied().unwrap_or_default();
-            for (slot, bytes) in self.due(topic, &rule, wall, budget - touched, tx) {
-                touched += 1;
-                if bytes > 0 {
-                    gone += 1;
-                    Stored::remove(slot, tx);
-                    let left = self.bytes.entry(topic).or_default();
-                    *left = left.saturating_sub(u64::from(bytes));
-                }
-                if clock(slot).wall() < wall.minus(limits::DIRECT_AGE) {
-                    tx.delete(key(slot));
-                } else {
-                    tx.put(key(slot), 0u32.to_be_bytes().to_vec());
-                }
+    /// Lets go of what the rules no longer keep, oldest first, at most `budget` bundles. Returns how many went.
+    pub fn trim(&mut self, rules: &Retention, wall: WallMs, budget: usize, tx: &mut Txn<'_>) -> usize {
+        let mut gone = 0;
+        for (topic, rule) in rules {
+            let due = self.due(*topic, rule, wall, budget - gone, tx);
+            gone += due.len();
+            let Some((last, _)) = due.last() else { continue };
+            let of_topic = self.topics.entry(*topic).or_default();
+            of_topic.floor = of_topic.floor.max(clock(*last));
+            tx.put(floor_key(*topic), of_topic.floor.0.to_be_bytes().to_vec());
+            for (slot, bytes) in due {
+                of_topic.bytes = of_topic.bytes.saturating_sub(u64::from(bytes));
+                Stored::remove(slot, tx);
+                tx.delete(key(slot));
             }
         }
-        (gone, touched)
+        gone
     }
 
-    /// The oldest rows of a category that something is to be done about.
+    /// The oldest bundles of a category that are to go.
     fn due(&self, topic: Category, rule: &Rule, wall: WallMs, budget: usize, view: &dyn View) -> Vec<(Slot, u32)> {
-        let forgotten = rule.max_age.map(|age| wall.minus(age.max(limits::DIRECT_AGE)));
         let mut left = self.bytes(topic);
         let start = Key::new(Table::Direct, &[&[topic.tag()]]);
         let mut due = Vec::new();
         view.scan(&start, &start.after_prefix(), &mut |key, row| {
             let Some(slot) = place(key).filter(|_| due.len() < budget) else { return ControlFlow::Break(()) };
-            let (bytes, at) = (kept(row), clock(slot).wall());
-            let old = bytes > 0 && rule.max_age.is_some_and(|age: Duration| at < wall.minus(age));
-            let much = bytes > 0 && rule.max_bytes.is_some_and(|most| left > most);
-            let over = forgotten.is_some_and(|before| at < before);
-            if old || much || over {
-                left = left.saturating_sub(u64::from(bytes));
-                due.push((slot, bytes));
-                return ControlFlow::Continue(());
+            let old = rule.max_age.is_some_and(|age| clock(slot).wall() < wall.minus(age));
+            if !old && rule.max_bytes.is_none_or(|most| left <= most) {
+                return ControlFlow::Break(());
             }
-            // What was let go early lies among the oldest; after the first that is kept there is nothing to do.
-            if bytes == 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            left = left.saturating_sub(u64::from(kept(row)));
+            due.push((slot, kept(row)));
+            ControlFlow::Continue(())
         });
         due
     }
@@ -115,6 +120,10 @@ fn clock(slot: Slot) -> Stamp {
 
 fn kept(row: &[u8]) -> u32 {
     row.try_into().map_or(0, u32::from_be_bytes)
+}
+
+fn floor_key(topic: Category) -> Key {
+    Key::new(Table::Meta, &[b"direct", &[topic.tag()]])
 }
 
 fn key(slot: Slot) -> Key {

@@ -13,6 +13,7 @@ use crate::wire::{
     Category, Course, FeedId, Filter, Header, Kind, Message, Pending, Priority, Request, Slot, Verified,
 };
 
+mod direct;
 mod runs;
 
 const EVERYTHING: Room = Room { messages: usize::MAX, bytes: usize::MAX };

@@ -374,7 +374,7 @@ impl Node {
         const BUDGET: usize = 256;
         let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
         self.counters.retired_bundles += gone as u64;
-        let (went, touched) = self.directs.trim(&self.setup.retention, turn.now.wall, BUDGET - gone, &mut turn.tx);
+        let went = self.directs.trim(&self.setup.retention, turn.now.wall, BUDGET - gone, &mut turn.tx);
         self.counters.retired_bundles += went as u64;
         self.deliveries.forget_idle(&mut turn.tx);
         self.feeds.age_held();
@@ -383,7 +383,7 @@ impl Node {
             self.log.save(&mut turn.tx);
         }
         self.idempotency.forget(turn.now.wall, &mut turn.tx);
-        let more = gone + touched == BUDGET;
+        let more = gone + went == BUDGET;
         self.retention_due = turn.now.mono + if more { std::time::Duration::ZERO } else { limits::RETENTION_EVERY };
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::heartbeat::payload;
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
-use crate::deliver::{Disposition, Lease, Name, Outcome};
-use crate::feed::{Directs, NotPlaced, Stored, stored_at};
+use crate::deliver::{Disposition, Lease, Name, Outcome, Subscription};
+use crate::feed::{NotPlaced, Stored, stored_at};
 use crate::route::{Strategy, Way};
 use crate::types::storage::View;
 use crate::types::{ClockRefusal, Hash, Mono, NodeId, WallMs, limits};
@@ -27,6 +27,9 @@ use crate::wire::{
 
 /// After a change of its own links a node tells everyone this soon.
 const SOON: Duration = Duration::from_millis(300);
+/// Destinations are tried anew, after a change of links, no sooner than this after the last time, and so many at once.
+const REACH_EVERY: Duration = Duration::from_secs(1);
+const REACH_AT_ONCE: usize = 64;
 /// What is under way for longer will not be answered any more.
 const LOST: Duration = Duration::from_secs(3 * limits::REQUEST_TIMEOUT.as_secs());
 
@@ -38,6 +41,10 @@ pub(super) struct Post {
     /// When the time of each message that waits is over.
     overdue: BTreeSet<(WallMs, Name, u64)>,
     report_due: Mono,
+    /// Links have changed: who waits is to be tried, then, from the one after this destination on.
+    reach_due: Option<Mono>,
+    reach_from: Option<Name>,
+    reached: Option<Mono>,
     pub counts: PostCounts,
 }
 
@@ -311,7 +318,7 @@ impl Node {
             self.post.counts.misdirected += 1;
             return Delivery::NotMine;
         }
-        match Directs::check(bundle, turn.now.wall, &turn.tx) {
+        match self.directs.check(bundle, turn.now.wall, &turn.tx) {
             Ok(()) => {
                 self.keep_direct(bundle, Some(Hops { ahead: Vec::new(), ..hops }), turn);
                 self.post.counts.received += u64::from(bundle.count());
@@ -342,17 +349,34 @@ impl Node {
     pub(super) fn links_changed(&mut self, turn: &Turn<'_>) {
         let soon = turn.now.mono + SOON;
         self.post.report_due = self.post.report_due.min(soon);
-        self.reach_all(turn.now.mono);
+        self.reach_soon(turn.now.mono);
     }
 
-    /// Tries every destination that something waits for and that there is a way to.
-    pub(super) fn reach_all(&mut self, now: Mono) {
-        let waiting = self.deliveries.destinations().filter(|(_, one)| one.open_positions().next().is_some());
-        let names: Vec<Name> = waiting.map(|(name, _)| name.clone()).collect();
-        for name in names {
+    fn reach_soon(&mut self, now: Mono) {
+        let due = self.post.reached.map_or(now, |last| now.max(last + REACH_EVERY));
+        self.post.reach_due.get_or_insert(due);
+    }
+
+    /// Tries destinations that something waits for and that there is a way to: some at once, the others next time.
+    fn reach(&mut self, now: Mono) {
+        if self.post.reach_due.is_none_or(|due| now < due) {
+            return;
+        }
+        self.post.reached = Some(now);
+        let from = self.post.reach_from.take();
+        let after = |name: &Name| from.as_ref().is_none_or(|from| name > from);
+        let waits = |one: &Subscription| one.open_positions().next().is_some();
+        let waiting = self.deliveries.destinations().filter(|(name, one)| after(name) && waits(one));
+        let names: Vec<Name> = waiting.map(|(name, _)| name.clone()).take(REACH_AT_ONCE + 1).collect();
+        let (these, later) = names.split_at(names.len().min(REACH_AT_ONCE));
+        self.post.reach_from = these.last().filter(|_| !later.is_empty()).cloned();
+        // Whoever reports other links all the time gets no more of this node's time than that.
+        self.post.reach_due = (!later.is_empty()).then(|| now + REACH_EVERY);
+        self.routes.look_anew();
+        for name in these {
             let to = name.destination().unwrap_or_default();
             if self.ways(&to, self.setup.strategy, now).first().is_some_and(|way| !way.avoided) {
-                self.deliveries.reach(&name);
+                self.deliveries.reach(name);
             }
         }
     }
@@ -361,7 +385,7 @@ impl Node {
     pub(super) fn on_link_report(&mut self, author: NodeId, message: &Message<'_>, turn: &Turn<'_>) {
         let Some(Payload::LinkReport(report)) = payload(message) else { return };
         if self.routes.on_report(author, &report, turn.now.mono) {
-            self.reach_all(turn.now.mono);
+            self.reach_soon(turn.now.mono);
         }
     }
 
@@ -379,8 +403,9 @@ impl Node {
         self.say(draft, turn);
     }
 
-    /// Does what is due: messages whose time is over die, what is lost is given up.
+    /// Does what is due: destinations are tried, messages whose time is over die, what is lost is given up.
     pub(super) fn tick_post(&mut self, turn: &mut Turn<'_>) {
+        self.reach(turn.now.mono);
         let mut over = BTreeMap::<Name, Vec<u64>>::new();
         while let Some((until, name, position)) = self.post.overdue.first().cloned()
             && until <= turn.now.wall
@@ -404,9 +429,9 @@ impl Node {
         self.post.relayed.retain(|_, relayed| relayed.from != peer);
     }
 
-    /// When links are reported next.
+    /// When links are reported next, or destinations tried.
     pub(super) fn post_wake(&self) -> Mono {
-        self.post.report_due
+        self.post.reach_due.map_or(self.post.report_due, |due| due.min(self.post.report_due))
     }
 }
 

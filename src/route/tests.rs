@@ -1,3 +1,5 @@
+//! Ways over small networks, against all ways there are.
+
 use std::time::Duration;
 
 use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
@@ -66,6 +68,7 @@ fn a_link_that_only_one_end_speaks_of_is_none() {
     routes.on_up(node(4));
     assert!(routes.ways(node(9), Strategy::Fastest, NOW).is_empty(), "9 says nothing of 4");
     routes.on_report(node(9), &report(0.0, &[(4, 1, 0)]), NOW);
+    routes.look_anew();
     assert_eq!(routes.ways(node(9), Strategy::Fastest, NOW)[0].hops, [node(4), node(9)]);
 }
 
@@ -87,6 +90,7 @@ fn old_reports_count_no_more() {
     routes.forget_old(NOW + Duration::from_secs(29));
     assert_eq!(routes.ways(node(3), Strategy::First, NOW).len(), 2);
     routes.forget_old(NOW + Duration::from_secs(30));
+    routes.look_anew();
     assert!(routes.ways(node(3), Strategy::First, NOW).is_empty());
     assert_eq!(routes.ways(node(1), Strategy::First, NOW).len(), 1, "own links need no report");
 }

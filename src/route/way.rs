@@ -1,5 +1,6 @@
 //! Links, and the ways over them.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
@@ -22,6 +23,12 @@ struct Report {
     links: BTreeMap<NodeId, Quality>,
 }
 
+/// Ways are found anew after this: to look over a large network costs milliseconds.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Ways, and when they were found.
+type Found = (Mono, Vec<Way>);
+
 /// Everything known of who is connected to whom.
 #[derive(Debug)]
 pub struct Routes {
@@ -31,6 +38,8 @@ pub struct Routes {
     reports: BTreeMap<NodeId, Report>,
     /// First hops that led nowhere, by where they were to lead.
     avoided: BTreeMap<(NodeId, NodeId), Mono>,
+    /// Ways found a moment ago.
+    found: RefCell<BTreeMap<(NodeId, Strategy), Found>>,
 }
 
 /// A way to a node.
@@ -53,18 +62,26 @@ pub struct Way {
 impl Routes {
     /// Of the node `id`, which knows of nobody yet.
     pub fn new(id: NodeId) -> Routes {
-        Routes { id, own: BTreeMap::new(), reports: BTreeMap::new(), avoided: BTreeMap::new() }
+        Routes {
+            id,
+            own: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            avoided: BTreeMap::new(),
+            found: RefCell::default(),
+        }
     }
 
     /// A connection stands.
     pub fn on_up(&mut self, peer: NodeId) {
         self.own.entry(peer).or_default();
+        self.look_anew();
         self.avoided.retain(|(_, first), _| *first != peer);
     }
 
     /// It is gone.
     pub fn on_down(&mut self, peer: NodeId) {
         self.own.remove(&peer);
+        self.look_anew();
     }
 
     /// A peer answered a ping.
@@ -80,8 +97,11 @@ impl Routes {
             link.on_outcome(delivered);
         }
         if delivered {
-            self.avoided.remove(&(to, first));
+            if self.avoided.remove(&(to, first)).is_some() {
+                self.look_anew();
+            }
         } else {
+            self.look_anew();
             self.avoided.retain(|_, until| now < *until);
             if self.avoided.len() < limits::LINK_REPORTS {
                 self.avoided.insert((to, first), now + AVOID);
@@ -139,8 +159,29 @@ impl Routes {
         })
     }
 
-    /// The ways to a node, the best first: for each link of this node the best that begins with it, if any.
+    /// Forgets the ways found so far.
+    pub fn look_anew(&mut self) {
+        self.found.take();
+    }
+
+    /// The ways to a node, the best first: for each link of this node the best that begins with it, if any. What others
+    /// said in the last second may not be in it yet.
     pub fn ways(&self, to: NodeId, strategy: Strategy, now: Mono) -> Vec<Way> {
+        if let Some((at, ways)) = self.found.borrow().get(&(to, strategy))
+            && now - *at < FRESH
+        {
+            return ways.clone();
+        }
+        let ways = self.find(to, strategy, now);
+        let mut found = self.found.borrow_mut();
+        if found.len() >= limits::DESTINATIONS {
+            found.clear();
+        }
+        found.insert((to, strategy), (now, ways.clone()));
+        ways
+    }
+
+    fn find(&self, to: NodeId, strategy: Strategy, now: Mono) -> Vec<Way> {
         let spread = self.spread(to, strategy);
         let mut ways: Vec<Way> = self
             .own

@@ -31,7 +31,7 @@ impl Posted {
         let missing = self.letters.iter().find(|(id, (from, to))| {
             let has = |host: usize| store(host).is_some_and(|view| find(**id, view).is_some());
             let dead = || store(*from).is_some_and(|view| is_dead(**id, view));
-            !has(*to) && !dead() && !(rules && !has(*from))
+            !has(*to) && !dead() && (!rules || has(*from))
         });
         match missing {
             Some((id, (from, to))) => {
