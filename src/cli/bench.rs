@@ -1,6 +1,8 @@
 //! `metanode bench`: measures this machine, with real nodes on loopback.
 
+mod direct;
 mod e2e;
+mod fanout;
 mod limit;
 mod mixed;
 mod pair;
@@ -23,6 +25,9 @@ use report::Report;
   metanode bench pair --size 1024 --out figures.json
   metanode bench mixed
   metanode bench e2e
+  metanode bench fanout --nodes 4
+  metanode bench direct
+  metanode bench replay --messages 1000000
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
 pub struct BenchArgs {
@@ -40,6 +45,9 @@ pub struct BenchArgs {
     /// Messages in one call to the node
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=4096))]
     batch: u64,
+    /// Nodes of `fanout`
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
+    nodes: u8,
     /// Write the figures to this file (JSON)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -57,6 +65,12 @@ enum Workload {
     E2e,
     /// As pair, saturated with Bulk, and what is more urgent beside it
     Mixed,
+    /// From one node to all others of a network
+    Fanout,
+    /// From one node to another alone: on disk at both, with signed receipts
+    Direct,
+    /// From the disk of a node process to a client that reads all of it again
+    Replay,
 }
 
 impl BenchArgs {
@@ -70,6 +84,9 @@ impl BenchArgs {
             Workload::E2e => e2e::measure(&self, &folder).await,
             Workload::Pair => pair::measure(&self, &folder).await,
             Workload::Mixed => mixed::measure(&self, &folder).await,
+            Workload::Fanout => fanout::measure(&self, &folder).await,
+            Workload::Direct => direct::measure(&self, &folder).await,
+            Workload::Replay => e2e::replay(&self, &folder).await,
         };
         let _ = std::fs::remove_dir_all(&folder);
         let report: Report = measured?;

@@ -82,6 +82,51 @@ async fn run(args: &BenchArgs, network: &Network) -> anyhow::Result<Report> {
     })
 }
 
+/// Fills a node, then measures how fast a client reads all of it again; in a folder that is not there yet.
+pub async fn replay(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> {
+    let network = Network::up(folder, 1).await?;
+    let measured = read_again(args, &network).await;
+    network.down().await?;
+    measured
+}
+
+async fn read_again(args: &BenchArgs, network: &Network) -> anyhow::Result<Report> {
+    let Some(node) = network.nodes.first() else { bail!("one node was asked for") };
+    let limits = limit::measure(args.size as usize);
+    let http = Client::builder().no_proxy().build()?;
+    publish(args, &http, node).await?;
+    let bar = pair::progress(args.messages);
+    let (cpu, start) = (network.cpu_seconds() + rig::cpu_seconds(), Instant::now());
+    let url = format!("{}/v1/bundles?category=External&from=start", node.api);
+    let stream = http.get(url).send().await?.error_for_status()?;
+    follow(stream, args.messages, bar.clone()).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu_seconds = network.cpu_seconds() + rig::cpu_seconds() - cpu;
+    bar.finish_and_clear();
+    let status: Value = http.get(format!("{}/v1/status", node.api)).send().await?.json().await?;
+    Ok(Report {
+        workload: "replay",
+        nodes: 1,
+        size_bytes: args.size,
+        seal: args.seal.to_string(),
+        messages: args.messages,
+        seconds,
+        messages_per_second: args.messages as f64 / seconds,
+        megabytes_per_second: args.messages as f64 * f64::from(args.size) / seconds / 1e6,
+        // How old a message is says nothing of a replay.
+        latency_ms: Latency::default(),
+        by_priority: Default::default(),
+        cpu_seconds,
+        resident_bytes: network.resident_bytes(),
+        wire_bytes: status["counters"]["kept_bytes"].as_u64().unwrap_or_default(),
+        repaired_bundles: 0,
+        repairs_asked: 0,
+        repairs_failed: 0,
+        limits,
+        machine: machine(),
+    })
+}
+
 /// Posts all messages, a few requests at once, each answered when its messages are on the disk.
 async fn publish(args: &BenchArgs, http: &Client, node: &Node) -> anyhow::Result<()> {
     let seal = if args.seal == Seal::Each { "&seal=each" } else { "" };

@@ -162,6 +162,11 @@ pub fn latencies(said: &[(u64, f64)], arrivals: &[(u64, f64)]) -> Vec<f64> {
     said.iter().filter_map(|(count, at)| Some(arrival(*count)? - at)).collect()
 }
 
+/// No bar.
+pub fn hidden() -> ProgressBar {
+    ProgressBar::hidden()
+}
+
 /// A bar over so many messages.
 pub fn progress(messages: u64) -> ProgressBar {
     let bar = ProgressBar::new(messages);

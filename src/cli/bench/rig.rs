@@ -12,7 +12,7 @@ use crate::driver::{self, Client, Driver, Ended, Watch};
 use crate::net::{Net, split_bootstrap};
 use crate::node::{Ack, Answer, Call, Setup, Status};
 use crate::store::{Store, StoreOptions};
-use crate::types::{MessageId, NetworkName};
+use crate::types::{MessageId, NetworkName, NodeId};
 use crate::wire::{Category, Draft};
 
 /// The nodes meet within this.
@@ -20,6 +20,7 @@ const MEET_WITHIN: Duration = Duration::from_secs(20);
 
 /// One node.
 pub struct BenchNode {
+    pub id: NodeId,
     address: String,
     pub client: Client,
     pub watch: Watch,
@@ -31,8 +32,21 @@ pub struct BenchNode {
 pub async fn pair(folder: &Path) -> anyhow::Result<(BenchNode, BenchNode)> {
     let one = BenchNode::start(folder, 1, None).await?;
     let two = BenchNode::start(folder, 2, Some(&one.address)).await?;
-    meet(&one).await?;
+    meet(&one, 1).await?;
     Ok((one, two))
+}
+
+/// Starts so many nodes, each connected with all others.
+pub async fn many(folder: &Path, count: u8) -> anyhow::Result<Vec<BenchNode>> {
+    let mut nodes: Vec<BenchNode> = Vec::new();
+    for seed in 1..=count {
+        let bootstrap = nodes.first().map(|first| first.address.clone());
+        nodes.push(BenchNode::start(folder, seed, bootstrap.as_deref()).await?);
+    }
+    for node in &nodes {
+        meet(node, u64::from(count) - 1).await?;
+    }
+    Ok(nodes)
 }
 
 impl BenchNode {
@@ -51,17 +65,18 @@ impl BenchNode {
             entropy: u64::from(seed),
             place: store.place(),
             bootstrap: bootstrap.map(split_bootstrap).transpose()?.into_iter().collect(),
-            target_peers: 4,
+            target_peers: 32,
             scheduler: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
             registration: None,
         };
+        let id = NodeId(setup.key.verifying_key().to_bytes());
         let thread = Driver::start(setup, store.clone(), ports)?;
         tokio::spawn(net.run());
         let address = listening.into_iter().next().context("the node listens nowhere")?;
-        Ok(BenchNode { address, client, watch, store, thread })
+        Ok(BenchNode { id, address, client, watch, store, thread })
     }
 
     /// Its state.
@@ -88,12 +103,12 @@ impl BenchNode {
     }
 }
 
-async fn meet(node: &BenchNode) -> anyhow::Result<()> {
+async fn meet(node: &BenchNode, others: u64) -> anyhow::Result<()> {
     let meeting = async {
         let mut pace = tokio::time::interval(Duration::from_millis(50));
         loop {
             pace.tick().await;
-            if node.status().await?.peers > 0 {
+            if node.status().await?.peers >= others {
                 return Ok(());
             }
         }
