@@ -5,8 +5,12 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::SigningKey;
 use metanode::feed::{Feeds, Log, Placed, Room, page};
+use metanode::ledger::{Agreement, Genesis, GenesisAccount, GenesisValidator, Ledger, Mempool, Params, Token};
 use metanode::types::storage::{Batch, Txn};
-use metanode::types::{Hash, Incarnation, MemoryStore, MessageId, NetworkId, NetworkName, NodeId, Stamp, WallMs};
+use metanode::types::{
+    Hash, Incarnation, MemoryStore, MessageId, NetworkId, NetworkName, NodeId, Stamp, Tokens, WallMs,
+};
+use metanode::wire::ledger::{Body, Order, Transaction};
 use metanode::wire::{Bundle, Category, Course, Draft, FeedId, Header, Kind, Payload, Pending, Priority, Verified};
 
 const TRADE: &str = r#"{"exchange":"binance","symbol":"XRP/ETH","time_ms":1570752011620,"trade_id":"13519807","side":"sell","price":0.00141342,"amount":23.0,"cost":0.03250866}"#;
@@ -107,5 +111,78 @@ fn feed(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(house, wire, feed);
+/// Transfers of one block, each of another account to another, among a hundred thousand that have tokens.
+const TRANSFERS: u64 = 2_000;
+
+fn account(n: u64) -> SigningKey {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&n.to_le_bytes());
+    SigningKey::from_bytes(&seed)
+}
+
+fn id(key: &SigningKey) -> NodeId {
+    NodeId(key.verifying_key().to_bytes())
+}
+
+fn genesis() -> Genesis {
+    let keys = (0..TRANSFERS).map(|n| id(&account(n)));
+    // The others need no key: nobody signs for them here.
+    let others = (0..100_000 - TRANSFERS).map(|n| NodeId(*blake3::hash(&n.to_le_bytes()).as_bytes()));
+    let accounts = keys.chain(others).map(|id| GenesisAccount { id, balance: Tokens(1_000_000_000) });
+    let validator = GenesisValidator { id: id(&account(0)), stake: Tokens(5_000_000), commission_permille: 0 };
+    Genesis {
+        name: "bench".into(),
+        time_ms: WallMs(1_700_000_000_000),
+        treasury: Tokens::ZERO,
+        token: Token { symbol: "BNC".into(), decimals: 6 },
+        params: Params::default(),
+        validators: vec![validator],
+        accounts: accounts.collect(),
+    }
+    .checked()
+    .unwrap()
+}
+
+fn ledger(c: &mut Criterion) {
+    let (mut store, mut batch, mut pool) = (MemoryStore::default(), Batch::default(), Mempool::default());
+    let ledger = Ledger::open(&genesis(), 100, &mut Txn::new(&store, &mut batch)).unwrap();
+    let chain = ledger.head().chain;
+    store.commit(batch);
+    let mut waiting = Batch::default();
+    for n in 0..TRANSFERS {
+        let to = id(&account((n + 7) % TRANSFERS));
+        let transaction =
+            Transaction { fee: Tokens(5_000), body: Body::Transfer { to, amount: Tokens(1), memo: None } };
+        let order = Order { chain, account: id(&account(n)), nonce: 0, transactions: vec![transaction] };
+        let sealed = order.seal(&account(n)).unwrap();
+        ledger.submit_checked(sealed, &mut pool, &mut Txn::new(&store, &mut waiting)).unwrap();
+    }
+    let proposer = id(&account(0));
+    let propose = || ledger.propose(&pool, &store, 0, WallMs(1_700_000_000_001), proposer, &Agreement).unwrap();
+    let block = propose().block;
+    assert_eq!(block.transactions().len() as u64, TRANSFERS);
+
+    let mut group = c.benchmark_group("ledger");
+    group.sample_size(20).throughput(Throughput::Elements(TRANSFERS));
+    group.bench_function("propose 2000 transfers", |b| b.iter(|| black_box(propose())));
+    group.bench_function("execute 2000 transfers", |b| {
+        b.iter(|| ledger.execute(black_box(&block), &pool, &store, &Agreement).unwrap())
+    });
+    group.bench_function("execute 2000 transfers and check their seals", |b| {
+        b.iter(|| ledger.execute(black_box(&block), &Mempool::default(), &store, &Agreement).unwrap())
+    });
+    group.bench_function("apply 2000 transfers", |b| {
+        let fresh = || (ledger.clone(), pool.clone(), propose());
+        let apply = |(mut ledger, mut pool, executed): (Ledger, Mempool, _)| {
+            let mut batch = Batch::default();
+            let tx = &mut Txn::new(&store, &mut batch);
+            ledger.apply(executed, bytes::Bytes::new(), &mut pool, tx, &Agreement).unwrap();
+            batch
+        };
+        b.iter_batched(fresh, apply, BatchSize::LargeInput)
+    });
+    group.finish();
+}
+
+criterion_group!(house, wire, feed, ledger);
 criterion_main!(house);

@@ -13,6 +13,7 @@
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          ├─▶ schema   what bodies of Custom messages keep
 //!                                          ├─▶ crdt     replicated state: writes, merge rules, conflicts
+//!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -25,6 +26,7 @@ pub mod crdt;
 pub mod deliver;
 pub mod feed;
 pub mod flow;
+pub mod ledger;
 pub mod route;
 pub mod schema;
 

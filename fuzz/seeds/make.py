@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fills corpus/ with a few sound inputs for each target, from the golden vectors. Run it in fuzz/ before the first run.
 
-Targets whose input is a plan made up by the fuzzer (sealed_bundle, draft, fork, feeds, state, node) start from a few bytes
+Targets whose input is a plan made up by the fuzzer (sealed_bundle, draft, fork, feeds, state, node, ledger_block) start from a few bytes
 of every kind; the fuzzer finds its way from there.
 """
 
@@ -15,6 +15,7 @@ CONFIGS = FUZZ.parent / "node-configs"
 
 wire = json.loads((VECTORS / "wire.json").read_text())
 kinds = json.loads((VECTORS / "kinds.json").read_text())
+ledger = json.loads((VECTORS / "ledger.json").read_text())
 
 
 def raw(*names):
@@ -51,8 +52,12 @@ seeds = {
     "payload_json": [bytes([n]) + json.dumps(k[form]).encode() for n, k in enumerate(kinds) for form in ("payload", "broken")],
     "key_file": [json.dumps(KEY).encode(), json.dumps(PLAIN).encode()],
     "config_toml": [path.read_bytes() for path in sorted(CONFIGS.glob("*.toml"))],
+    "ledger": [bytes([n]) + bytes.fromhex(ledger[name]) for n, name in enumerate(("sealed", "header", "block"))]
+    + [b"\3" + bytes.fromhex(record) for _, record in ledger["records"]]
+    + [bytes([n]) + bytes.fromhex(ledger[name]) for n, name in ((4, "proof"), (5, "validators"))],
+    "genesis": [(VECTORS / "genesis.toml").read_bytes()],
     "stored": [bytes(18) + raw("bundle_plain")[0], bytes(15) + b"\1\0\2" + bytes(8) + raw("bundle_lz4")[0], bytes(48) + b"\1", bytes(40) + b"\1"],
-    **{target: NOISE for target in ("sealed_bundle", "draft", "fork", "feeds", "state", "node")},
+    **{target: NOISE for target in ("sealed_bundle", "draft", "fork", "feeds", "state", "node", "ledger_block")},
 }
 
 for target, inputs in seeds.items():

@@ -11,6 +11,7 @@ mod get;
 mod init;
 mod key;
 mod kinds;
+mod ledger;
 mod peer;
 mod publish;
 mod queue;
@@ -64,6 +65,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Kinds(kinds::KindsArgs),
     Schema(schema::SchemaArgs),
+    Ledger(ledger::LedgerArgs),
     Testnet(testnet::TestnetCommand),
     Sim(sim::SimArgs),
     Bench(bench::BenchArgs),
@@ -116,6 +118,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),
         Command::Schema(args) => block_on(args.run()),
+        Command::Ledger(args) => args.run(),
         Command::Testnet(args) => block_on(args.run()),
         Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),

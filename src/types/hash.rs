@@ -37,6 +37,20 @@ pub enum Domain {
     Member,
     /// The roots of all collections.
     State,
+    /// The identity of a chain, from its genesis.
+    Chain,
+    /// The identity of a block, from its header.
+    Block,
+    /// The identity of a transaction, without its signature.
+    Transaction,
+    /// A set of validators.
+    Validators,
+    /// Where a row of the ledger's state stands in its tree.
+    StateKey,
+    /// The value of a row of the ledger's state.
+    StateValue,
+    /// What a miner looks for.
+    Work,
 }
 
 impl Domain {
@@ -55,6 +69,13 @@ impl Domain {
             Domain::Write => "metanode v1 write",
             Domain::Member => "metanode v1 member",
             Domain::State => "metanode v1 state",
+            Domain::Chain => "metanode v1 chain",
+            Domain::Block => "metanode v1 block",
+            Domain::Transaction => "metanode v1 transaction",
+            Domain::Validators => "metanode v1 validators",
+            Domain::StateKey => "metanode v1 state key",
+            Domain::StateValue => "metanode v1 state value",
+            Domain::Work => "metanode v1 work",
         }
     }
 

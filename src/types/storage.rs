@@ -63,6 +63,26 @@ pub enum Table {
     Sweep = 0x35,
     /// Bundles whose writes are not applied yet.
     Backlog = 0x36,
+    /// The ledger's state as it is now.
+    LedgerState = 0x40,
+    /// What rows of it were before a height changed them.
+    LedgerBefore = 0x41,
+    /// Pages of the tree over it, by place and height.
+    LedgerPage = 0x42,
+    /// What can be let go when a height is far enough behind.
+    LedgerStale = 0x43,
+    /// Which chain this is, and where it stands.
+    Ledger = 0x44,
+    /// Blocks by height.
+    Block = 0x45,
+    /// Their certificates, by height.
+    Certificate = 0x46,
+    /// Records of what they did, by height and index.
+    Record = 0x47,
+    /// Transactions by id, and an account's by number: where they are.
+    Executed = 0x48,
+    /// Transactions that wait for a block.
+    Waiting = 0x49,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.
@@ -92,6 +112,11 @@ impl Key {
             bytes.pop();
         }
         Key(vec![u8::MAX; 2])
+    }
+
+    /// The key with these bytes, the table's first; none without one.
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Key> {
+        (!bytes.is_empty()).then_some(Key(bytes))
     }
 
     /// All bytes, the table's first.

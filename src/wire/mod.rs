@@ -9,6 +9,7 @@
 //!
 //! A bundle is decoded by one function and believed by one function; [`Verified`] cannot be had otherwise.
 
+pub mod agreement;
 mod authors;
 mod bundle;
 mod codec;
@@ -19,6 +20,7 @@ mod feed_id;
 mod filter;
 mod frame;
 pub mod kind;
+pub mod ledger;
 mod merkle;
 mod message;
 mod proof;

@@ -14,10 +14,18 @@ pub enum Label {
     Bundle = 1,
     /// The receipt of a direct bundle.
     Receipt = 2,
+    /// A validator's first vote in a round.
+    Prevote = 3,
+    /// A validator's second vote in a round.
+    Precommit = 4,
+    /// A block put to the vote.
+    Proposal = 5,
+    /// Transactions of one account.
+    Transactions = 6,
 }
 
-/// An ed25519 signature (RFC 8032), 64 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// An ed25519 signature (RFC 8032), 64 bytes. In order of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(from = "[[u8; 32]; 2]", into = "[[u8; 32]; 2]")]
 pub struct Signature(pub [u8; 64]);
 

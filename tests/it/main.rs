@@ -4,6 +4,7 @@ mod cluster;
 mod deliver;
 mod direct;
 mod disk;
+mod ledger;
 mod net_common;
 mod schema;
 mod sealed;

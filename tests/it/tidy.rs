@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("feed", &["types", "wire"]),
     ("flow", &["types", "wire"]),
     ("deliver", &["types", "wire"]),
+    ("ledger", &["types", "wire"]),
     ("route", &["types", "wire"]),
     ("schema", &["types", "wire"]),
     ("crdt", &["types", "wire"]),
@@ -29,14 +30,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "route", "crdt", "node", "sim", "keys", "config", "store",
-            "driver", "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "route", "crdt", "node", "sim", "keys", "config",
+            "store", "driver", "net", "api", "start",
         ],
     ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "node", "sim"];
+const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "ledger", "route", "schema", "crdt", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

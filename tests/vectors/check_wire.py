@@ -372,13 +372,18 @@ def decode_response(data):
 
 def read_page(text):
     """The kinds' tags from the table of section 13 and the layouts from the block of section 14."""
-    kinds = {}
     table = text.split("## 13.")[1].split("## 14.")[0]
+    kinds = {}
     for category, row in re.findall(r"^\| (\d+) `\w+` \| (.*) \|$", table, re.M):
         for number, name in re.findall(r"(\d+) (\w+)", row):
             kinds[int(category) << 8 | int(number)] = name
+    return kinds, read_layouts(text.split("## 14.")[1])
+
+
+def read_layouts(text):
+    """The layouts in the first block of them."""
     layouts = {}
-    block = text.split("## 14.")[1].split("```layouts\n")[1].split("```")[0]
+    block = text.split("```layouts\n")[1].split("```")[0]
     for line in re.sub(r"\n {4}", " ", block).splitlines():
         if " = " in line:
             name, fields = line.split(" = ")
@@ -386,7 +391,7 @@ def read_page(text):
         elif " : " in line:
             name, variants = line.split(" : ")
             layouts[name] = ("enum", [variant(v) for v in variants.split(" | ")])
-    return kinds, layouts
+    return layouts
 
 
 def pairs(fields):
@@ -420,7 +425,8 @@ class Payloads:
             "u8": r.u8, "u16": lambda: r.varint(16), "u32": lambda: r.varint(32), "u64": lambda: r.varint(64),
             "ms": lambda: r.varint(64), "Incarnation": lambda: str(r.varint(64)), "Amount": lambda: str(r.varint(128)), "Hash": lambda: r.take(32).hex(),
             "NodeId": lambda: node_id_text(r.take(32)), "MessageId": lambda: str(uuid.UUID(bytes=r.take(16))),
-            "Version": lambda: r.take(24).hex(), "Blob": lambda: r.blob().hex(), "Json": lambda: json.loads(r.text()),
+            "Version": lambda: r.take(24).hex(), "tok": lambda: str(r.varint(64)), "Sig": lambda: r.take(64).hex(),
+            "Blob": lambda: r.blob().hex(), "Json": lambda: json.loads(r.text()),
         }  # fmt: skip
         if kind in simple:
             return simple[kind]()
@@ -514,7 +520,73 @@ def check_kinds(rows, page):
         r.end()
 
 
+# Section 20: the ledger
+
+
+def little(number, size=8):
+    return number.to_bytes(size, "little")
+
+
+def check_ledger(v, page):
+    # The ledger has words of its own for what kinds call so, too: Transaction, Proof.
+    payloads = Payloads(read_page(page)[1] | read_layouts(page.split("## 20.")[1]))
+    chain, key = bytes.fromhex(v["chain"]), SigningKey(bytes.fromhex(v["secret_key"]))
+    account, sealed = bytes(key.verify_key), bytes.fromhex(v["sealed"])
+    same("account", node_id_text(account), v["account"])
+    r = Reader(sealed)
+    read = payloads.read("Sealed", r)
+    r.end()
+    same("order", read["order"], v["order"])
+
+    r = Reader(sealed)
+    same("chain and account", r.take(64), chain + account)
+    nonce, items = r.varint(64), []
+    for _ in range(r.size()):
+        start = r.at
+        payloads.read("Transaction", r)
+        items.append(sealed[start : r.at])
+    tree, count = root([leaf(item) for item in items]), struct.pack("<I", len(items))
+    digest = derived("seal", b"\6" + chain + account + count + tree + little(nonce))
+    same("seal", key.sign(digest).signature.hex(), read["signature"])
+    ids = [derived("transaction", chain + account + little(nonce + n) + item).hex() for n, item in enumerate(items)]
+    same("transaction ids", ids, v["ids"])
+
+    header, block = bytes.fromhex(v["header"]), bytes.fromhex(v["block"])
+    same("header", (len(header), header[0]), (309, 1))
+    same("height, round", struct.unpack_from("<QI", header, 1), (258, 1))
+    lists, at = [], 309
+    for _ in range(2):
+        listed, at = int.from_bytes(block[at : at + 4], "little"), at + 4
+        lists.append([])
+        for _ in range(listed):
+            size = int.from_bytes(block[at : at + 4], "little")
+            lists[-1].append(block[at + 4 : at + 4 + size])
+            at += 4 + size
+    same("block's end", at, len(block))
+    same("body", lists, [[sealed], [b"evidence"]])
+    digests = [block[21 + 32 * n : 53 + 32 * n] for n in range(9)]
+    same("chain of the block", digests[0], chain)
+    same("transactions root", digests[2], root([leaf(item) for item in lists[0]]))
+    same("evidence root", digests[7], root([leaf(item) for item in lists[1]]))
+    same("block id", derived("block", block[:309]).hex(), v["block_id"])
+    same("validators", derived("validators", bytes.fromhex(v["validators"])).hex(), v["validators_hash"])
+    for record, binary in v["records"]:
+        r = Reader(bytes.fromhex(binary))
+        same("record", payloads.read("Record", r), record)
+        r.end()
+    r = Reader(bytes.fromhex(v["proof"]))
+    proof = payloads.read("Proof", r)
+    r.end()
+    same("proof", (proof["key"], proof["value"], len(proof["finalities"])), ("04010203", "0506", 1))
+
+
+def check_genesis(v):
+    same("chain id", derived("chain", bytes.fromhex(v["genesis"])).hex(), v["chain"])
+
+
 if __name__ == "__main__":
     check_wire(json.loads((HERE / "wire.json").read_text()))
     check_kinds(json.loads((HERE / "kinds.json").read_text()), PAGE.read_text())
+    check_ledger(json.loads((HERE / "ledger.json").read_text()), PAGE.read_text())
+    check_genesis(json.loads((HERE / "genesis.json").read_text()))
     print(f"{CHECKED} facts hold")
