@@ -25,6 +25,18 @@ pub enum Domain {
     Idempotency,
     /// The trace of a simulated run.
     Trace,
+    /// The identity of a chain, from its genesis.
+    Chain,
+    /// The identity of a block, from its header.
+    Block,
+    /// The identity of a transaction, without its signature.
+    Transaction,
+    /// A set of validators.
+    Validators,
+    /// Where a row of the ledger's state stands in its tree.
+    StateKey,
+    /// The value of a row of the ledger's state.
+    StateValue,
 }
 
 impl Domain {
@@ -37,6 +49,12 @@ impl Domain {
             Domain::Heads => "metanode v1 heads",
             Domain::Idempotency => "metanode v1 idempotency",
             Domain::Trace => "metanode v1 trace",
+            Domain::Chain => "metanode v1 chain",
+            Domain::Block => "metanode v1 block",
+            Domain::Transaction => "metanode v1 transaction",
+            Domain::Validators => "metanode v1 validators",
+            Domain::StateKey => "metanode v1 state key",
+            Domain::StateValue => "metanode v1 state value",
         }
     }
 

@@ -3,6 +3,7 @@
 //! Pure. Knows no message, no machine, no socket. Everything above imports this room; it imports nothing of ours.
 
 mod address;
+pub mod chain;
 mod hash;
 mod id;
 pub mod limits;

@@ -11,6 +11,8 @@ use crate::types::{Domain, Hash, NetworkId, NodeId};
 pub enum Label {
     /// A bundle of messages in a feed.
     Bundle = 1,
+    /// Transactions of one account.
+    Transactions = 2,
 }
 
 /// An ed25519 signature (RFC 8032), 64 bytes.
