@@ -9,6 +9,7 @@
 //!
 //! A bundle is decoded by one function and believed by one function; [`Verified`] cannot be had otherwise.
 
+pub mod agreement;
 mod authors;
 mod bundle;
 mod codec;

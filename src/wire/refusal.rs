@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::types::NodeId;
+
 /// What was wrong with a bundle, a frame or a proof. Every case is the sender's or the author's doing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -51,6 +53,12 @@ pub enum Refusal {
     Frame { reason: String },
     #[error("an answer that was not asked for: {reason}")]
     Unasked { reason: &'static str },
+    #[error("not a message of agreement: {reason}")]
+    Agreement { reason: String },
+    #[error("about height {height}; this node is at {at}")]
+    Height { height: u64, at: u64 },
+    #[error("{node} is no validator of that height")]
+    Stranger { node: NodeId },
 }
 
 impl Refusal {
@@ -58,7 +66,7 @@ impl Refusal {
     /// version little, and a stamp from the future nothing, because the wrong clock may be this node's own.
     pub const fn penalty(&self) -> u32 {
         match self {
-            Refusal::FarFuture { .. } => 0,
+            Refusal::FarFuture { .. } | Refusal::Height { .. } => 0,
             Refusal::Version { .. } | Refusal::WrongNetwork => 5,
             Refusal::Topic { .. } | Refusal::Priority { .. } | Refusal::Flags { .. } | Refusal::Codec { .. } => 10,
             Refusal::Truncated { .. }
@@ -76,7 +84,9 @@ impl Refusal {
             | Refusal::Sequence { .. }
             | Refusal::Ephemeral
             | Refusal::Frame { .. }
-            | Refusal::Unasked { .. } => 25,
+            | Refusal::Unasked { .. }
+            | Refusal::Agreement { .. }
+            | Refusal::Stranger { .. } => 25,
         }
     }
 
@@ -105,6 +115,9 @@ impl Refusal {
             Refusal::FarFuture { .. } => "far_future",
             Refusal::Frame { .. } => "frame",
             Refusal::Unasked { .. } => "unasked",
+            Refusal::Agreement { .. } => "agreement",
+            Refusal::Height { .. } => "height",
+            Refusal::Stranger { .. } => "stranger",
         }
     }
 }

@@ -13,10 +13,16 @@ pub enum Label {
     Bundle = 1,
     /// Transactions of one account.
     Transactions = 2,
+    /// A validator's first vote in a round.
+    Prevote = 3,
+    /// A validator's second vote in a round.
+    Precommit = 4,
+    /// A block put to the vote.
+    Proposal = 5,
 }
 
 /// An ed25519 signature (RFC 8032), 64 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Signature(pub [u8; 64]);
 
 /// What is signed: that `author`, in `network`, at `position`, says the `count` items whose Merkle root is `root`.

@@ -1,0 +1,85 @@
+//! What may be believed: signatures that hold, by validators of a height that matters now.
+
+use std::sync::Arc;
+
+use super::super::refusal::Refusal;
+use super::message::{Message, Saying};
+use crate::types::NodeId;
+use crate::types::chain::{ChainId, Height, ValidatorSet};
+
+/// Carries signatures that can be checked without knowing who the validators are: who signed is a key.
+pub trait Attested {
+    /// Whether every signature in it is that of whom it names, on this chain.
+    fn holds(&self, chain: ChainId) -> bool;
+}
+
+/// Something whose every signature holds. There is one way to have it, so no check can be skipped or done twice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Genuine<T>(T);
+
+impl<T: Attested> Genuine<T> {
+    /// Checks the signatures.
+    pub fn check(attested: T, chain: ChainId) -> Result<Genuine<T>, Refusal> {
+        if attested.holds(chain) { Ok(Genuine(attested)) } else { Err(Refusal::BadSignature) }
+    }
+}
+
+impl<T> Genuine<T> {
+    /// What was checked.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+
+    /// What was checked, out of its wrapping.
+    pub fn take(self) -> T {
+        self.0
+    }
+}
+
+/// Who may speak now: the doorkeeper's list, for whoever checks what comes from outside before the node's owner sees
+/// it. Costs are in order: place, then membership, then signatures.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// The chain.
+    pub chain: ChainId,
+    /// The height that is agreed on now.
+    pub height: Height,
+    /// Its validators.
+    pub current: Arc<ValidatorSet>,
+    /// Those of the height after it.
+    pub next: Arc<ValidatorSet>,
+}
+
+impl Roster {
+    /// The validators of a height, if it is this one or the next.
+    pub fn validators(&self, height: Height) -> Option<&ValidatorSet> {
+        if height == self.height {
+            Some(&self.current)
+        } else if height == self.height.next() {
+            Some(&self.next)
+        } else {
+            None
+        }
+    }
+
+    /// Lets a message in: of this height or the next, by validators of it, signed by them.
+    pub fn admit(&self, message: Message) -> Result<Genuine<Message>, Refusal> {
+        let height = message.height();
+        let validators = self.validators(height).ok_or(Refusal::Height { height: height.0, at: self.height.0 })?;
+        let stranger = message.speakers().into_iter().find(|speaker| validators.index(*speaker).is_none());
+        if let Some(stranger) = stranger {
+            return Err(Refusal::Stranger { node: stranger });
+        }
+        Genuine::check(message, self.chain)
+    }
+
+    /// Lets a message in as bytes.
+    pub fn admit_bytes(&self, saying: &[u8]) -> Result<Genuine<Message>, Refusal> {
+        self.admit(Saying::decode(saying)?.message)
+    }
+
+    /// Whether a node votes at this height.
+    pub fn is_validator(&self, node: NodeId) -> bool {
+        self.current.index(node).is_some()
+    }
+}
