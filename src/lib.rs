@@ -10,6 +10,7 @@
 //!                                          ├─▶ feed     per-author chains, gaps, forks, repair, the log
 //!                                          ├─▶ flow     what waits to be said
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
+//!                                          ├─▶ consensus  one block id for each height
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -18,6 +19,7 @@ pub mod types;
 pub mod wire;
 
 // pure, layer 1: machines; none imports another
+pub mod consensus;
 pub mod deliver;
 pub mod feed;
 pub mod flow;

@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("feed", &["types", "wire"]),
     ("flow", &["types", "wire"]),
     ("deliver", &["types", "wire"]),
+    ("consensus", &["types", "wire"]),
     ("node", &["types", "wire", "feed", "flow", "deliver"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "node"]),
     ("keys", &["types"]),
@@ -30,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "node", "sim"];
+const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "consensus", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

@@ -1,0 +1,9 @@
+//! Agreement among a few nodes over a bad network, judged after every step.
+
+mod crashes;
+mod faults;
+mod judge;
+mod machine;
+mod member;
+mod net;
+mod twins;
