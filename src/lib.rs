@@ -11,6 +11,7 @@
 //!                                          ├─▶ flow     what waits to be said
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          ├─▶ consensus  one block id for each height
+//!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -23,6 +24,7 @@ pub mod consensus;
 pub mod deliver;
 pub mod feed;
 pub mod flow;
+pub mod ledger;
 
 // pure, layer 2: composition
 pub mod node;

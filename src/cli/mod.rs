@@ -11,6 +11,7 @@ mod get;
 mod init;
 mod key;
 mod kinds;
+mod ledger;
 mod peer;
 mod publish;
 mod queue;
@@ -54,6 +55,7 @@ enum Command {
     Top(top::TopArgs),
     Doctor(doctor::DoctorArgs),
     Kinds(kinds::KindsArgs),
+    Ledger(ledger::LedgerArgs),
     Testnet(testnet::TestnetCommand),
     Sim(sim::SimArgs),
     Bench(bench::BenchArgs),
@@ -101,6 +103,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Top(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),
+        Command::Ledger(args) => args.run(),
         Command::Testnet(args) => block_on(args.run()),
         Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),

@@ -39,6 +39,8 @@ pub enum Domain {
     StateKey,
     /// The value of a row of the ledger's state.
     StateValue,
+    /// What a miner looks for.
+    Work,
 }
 
 impl Domain {
@@ -58,6 +60,7 @@ impl Domain {
             Domain::AgreementLog => "metanode v1 agreement log",
             Domain::StateKey => "metanode v1 state key",
             Domain::StateValue => "metanode v1 state value",
+            Domain::Work => "metanode v1 work",
         }
     }
 

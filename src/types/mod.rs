@@ -10,12 +10,14 @@ pub mod limits;
 mod memory;
 pub mod storage;
 mod time;
+mod tokens;
 
 pub use address::dialable;
 pub use hash::{Domain, Hash};
 pub use id::{IdError, Incarnation, MessageId, NetworkId, NetworkName, NodeId};
 pub use memory::MemoryStore;
 pub use time::{Clock, ClockRefusal, Mono, Now, Stamp, WallMs};
+pub use tokens::{Overflow, Tokens};
 
 #[cfg(test)]
 mod tests;

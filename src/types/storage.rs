@@ -39,6 +39,26 @@ pub enum Table {
     Dead = 0x0E,
     /// The messages of dead letters with their proofs.
     Letter = 0x0F,
+    /// The ledger's state as it is now.
+    State = 0x20,
+    /// What rows of it were before a height changed them.
+    StateBefore = 0x21,
+    /// Pages of the tree over it, by place and height.
+    Page = 0x22,
+    /// What can be let go when a height is far enough behind.
+    Stale = 0x23,
+    /// Which chain this is, and where it stands.
+    Ledger = 0x24,
+    /// Blocks by height.
+    Block = 0x25,
+    /// Their certificates, by height.
+    Certificate = 0x26,
+    /// Records of what they did, by height and index.
+    Record = 0x27,
+    /// Transactions by id, and an account's by number: where they are.
+    Executed = 0x28,
+    /// Transactions that wait for a block.
+    Waiting = 0x29,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.
@@ -68,6 +88,11 @@ impl Key {
             bytes.pop();
         }
         Key(vec![u8::MAX; 2])
+    }
+
+    /// The key with these bytes, the table's first; none without one.
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Key> {
+        (!bytes.is_empty()).then_some(Key(bytes))
     }
 
     /// All bytes, the table's first.

@@ -19,6 +19,7 @@ mod feed_id;
 mod filter;
 mod frame;
 pub mod kind;
+pub mod ledger;
 mod merkle;
 mod message;
 mod proof;

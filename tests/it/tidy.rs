@@ -12,6 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("flow", &["types", "wire"]),
     ("deliver", &["types", "wire"]),
     ("consensus", &["types", "wire"]),
+    ("ledger", &["types", "wire"]),
     ("node", &["types", "wire", "feed", "flow", "deliver"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "node"]),
     ("keys", &["types"]),
@@ -24,14 +25,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "node", "sim", "keys", "config", "store", "driver", "net",
-            "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "node", "sim", "keys", "config", "store", "driver",
+            "net", "api", "start",
         ],
     ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "consensus", "node", "sim"];
+const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "consensus", "ledger", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

@@ -7,8 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules::{Checks, Rules};
+use super::value::Blob;
 use crate::types::{MessageId, NodeId, WallMs};
 use crate::wire::fault::Faults;
+use crate::wire::ledger::{SEALED_BYTES, Sealed};
 
 /// Value goes from one account to another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -366,7 +368,7 @@ pub enum FeeType {
     Byte,
     /// Each unit of gas.
     Gas,
-    /// Each byte stored for a year.
+    /// Each byte stored, for an epoch of the ledger.
     Storage,
 }
 
@@ -523,5 +525,25 @@ impl Rules for ServiceBilling {
             .time("start_ms", self.start_ms)
             .after("end_ms", self.end_ms, self.start_ms)
             .after("due_ms", self.due_ms, self.start_ms);
+    }
+}
+
+/// Transactions of one account on their way into a block of the ledger.
+///
+/// They are under the account's own seal: whoever sends the message need not be whose account it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedTransactions {
+    /// The sealed transactions, as the ledger takes them, at most 64 KiB.
+    pub sealed: Blob,
+}
+
+impl Rules for SignedTransactions {
+    fn check(&self, faults: &mut Faults) {
+        faults.blob("sealed", &self.sealed, SEALED_BYTES).must(
+            Sealed::shape(&self.sealed.0).is_some(),
+            "sealed",
+            "must be transactions of one account under a seal",
+        );
     }
 }

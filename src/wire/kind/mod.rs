@@ -1,4 +1,4 @@
-//! The kinds of messages: eight categories, eighty-three types, one payload struct each.
+//! The kinds of messages: eight categories, eighty-four types, one payload struct each.
 //!
 //! The table below is the only list; tags, names, codecs and schemas are made from it. To add a type, write its payload
 //! struct with [`Rules`], a row here and a golden vector; the compiler points to the rest.
@@ -256,6 +256,7 @@ kinds! {
         RentPayment = 11: economic::RentPayment;
         GasFeePayment = 12: economic::GasFeePayment;
         ServiceBilling = 13: economic::ServiceBilling;
+        SignedTransactions = 14: economic::SignedTransactions;
     }
     /// Trust: authentication, authority, incidents, keys, proofs.
     Security = 4, "security" {

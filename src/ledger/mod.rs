@@ -1,0 +1,45 @@
+//! The ledger: value, stake, fees and policy, in one order.
+//!
+//! Pure. Agreement decides which block is next and knows blocks by their ids; this room says what is in them, whether
+//! one may be voted for, and what becomes true with it. Everything is integers, ordered, and checked: a transaction
+//! that fails costs its fee and changes nothing else, and a block whose books do not balance stops the ledger.
+//!
+//! ```text
+//!   submit ─▶ Mempool ─▶ propose ─┐
+//!                                 ├─▶ Executed ── decided ──▶ apply ─▶ rows, tree, records
+//!   block from a peer ─▶ execute ─┘      └ state root: what validators vote on
+//! ```
+//!
+//! Invariants: the tokens of all rows are the supply; a nonce is used once, in order; the same state and block give the
+//! same root everywhere; what a block carries was signed by its account for this chain.
+
+mod books;
+pub mod chain;
+mod execute;
+mod fault;
+mod genesis;
+mod machine;
+mod mempool;
+mod params;
+mod proof;
+pub mod query;
+mod refusal;
+pub mod rows;
+mod show;
+mod state;
+mod tree;
+mod witness;
+
+pub use execute::{BadEvidence, Guilt, Unfit, price, work_digest};
+pub use fault::Fault;
+pub use genesis::{Genesis, GenesisAccount, GenesisError, GenesisValidator, Token};
+pub use machine::{Executed, HISTORY, Ledger};
+pub use mempool::{ACCOUNT_BYTES, ACCOUNT_SEALS, Mempool, NONCES_AHEAD, NotPooled, POOL_BYTES, Picker};
+pub use params::{Emission, Fees, Params, Staking, Voting};
+pub use proof::{Proved, Unproved, verify};
+pub use refusal::{BlockRefusal, NotExecuted, NotTaken, OpenError};
+pub use show::{Shown, shown};
+pub use witness::{Agreement, Witness};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Rows of the state as people and programs outside read them: names and JSON in place of keys and bytes.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::params::Params;
+use super::rows::{
+    Account, Ballot, Billing, Delegation, Due, Duty, Leaving, Policy, Pool, Proposal, Record, Row, Seats, Sort, Totals,
+    Unbonding, Worker, decode,
+};
+use crate::types::NodeId;
+
+/// A row of the state, in words.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Shown {
+    /// What it is: `account`, `pool`, `proposal`.
+    pub sort: &'static str,
+    /// What names it among its sort.
+    pub name: Value,
+    /// What it says; null when there is no such row.
+    pub row: Value,
+}
+
+/// A row in words; none when the key is of no sort.
+pub fn shown(key: &[u8], value: Option<&[u8]>) -> Result<Option<Shown>, Fault> {
+    let Some((sort, name)) = sort_of(key).zip(name_of(key)) else { return Ok(None) };
+    let row = value.map_or(Ok(Value::Null), |value| row_of(sort, value))?;
+    Ok(Some(Shown { sort: word(sort), name, row }))
+}
+
+fn sort_of(key: &[u8]) -> Option<Sort> {
+    key.first().and_then(|first| Sort::from_tag(*first))
+}
+
+const fn word(sort: Sort) -> &'static str {
+    match sort {
+        Sort::Params => "params",
+        Sort::Totals => "totals",
+        Sort::Seats => "seats",
+        Sort::Account => "account",
+        Sort::Pool => "pool",
+        Sort::Delegation => "delegation",
+        Sort::Unbonding => "unbonding",
+        Sort::Leaving => "leaving",
+        Sort::Record => "record",
+        Sort::Billing => "billing",
+        Sort::Proposal => "proposal",
+        Sort::Ballot => "ballot",
+        Sort::Policy => "policy",
+        Sort::Worker => "worker",
+        Sort::Duty => "duty",
+    }
+}
+
+fn name_of(key: &[u8]) -> Option<Value> {
+    let sort = sort_of(key)?;
+    let rest = key.get(1..)?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    Some(match sort {
+        Sort::Params | Sort::Totals | Sort::Seats => rest.is_empty().then_some(Value::Null)?,
+        Sort::Account | Sort::Pool => json!(node(rest)?),
+        Sort::Delegation => {
+            let (account, validator) = rest.split_first_chunk::<32>()?;
+            json!({"account": NodeId(*account), "validator": node(validator)?})
+        }
+        Sort::Unbonding => {
+            let (validator, epoch) = rest.split_first_chunk::<32>()?;
+            json!({"validator": NodeId(*validator), "epoch": number(epoch)?})
+        }
+        Sort::Leaving => {
+            let (validator, rest) = rest.split_first_chunk::<32>()?;
+            let (epoch, account) = rest.split_first_chunk::<8>()?;
+            let epoch = u64::from_be_bytes(*epoch);
+            json!({"validator": NodeId(*validator), "epoch": epoch, "account": node(account)?})
+        }
+        Sort::Record => {
+            let (owner, name) = rest.split_first_chunk::<32>()?;
+            json!({"owner": NodeId(*owner), "name": text(name)?})
+        }
+        Sort::Billing | Sort::Proposal => json!(number(rest)?),
+        Sort::Ballot => {
+            let (proposal, voter) = rest.split_first_chunk::<8>()?;
+            json!({"proposal": u64::from_be_bytes(*proposal), "voter": node(voter)?})
+        }
+        Sort::Policy => json!(text(rest)?),
+        Sort::Worker => {
+            let (epoch, miner) = rest.split_first_chunk::<8>()?;
+            json!({"epoch": u64::from_be_bytes(*epoch), "miner": node(miner)?})
+        }
+        Sort::Duty => {
+            let (epoch, due) = Due::from_key(key)?;
+            json!({"epoch": epoch, "due": due})
+        }
+    })
+}
+
+fn row_of(sort: Sort, value: &[u8]) -> Result<Value, Fault> {
+    match sort {
+        Sort::Params => told::<Params>(value),
+        Sort::Totals => told::<Totals>(value),
+        Sort::Seats => told::<Seats>(value),
+        Sort::Account => told::<Account>(value),
+        Sort::Pool => told::<Pool>(value),
+        Sort::Delegation => told::<Delegation>(value),
+        Sort::Unbonding => told::<Unbonding>(value),
+        Sort::Leaving => told::<Leaving>(value),
+        Sort::Record => told::<Record>(value),
+        Sort::Billing => told::<Billing>(value),
+        Sort::Proposal => told::<Proposal>(value),
+        Sort::Ballot => told::<Ballot>(value),
+        Sort::Policy => told::<Policy>(value),
+        Sort::Worker => told::<Worker>(value),
+        Sort::Duty => told::<Duty>(value),
+    }
+}
+
+fn told<R: Row>(value: &[u8]) -> Result<Value, Fault> {
+    serde_json::to_value(decode::<R>(value)?).map_err(|_| Fault::Corrupt("a row of the state is not to be told"))
+}
+
+fn node(bytes: &[u8]) -> Option<NodeId> {
+    bytes.try_into().ok().map(NodeId)
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
