@@ -62,6 +62,7 @@ fn setup() -> Setup {
         scheduler: Default::default(),
         retention: Default::default(),
         registration: None,
+        chain: None,
     }
 }
 

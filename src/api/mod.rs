@@ -14,6 +14,7 @@
 //! a browser on another site gets nothing (see the guard).
 
 mod bundles;
+mod chain;
 mod consume;
 mod consumers;
 mod cursor;

@@ -10,6 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
+use super::chain::{AccountInfo, Submission, Submitted};
 use super::consume::{DeliveryForm, Fetch, FetchedForm, Settle, SettledMessages};
 use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
@@ -23,7 +24,7 @@ use super::publish::Published;
 use super::queues::Schedule;
 use super::routes::described;
 use super::status::NodeState;
-use crate::node::{PeerInfo, Queues, SubscriptionInfo};
+use crate::node::{AgreementStatus, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
 
@@ -136,6 +137,10 @@ fn schemas() -> Map<String, Value> {
         ProblemForm,
         Published,
         Readiness,
+        AgreementStatus,
+        AccountInfo,
+        Submission,
+        Submitted,
         Selection,
         Settle,
         SettledMessages,

@@ -12,7 +12,7 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    bundles, consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish,
+    bundles, chain, consume, consumers, dead_letters, health, kinds, messages, metrics, nodes, openapi, peers, publish,
     queues, status, subscribe,
 };
 use crate::types::limits;
@@ -50,6 +50,9 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(dead_letters::remove))
         .routes(routes!(dead_letters::show))
         .routes(routes!(status::show))
+        .routes(routes!(chain::show))
+        .routes(routes!(chain::submit))
+        .routes(routes!(chain::account))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))
         .routes(routes!(peers::list))

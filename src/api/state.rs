@@ -155,6 +155,8 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Leased(_) => "leases",
         Answer::Settled(_) => "a settlement",
         Answer::Swept(_) => "dead letters",
+        Answer::Submitted { .. } => "transactions",
+        Answer::Agreement(_) => "agreement",
         Answer::Done => "done",
     };
     Problem::new(Cause::Internal, format!("the node answered {what} to another question; please report this"))

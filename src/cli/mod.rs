@@ -22,6 +22,7 @@ mod subscribe;
 mod testnet;
 mod top;
 mod trace;
+mod transfer;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -103,7 +104,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Top(args) => block_on(args.run()),
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),
-        Command::Ledger(args) => args.run(),
+        Command::Ledger(args) => block_on(args.run()),
         Command::Testnet(args) => block_on(args.run()),
         Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),

@@ -68,8 +68,14 @@ pub struct Consensus {
 
 impl Consensus {
     /// Agreement as it was when its log was last written: at the height after the last that was applied, with what the
-    /// log of that height holds. An empty log is a height that has not begun.
-    pub fn open(setup: Setup, start: Start, log: &[Record], now: Mono) -> (Consensus, Vec<Output>) {
+    /// log of that height holds, and the last decision. An empty log is a height that has not begun.
+    pub fn open(
+        setup: Setup,
+        start: Start,
+        log: &[Record],
+        last: Option<Certificate>,
+        now: Mono,
+    ) -> (Consensus, Vec<Output>) {
         let params = Params {
             address: setup.me,
             threshold_params: ThresholdParams::default(),
@@ -87,7 +93,7 @@ impl Consensus {
             behind: Wants::default(),
             certified: None,
             made: None,
-            last: None,
+            last: last.map(|certificate| (certificate, now)),
         };
         if !log.is_empty() {
             machine.replay(log, now);

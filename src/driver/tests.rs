@@ -37,8 +37,9 @@ impl Loop {
             scheduler: Default::default(),
             retention: Default::default(),
             registration: None,
+            chain: None,
         };
-        let thread = Driver::start(setup, store.clone(), ports).unwrap();
+        let thread = Driver::start(setup, None, store.clone(), ports).unwrap();
         Loop { client, watch, store, thread, commands, inlet }
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::agreement::ChainSetup;
+
 use crate::feed::Retention;
 use crate::flow::Policy;
 use crate::types::storage::{Key, Table, Txn, View};
@@ -29,6 +31,8 @@ pub struct Setup {
     pub retention: Retention,
     /// What the node says of itself at every start.
     pub registration: Option<Draft>,
+    /// The chain it takes part in, if any.
+    pub chain: Option<ChainSetup>,
 }
 
 /// The life of an author: begun, and ended cleanly or not.

@@ -1,13 +1,16 @@
 //! What clients of this node can ask of it, and what they are answered. Reading messages is not here: readers go to
 //! the store themselves and slow nobody.
 
+use super::agreement::AgreementStatus;
 use super::deliveries::SubscriptionInfo;
 use super::peers::PeerInfo;
 use super::queues::Queues;
 use super::status::Status;
 use crate::deliver::{Found, Leased, Name, Outcome, Refused, Selector, Settled, Spec, Swept};
 use crate::flow::Policy;
+use crate::types::chain::TransactionId;
 use crate::types::{MessageId, NodeId, limits};
+use crate::wire::ledger::Sealed;
 use crate::wire::{Draft, Faults, Priority};
 
 /// How sure a publisher wants to be before it is answered.
@@ -81,6 +84,10 @@ pub enum Call {
     PauseSubscription { name: Name, reason: Option<String> },
     /// Bring dead letters back, or remove them; with `dry`, only say which.
     Sweep { selector: Selector, redrive: bool, dry: bool },
+    /// Take sealed transactions, and pass them on.
+    Submit(Box<Sealed>),
+    /// How does agreement stand?
+    Agreement,
     /// Stop cleanly.
     Stop,
 }
@@ -104,6 +111,10 @@ pub enum Answer {
     Settled(Settled),
     /// What became of dead letters.
     Swept(Swept),
+    /// The transactions wait for a block.
+    Submitted { ids: Vec<TransactionId> },
+    /// How agreement stands, if the node takes part in a chain.
+    Agreement(Option<Box<AgreementStatus>>),
     /// It is done.
     Done,
 }
@@ -121,6 +132,10 @@ pub enum CallRefusal {
     UnknownPeer(NodeId),
     #[error(transparent)]
     Deliver(#[from] Refused),
+    #[error("this node takes part in no chain; give it one with `chain.genesis`")]
+    NoChain,
+    #[error("{0}")]
+    NotTaken(String),
     #[error("the node is stopping")]
     Stopping,
 }

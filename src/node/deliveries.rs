@@ -91,6 +91,8 @@ impl Node {
             | Call::Dial { .. }
             | Call::Ban { .. }
             | Call::Unban { .. }
+            | Call::Submit(_)
+            | Call::Agreement
             | Call::Stop => (Stage::Now, Ok(Answer::Done)),
         }
     }

@@ -1,6 +1,7 @@
 //! Everything that can happen to a node.
 
 use super::call::Call;
+use super::chain_io::ChainInput;
 use crate::feed::Fork;
 use crate::types::NodeId;
 use crate::wire::{Head, Refusal, Request, Verified};
@@ -30,6 +31,8 @@ pub enum Input {
     Fork { from: NodeId, id: u64, fork: Box<Fork> },
     /// What was asked for under `id` will not come.
     Failed { from: NodeId, id: u64 },
+    /// Something about the chain has come.
+    Chain(ChainInput),
     /// A client of this node asks; `id` names the call in the reply.
     Call { id: u64, call: Call },
     /// Time has passed.

@@ -8,8 +8,10 @@
 //!   Call::Publish ──▶ lanes ──▶ finish: stamp, seal ──▶ the same way in
 //! ```
 
+mod agreement;
 mod boot;
 mod call;
+mod chain_io;
 mod deliveries;
 mod evidence;
 mod gate;
@@ -24,8 +26,10 @@ mod registry;
 mod status;
 mod sync;
 
+pub use agreement::{AgreementStatus, ChainSetup};
 pub use boot::{Life, Setup};
 pub use call::{Ack, Answer, Call, CallRefusal};
+pub use chain_io::{ChainInput, ChainOutput, Channel};
 pub use deliveries::SubscriptionInfo;
 pub use gate::{Freed, Gate};
 pub use input::Input;

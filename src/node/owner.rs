@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agreement::Chain;
 use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
 use super::deliveries::fetch_letter;
@@ -13,9 +14,11 @@ use super::publish::{Frame, Waiting};
 use super::registry::Registry;
 use super::status::Counters;
 use super::sync::Listing;
+use crate::consensus::Record;
 use crate::deliver::Deliveries;
 use crate::feed::{Feeds, Log, NotPlaced, Placed, Repair};
 use crate::flow::{Idempotency, Lanes};
+use crate::types::chain::Height;
 use crate::types::storage::{Txn, View};
 use crate::types::{Clock, ClockRefusal, Mono, NetworkId, NodeId, Now, limits};
 use crate::wire::{Refusal, Verified};
@@ -43,6 +46,7 @@ pub struct Node {
     pub(super) beats: Beats,
     pub(super) registry: Registry,
     pub(super) deliveries: Deliveries,
+    pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
     pub(super) started: Mono,
     pub(super) retention_due: Mono,
@@ -54,12 +58,14 @@ pub(super) struct Turn<'a> {
     pub tx: Txn<'a>,
     pub out: &'a mut Vec<(Stage, Output)>,
     pub barrier: &'a mut bool,
+    pub log: &'a mut Vec<(Height, Record)>,
     pub now: Now,
 }
 
 impl<'a> Turn<'a> {
     fn new(view: &'a dyn View, step: &'a mut Step, now: Now) -> Turn<'a> {
-        Turn { tx: Txn::new(view, &mut step.batch), out: &mut step.outputs, barrier: &mut step.barrier, now }
+        let Step { batch, outputs, barrier, log } = step;
+        Turn { tx: Txn::new(view, batch), out: outputs, barrier, log, now }
     }
 
     /// Wants something once the step is committed.
@@ -92,6 +98,7 @@ impl Node {
             beats: Beats::new(setup.entropy, now.mono),
             registry: Registry::load(view),
             deliveries: Deliveries::load(fetch_letter, view)?,
+            chain: None,
             counters: Counters::default(),
             started: now.mono,
             retention_due: now.mono,
@@ -107,6 +114,9 @@ impl Node {
             node.say(draft, &turn);
         }
         node.seal_waiting(&mut turn);
+        if let Some(chain) = node.setup.chain.take() {
+            node.chain = Some(Chain::open(chain, node.id, &node.setup.key, node.setup.entropy, &mut turn)?);
+        }
         Ok((node, step))
     }
 
@@ -140,6 +150,7 @@ impl Node {
             Input::Range { from, id, floor, bundles } => self.on_range(from, id, floor, bundles, turn),
             Input::Fork { from, id, fork } => self.on_fork_proof(from, id, *fork, turn),
             Input::Failed { from, id } => self.on_failed(from, id),
+            Input::Chain(input) => self.on_chain(input, turn),
             Input::Call { id, call } => self.on_call(id, call, turn),
             Input::Tick => {}
         }
@@ -156,6 +167,7 @@ impl Node {
         self.ask(turn);
         self.peers.dial(turn);
         self.deliver(turn);
+        self.tick_chain(turn);
         let grown = turn.out.iter().any(|(_, output)| matches!(output, Output::Event(Event::Log { .. })));
         debug_assert!(self.log.end() == end || grown, "whoever grows the log says so");
     }
@@ -167,7 +179,8 @@ impl Node {
         }
         let beat = (!self.stopping).then(|| self.beats.due());
         let deliver = self.deliveries.next_wake();
-        let timers = [beat, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake(), deliver];
+        let chain = self.chain.as_ref().map(Chain::next_wake);
+        let timers = [beat, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake(), deliver, chain];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -179,6 +192,8 @@ impl Node {
                 self.lanes.schedule(policy);
                 Ok(Answer::Queues(self.queues(turn)))
             }
+            Call::Submit(sealed) => return self.on_submit(id, *sealed, turn),
+            Call::Agreement => Ok(Answer::Agreement(self.chain.as_ref().map(|chain| Box::new(chain.status())))),
             Call::Status => Ok(Answer::Status(Box::new(self.status(turn)))),
             Call::Peers => Ok(Answer::Peers(self.peers.list(turn.now))),
             Call::Dial { address, peer } => {

@@ -23,6 +23,7 @@ impl Node {
     pub(super) fn on_peer_up(&mut self, peer: NodeId, dialled: Option<String>, turn: &mut Turn<'_>) {
         if self.peers.on_up(peer, dialled.as_deref(), turn) {
             self.ask_heads(peer, turn);
+            self.ask_decisions(peer, turn);
         }
     }
 
@@ -35,6 +36,9 @@ impl Node {
     /// What a peer did wrong costs it points, and in the end the connection.
     pub(super) fn on_refused(&mut self, from: NodeId, refusal: &Refusal, turn: &mut Turn<'_>) {
         *self.counters.refused.entry(refusal.code()).or_default() += 1;
+        if matches!(refusal, Refusal::Height { height, at } if height > at) {
+            self.ask_decisions(from, turn);
+        }
         self.peers.penalise(from, refusal.penalty(), &refusal.to_string(), turn);
     }
 
@@ -84,6 +88,7 @@ impl Node {
             }
             Request::Range { feed, from, to, newest_first } => self.serve_range(feed, from, to, newest_first, turn),
             Request::Fork { feed } => self.serve_fork(feed, turn),
+            Request::Chain(request) => self.serve_chain(request, turn),
         }
     }
 
@@ -211,6 +216,7 @@ impl Node {
 
     pub(super) fn on_failed(&mut self, from: NodeId, id: u64) {
         self.listings.remove(&id);
+        self.on_chain_failed(id);
         if self.repair.flight(id, from).is_some() {
             self.counters.repairs_failed += 1;
             self.repair.finish(id, false);

@@ -62,6 +62,7 @@ impl World {
             scheduler: Default::default(),
             retention: self.plan.retention.clone(),
             registration: Some(workload::registration(wall)),
+            chain: None,
         }
     }
 
@@ -207,6 +208,7 @@ impl World {
                 self.on_ban(host, peer, until);
             }
             Output::Reply { id, answer } => self.on_reply(host, id, answer),
+            Output::Chain(_) => {}
             Output::Event(Told::Log { .. }) => self.read(host),
             Output::Event(Told::Ephemeral(_) | Told::Deliverable(_)) => {}
             Output::Event(Told::Fork(fork)) => {

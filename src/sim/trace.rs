@@ -71,6 +71,7 @@ impl fmt::Display for Summary<'_> {
             Response::Range { floor, bundles } => write!(f, "{} bundles, floor {floor}", bundles.len()),
             Response::Fork { .. } => write!(f, "the proof of a fork"),
             Response::Unserved(why) => write!(f, "{why:?}"),
+            Response::Chain(_) => write!(f, "about the chain"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::agreement::{ChainRequest, ChainResponse, DECISIONS};
 use super::bundle::SIGNED_BYTES;
 use super::feed_id::FeedId;
 use super::message::bincode_config;
@@ -46,6 +47,8 @@ pub enum Request {
     },
     /// The proof that the author of a feed said two things.
     Fork { feed: FeedId },
+    /// About the chain.
+    Chain(ChainRequest),
 }
 
 /// Why a request was not served.
@@ -70,6 +73,8 @@ pub enum Response {
     Fork { first: Bytes, second: Bytes },
     /// Nothing.
     Unserved(Unserved),
+    /// About the chain.
+    Chain(ChainResponse),
 }
 
 impl Request {
@@ -83,7 +88,7 @@ impl Request {
         let request = decode(bytes)?;
         match &request {
             Request::Range { from, to, .. } if from > to => Err(Refusal::Frame { reason: "an empty range".into() }),
-            Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } => Ok(request),
+            Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } | Request::Chain(_) => Ok(request),
         }
     }
 }
@@ -107,9 +112,14 @@ impl Response {
             Response::Fork { first, second } if first.len().max(second.len()) > SIGNED_BYTES => {
                 Err(Refusal::Frame { reason: "more than two signed headers".into() })
             }
-            Response::Heads { .. } | Response::Range { .. } | Response::Fork { .. } | Response::Unserved(_) => {
-                Ok(response)
+            Response::Chain(ChainResponse::Decisions(decisions)) if decisions.len() > DECISIONS => {
+                Err(Refusal::Frame { reason: format!("{} decisions", decisions.len()) })
             }
+            Response::Heads { .. }
+            | Response::Range { .. }
+            | Response::Fork { .. }
+            | Response::Unserved(_)
+            | Response::Chain(_) => Ok(response),
         }
     }
 }

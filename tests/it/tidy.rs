@@ -13,15 +13,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("deliver", &["types", "wire"]),
     ("consensus", &["types", "wire"]),
     ("ledger", &["types", "wire"]),
-    ("node", &["types", "wire", "feed", "flow", "deliver"]),
+    ("node", &["types", "wire", "feed", "flow", "deliver", "consensus", "ledger"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "node"]),
     ("keys", &["types"]),
     ("config", &["types", "flow"]),
     ("store", &["types"]),
-    ("driver", &["types", "wire", "feed", "deliver", "node", "store"]),
+    ("driver", &["types", "wire", "feed", "deliver", "consensus", "node", "store"]),
     ("net", &["types", "wire", "feed", "node", "config", "driver"]),
-    ("api", &["types", "wire", "feed", "flow", "deliver", "node", "store", "driver"]),
-    ("start", &["types", "wire", "feed", "node", "keys", "config", "store", "driver", "net", "api"]),
+    ("api", &["types", "wire", "feed", "flow", "deliver", "ledger", "node", "store", "driver"]),
+    (
+        "start",
+        &["types", "wire", "feed", "consensus", "ledger", "node", "keys", "config", "store", "driver", "net", "api"],
+    ),
     (
         "cli",
         &[

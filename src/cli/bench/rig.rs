@@ -54,8 +54,9 @@ impl BenchNode {
             scheduler: Default::default(),
             retention: Default::default(),
             registration: None,
+            chain: None,
         };
-        let thread = Driver::start(setup, store.clone(), ports)?;
+        let thread = Driver::start(setup, None, store.clone(), ports)?;
         tokio::spawn(net.run());
         let address = listening.into_iter().next().context("the node listens nowhere")?;
         Ok(BenchNode { address, client, watch, store, thread })
@@ -72,6 +73,8 @@ impl BenchNode {
             | Answer::Leased(_)
             | Answer::Settled(_)
             | Answer::Swept(_)
+            | Answer::Submitted { .. }
+            | Answer::Agreement(_)
             | Answer::Done => Err(anyhow!("not a status")),
         }
     }
@@ -87,6 +90,8 @@ impl BenchNode {
             | Answer::Leased(_)
             | Answer::Settled(_)
             | Answer::Swept(_)
+            | Answer::Submitted { .. }
+            | Answer::Agreement(_)
             | Answer::Done => Err(anyhow!("not ids")),
         }
     }

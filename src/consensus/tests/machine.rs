@@ -33,7 +33,7 @@ fn start(height: u64, idle: bool) -> Start {
 }
 
 fn open(n: usize, log: &[Record]) -> (Consensus, Vec<Output>) {
-    Consensus::open(setup(n), start(1, false), log, at(1))
+    Consensus::open(setup(n), start(1, false), log, None, at(1))
 }
 
 fn vote(n: usize, step: Step, height: u64, round: u32, value: Option<BlockId>) -> Message {
@@ -240,7 +240,7 @@ fn a_block_that_others_decided_and_this_node_finds_invalid_stops_it() {
 
 #[test]
 fn a_node_without_a_key_decides_by_certificates_and_says_nothing() {
-    let (mut node, mut out) = Consensus::open(setup(9), start(1, false), &[], at(1));
+    let (mut node, mut out) = Consensus::open(setup(9), start(1, false), &[], None, at(1));
     out.extend(node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(2)));
     out.extend(node.handle(Input::Body { block: block(1) }, at(3)));
     out.extend(node.handle(Input::Checked { block: block(1), valid: true }, at(3)));
@@ -275,12 +275,12 @@ fn words_about_the_next_height_are_kept_for_it() {
 
 #[test]
 fn an_idle_height_begins_with_work_or_with_someone_elses() {
-    let (mut node, out) = Consensus::open(setup(leader(0)), start(1, true), &[], at(1));
+    let (mut node, out) = Consensus::open(setup(leader(0)), start(1, true), &[], None, at(1));
     assert_eq!((out, node.next_wake()), (vec![], None));
     assert_eq!(node.handle(Input::Tick, at(100_000)), []);
     let out = node.handle(Input::Work, at(100_000));
     assert!(matches!(out[..], [Output::WantBlock { .. }]), "{out:?}");
-    let (mut node, _) = Consensus::open(setup(other()), start(1, true), &[], at(1));
+    let (mut node, _) = Consensus::open(setup(other()), start(1, true), &[], None, at(1));
     let out = node.handle(heard(leader(0), proposal(leader(0), 0, block(1))), at(5));
     assert!(out.contains(&Output::WantBody { block: block(1), from: id(leader(0)) }), "{out:?}");
     assert_eq!(node.phase(), Phase::Running);
@@ -289,7 +289,7 @@ fn an_idle_height_begins_with_work_or_with_someone_elses() {
 #[test]
 fn a_height_does_not_begin_before_its_time_and_says_when_that_is() {
     let later = Start { not_before: at(50), ..start(1, false) };
-    let (mut node, out) = Consensus::open(setup(leader(0)), later, &[], at(1));
+    let (mut node, out) = Consensus::open(setup(leader(0)), later, &[], None, at(1));
     assert_eq!((out, node.next_wake()), (vec![], Some(at(50))));
     assert_eq!(node.handle(Input::Work, at(49)), []);
     assert!(!node.handle(Input::Tick, at(50)).is_empty());

@@ -122,7 +122,13 @@ impl Net {
     pub fn wake(&mut self, n: usize) {
         let log = self.members[n].recover();
         let start = self.members[n].start(self.validators.clone(), self.now, self.idle);
-        let (life, out) = Consensus::open(self.members[n].setup(self.timeouts), start, &log, self.now);
+        let (life, out) = Consensus::open(
+            self.members[n].setup(self.timeouts),
+            start,
+            &log,
+            self.members[n].disk.chain.last().cloned(),
+            self.now,
+        );
         self.members[n].life = Some(life);
         self.do_all(n, out);
     }
