@@ -126,9 +126,12 @@ impl Journal {
     }
 }
 
+/// A step's number and its records.
+type Written = (u64, Vec<(Height, Record)>);
+
 /// Writes when told; several waiting steps are one flush.
 pub struct Scribe {
-    steps: Option<mpsc::Sender<(u64, Vec<(Height, Record)>)>>,
+    steps: Option<mpsc::Sender<Written>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -138,7 +141,7 @@ impl Scribe {
         mut journal: Journal,
         done: tokio_mpsc::UnboundedSender<Result<u64, JournalError>>,
     ) -> io::Result<Scribe> {
-        let (steps, queue) = mpsc::channel::<(u64, Vec<(Height, Record)>)>();
+        let (steps, queue) = mpsc::channel::<Written>();
         let work = move || {
             while let Ok((mut number, mut records)) = queue.recv() {
                 for (later, more) in queue.try_iter() {

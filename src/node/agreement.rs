@@ -29,8 +29,8 @@ use crate::wire::{Request, Response};
 
 /// Bodies kept while their height is agreed on. A proposer brings one a round.
 const BODIES: usize = 32;
-/// Decisions kept until their turn comes.
-const AHEAD: usize = 2 * DECISIONS;
+/// Decisions kept until their turn comes, heights.
+const AHEAD: u64 = DECISIONS as u64;
 /// One peer after the other is asked so often whether it has decisions that are missing here: where nothing goes on,
 /// nobody speaks of them.
 const POLL: Duration = Duration::from_secs(2);
@@ -363,8 +363,9 @@ impl Chain {
     ) {
         let (height, id) = (certificate.get().height, block.id());
         if height > self.consensus.height() {
-            if self.ahead.len() < AHEAD {
-                self.ahead.insert(height, (from, certificate, block));
+            // Whether its voters are validators is seen at its height; until then it takes nobody else's place.
+            if height.0 - self.consensus.height().0 <= AHEAD {
+                self.ahead.entry(height).or_insert((from, certificate, block));
             }
             return;
         }
