@@ -2,6 +2,7 @@
 
 mod crashes;
 mod faults;
+mod journal;
 mod judge;
 mod machine;
 mod member;

@@ -19,7 +19,7 @@ async fn validators(root: &Path) -> Vec<Home> {
     for home in &homes {
         let shown = succeed(&home.dir, &["key", "show", "--json", "--dir", home.dir.to_str().unwrap()]).await;
         let id: Value = serde_json::from_slice(&shown.stdout).unwrap();
-        let id = id["id"].as_str().unwrap();
+        let id = id["node_id"].as_str().unwrap();
         words.extend(["--validator".into(), format!("{id}=10000000"), "--account".into(), format!("{id}=1000000")]);
     }
     succeed(root, &words.iter().map(String::as_str).collect::<Vec<_>>()).await;

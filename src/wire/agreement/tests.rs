@@ -1,3 +1,5 @@
+//! What validators say: golden bytes, what is under a signature, and who is let in.
+
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
