@@ -13,6 +13,7 @@
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          ├─▶ schema   what bodies of Custom messages keep
 //!                                          ├─▶ crdt     replicated state: writes, merge rules, conflicts
+//!                                          ├─▶ consensus  one block id for each height
 //!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
 //!                                          └─▶ wire ─▶ types
 //! ```
@@ -22,6 +23,7 @@ pub mod types;
 pub mod wire;
 
 // pure, layer 1: machines; none imports another
+pub mod consensus;
 pub mod crdt;
 pub mod deliver;
 pub mod feed;

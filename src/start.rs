@@ -1,6 +1,7 @@
 //! Brings a node up and takes it down: the one place that knows every shell.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,16 @@ use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState, Vault};
 use crate::config::{Config, Keep};
-use crate::driver::{self, Client, Driver, DriverError, Ended};
+use crate::consensus::Timeouts;
+use crate::consensus::journal::Owner;
+use crate::driver::{self, Client, Driver, DriverError, Ended, Journal};
 use crate::feed::{Retention, Rule};
 use crate::keys::{Identity, KeyError, KeyRing};
+use crate::ledger::{self, Genesis};
 use crate::net::{self, Net, NetError};
-use crate::node::{Ack, Call, Role, Setup};
+use crate::node::{Ack, Call, ChainSetup, Role, Setup};
 use crate::store::{Store, StoreError, StoreOptions};
+use crate::types::chain::Height;
 use crate::types::{NodeId, WallMs};
 use crate::wire::kind::system::{Endpoint, Layer, NodeRegistration, NodeStatus, NodeType, Protocol, StatusUpdate};
 use crate::wire::{Category, Draft, Payload};
@@ -36,6 +41,8 @@ pub enum StartError {
     Net(#[from] NetError),
     #[error("the API cannot listen on {address}: {cause}; change api.listen, or stop what uses the port")]
     Api { address: String, cause: std::io::Error },
+    #[error("the genesis file {path}: {cause}; `metanode ledger genesis check` says what is wrong with one")]
+    Genesis { path: PathBuf, cause: String },
     #[error("no randomness from the system: {0}")]
     Entropy(String),
     #[error(transparent)]
@@ -67,10 +74,18 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
     let follows = role(config).follows;
     let (net, listening) =
         Net::listen(&config.net, config.network.clone(), &follows, &identity.seed(), inlet, commands).await?;
-    let setup = setup(config, identity, store.place(), &listening, api_address)?;
+    let mut setup = setup(config, identity, store.place(), &listening, api_address)?;
     let id = identity.node_id();
     let vault = vault(config, identity, store.clone())?;
-    let owner = Driver::start(setup, store.clone(), ports)?;
+    let journal = match &config.chain.genesis {
+        Some(genesis) => {
+            let (chain, journal) = chain(config, genesis, id, &store)?;
+            setup.chain = Some(chain);
+            journal
+        }
+        None => None,
+    };
+    let owner = Driver::start(setup, journal, store.clone(), ports)?;
     tokio::spawn(net.run());
     let (closing, closed) = watch::channel(false);
     let state = ApiState::new(client.clone(), watched, store, config.network.clone()).holding(vault);
@@ -179,7 +194,35 @@ fn setup(
         role: role(config),
         retention: retention(config),
         registration: Some(registration(config, identity.node_id(), listening, api)),
+        chain: None,
     })
+}
+
+/// The chain as the configuration has it, and agreement's log as the last life left it. Only who votes has a log.
+fn chain(
+    config: &Config,
+    genesis: &Path,
+    id: NodeId,
+    store: &Store,
+) -> Result<(ChainSetup, Option<Journal>), StartError> {
+    let failed = |cause: String| StartError::Genesis { path: genesis.into(), cause };
+    let text = std::fs::read_to_string(genesis).map_err(|e| failed(e.to_string()))?;
+    let genesis = Genesis::from_text(&text).map_err(|e| failed(e.to_string()))?;
+    let head = ledger::chain::head(store).map_err(|e| failed(e.to_string()))?;
+    let height = head.map_or(Height::GENESIS, |head| head.height).next();
+    let owner = Owner { chain: genesis.chain(), node: id, height };
+    let (journal, log) = match config.chain.validator {
+        true => Journal::open(&config.dir.join("agreement"), owner).map(|(journal, log)| (Some(journal), log)),
+        false => Ok((None, Vec::new())),
+    }
+    .map_err(DriverError::from)?;
+    let ms = Duration::from_millis;
+    let propose = ms(config.chain.propose_ms);
+    let timeouts =
+        Timeouts { propose, vote: propose / 3, more: propose / 3, rebroadcast: propose, ..Timeouts::default() };
+    let validates = config.chain.validator;
+    let cadence = ms(config.chain.cadence_ms);
+    Ok((ChainSetup { genesis, validates, timeouts, cadence, log }, journal))
 }
 
 fn retention(config: &Config) -> Retention {

@@ -64,6 +64,7 @@ fn setup() -> Setup {
         role: Default::default(),
         retention: Default::default(),
         registration: None,
+        chain: None,
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod bundles;
 mod cells;
+mod chain;
 mod changes;
 mod collections;
 mod consume;

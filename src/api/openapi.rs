@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
 use super::cells::{Again, Batch, Put, WrittenCells};
+use super::chain::{AccountInfo, Submission, Submitted};
 use super::changes::StateEvents;
 use super::collections::{Checked, Collections, Conflicts, History};
 use super::consume::{DeliveryForm, Fetch, FetchedForm, Settle, SettledMessages};
@@ -30,7 +31,7 @@ use super::routes::described;
 use super::schemas::{NewSchema, SchemaCheck, SchemaHistory, SchemaToCheck, SchemaVersion, Schemas};
 use super::status::NodeState;
 use crate::crdt::{Cell, Listed};
-use crate::node::{Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
+use crate::node::{AgreementStatus, Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
 
@@ -165,6 +166,10 @@ fn schemas() -> Map<String, Value> {
         Put,
         Readiness,
         Rotated,
+        AgreementStatus,
+        AccountInfo,
+        Submission,
+        Submitted,
         Selection,
         Settle,
         SettledMessages,

@@ -189,7 +189,8 @@ impl From<CallError> for Problem {
             CallError::Refused(CallRefusal::UnknownPeer(_)) => {
                 Problem::new(Cause::NotFound, format!("{error}; `metanode peer ls` lists the peers that are"))
             }
-            CallError::Refused(CallRefusal::Invalid { .. } | CallRefusal::TooMany) => {
+            CallError::Refused(CallRefusal::NoChain) => Problem::new(Cause::NotFound, error.to_string()),
+            CallError::Refused(CallRefusal::NotTaken(_) | CallRefusal::Invalid { .. } | CallRefusal::TooMany) => {
                 Problem::new(Cause::Invalid, error.to_string())
             }
         }

@@ -12,8 +12,8 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    bundles, cells, changes, collections, consume, consumers, dead_letters, health, keys, kinds, messages, metrics,
-    nodes, openapi, peers, publish, queues, requests, routing, schemas, status, subscribe,
+    bundles, cells, chain, changes, collections, consume, consumers, dead_letters, health, keys, kinds, messages,
+    metrics, nodes, openapi, peers, publish, queues, requests, routing, schemas, status, subscribe,
 };
 use crate::types::limits;
 
@@ -61,6 +61,9 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(changes::list))
         .routes(routes!(changes::events))
         .routes(routes!(status::show))
+        .routes(routes!(chain::show))
+        .routes(routes!(chain::submit))
+        .routes(routes!(chain::account))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))
         .routes(routes!(routing::explain))

@@ -179,6 +179,8 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Links(_) => "links",
         Answer::Outbox(_) => "an outbox",
         Answer::Wrote(_) => "versions",
+        Answer::Submitted { .. } => "transactions",
+        Answer::Agreement(_) => "agreement",
         Answer::Done => "done",
     };
     Problem::new(Cause::Internal, format!("the node answered {what} to another question; please report this"))

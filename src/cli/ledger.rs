@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{pairs, plain, print, print_json, table, write_file};
+use super::transfer::TransferArgs;
 use crate::ledger::{Agreement, Genesis, GenesisAccount, GenesisValidator, Params, Token, shown, verify};
 use crate::types::chain::ChainId;
 use crate::types::{Hash, NodeId, Tokens, WallMs};
@@ -22,6 +23,7 @@ Examples:
   metanode ledger genesis check genesis.toml
   metanode ledger genesis show genesis.toml
   metanode ledger verify balance.proof --genesis genesis.toml
+  metanode ledger transfer --to 12D3KooW… --amount 1000
 
 A genesis file says how a chain begins: its validators, who has tokens, its rules.
 The chain's id is the digest of what it says, so nodes with different files are
@@ -47,6 +49,8 @@ enum LedgerCommand {
     Genesis(GenesisCommand),
     /// Check the proof of a row of the state
     Verify(VerifyArgs),
+    /// Pay another account, and wait until that is final
+    Transfer(TransferArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -116,12 +120,13 @@ struct VerifyArgs {
 
 impl LedgerArgs {
     /// Does what is asked, and prints what came of it.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<()> {
         match self.command {
             LedgerCommand::Genesis(GenesisCommand::New(args)) => args.run(),
             LedgerCommand::Genesis(GenesisCommand::Show(args)) => args.show(),
             LedgerCommand::Genesis(GenesisCommand::Check(args)) => args.check(),
             LedgerCommand::Verify(args) => args.run(),
+            LedgerCommand::Transfer(args) => args.run().await,
         }
     }
 }

@@ -27,6 +27,7 @@ mod subscribe;
 mod testnet;
 mod top;
 mod trace;
+mod transfer;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -118,7 +119,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Doctor(args) => block_on(args.run()),
         Command::Kinds(args) => block_on(args.run()),
         Command::Schema(args) => block_on(args.run()),
-        Command::Ledger(args) => args.run(),
+        Command::Ledger(args) => block_on(args.run()),
         Command::Testnet(args) => block_on(args.run()),
         Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),

@@ -160,7 +160,12 @@ fn allow_descriptors() {
 }
 
 fn log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level).unwrap_or_else(|_| "info".into());
+    // Malachite tells of every vote; whoever wants to hear it names it in `log.level`.
+    let level = format!(
+        "arc_malachitebft_core_consensus=error,arc_malachitebft_core_driver=error,libp2p_gossipsub=error,{}",
+        config.log.level
+    );
+    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| "info".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Json => log.json().init(),

@@ -114,6 +114,17 @@ pub(super) const ENTRIES: &[Entry] = &[
     key("retention.monitoring.max_bytes", BYTES),
     key("retention.external.max_age_s", AGE),
     key("retention.external.max_bytes", BYTES),
+    optional(
+        "chain.genesis",
+        "What the chain begins with, the same file at every node; `metanode ledger genesis new` writes one.\nWithout this line the node takes part in no chain.",
+        "\"~/.metanode/genesis.toml\"",
+    ),
+    key(
+        "chain.validator",
+        "Vote, when this node's key is a validator's. A key must vote at one place only: turn it off at every\ncopy.",
+    ),
+    key("chain.cadence_ms", "From one block to the next, at least, milliseconds. Without transactions there are none."),
+    key("chain.propose_ms", "For a proposed block to come and be checked, milliseconds. Votes get a third of it."),
     key("log.format", "\"text\" for people or \"json\" for programs."),
     key("log.level", "What is logged: error, warn, info, debug, trace, or by module: \"info,metanode::net=debug\"."),
 ];

@@ -82,11 +82,12 @@ impl Config {
 
     /// Resolves a leading `~/` in every path.
     fn resolve(&mut self, user_home: Option<&str>) -> Vec<(String, String)> {
-        let Config { dir, key, .. } = self;
+        let Config { dir, key, chain, .. } = self;
         let paths = [
             ("dir", Some(dir)),
             ("key.file", key.file.as_mut()),
             ("key.passphrase_file", key.passphrase_file.as_mut()),
+            ("chain.genesis", chain.genesis.as_mut()),
         ];
         let mut faults = Vec::new();
         for (name, path) in paths.into_iter().filter_map(|(name, path)| Some((name, path?))) {

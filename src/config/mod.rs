@@ -64,8 +64,30 @@ pub struct Config {
     pub flow: FlowConfig,
     /// What is kept for how long.
     pub retention: Retention,
+    /// The chain the node takes part in.
+    pub chain: ChainConfig,
     /// The log.
     pub log: LogConfig,
+}
+
+/// The chain the node takes part in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChainConfig {
+    /// What the chain begins with, the same file at every node; none for a node without a chain.
+    pub genesis: Option<PathBuf>,
+    /// Whether this node votes when it is a validator. One key must vote at one place only.
+    pub validator: bool,
+    /// From one block to the next, at least, milliseconds. 1 to 3,600,000.
+    pub cadence_ms: u64,
+    /// For a proposal and its block to come, milliseconds. 10 to 600,000. Votes get a third of it.
+    pub propose_ms: u64,
+}
+
+impl Default for ChainConfig {
+    fn default() -> ChainConfig {
+        ChainConfig { genesis: None, validator: true, cadence_ms: 500, propose_ms: 1_000 }
+    }
 }
 
 /// Where the node's identity is and how it opens.
@@ -152,6 +174,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             flow: FlowConfig::default(),
             retention: Retention::default(),
+            chain: ChainConfig::default(),
             log: LogConfig::default(),
         }
     }

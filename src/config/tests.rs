@@ -236,6 +236,7 @@ fn the_catalogue_and_the_structs_agree() {
     let mut config = Config::default();
     config.key.file = Some("a".into());
     config.key.passphrase_file = Some("b".into());
+    config.chain.genesis = Some("c".into());
     let table = table_of(&config).unwrap();
     let mut found = BTreeSet::new();
     collect("", &table, &mut found);

@@ -6,15 +6,18 @@
 //! ```text
 //!   calls ─┐                       ┌─▶ net commands
 //!   bundles┼─▶ step ─▶ commit ─▶ release ─▶ replies, log end, ephemeral messages
-//!   control┘              └─▶ flusher ─▶ release what waited
+//!   control┘              ├─▶ flusher ─▶ release what waited
+//!                         └─▶ agreement-log ─▶ release words
 //! ```
 
 mod clock;
 mod flusher;
+mod journal;
 mod owner;
 mod ports;
 
 pub use clock::SystemClock;
+pub use journal::{Journal, JournalError};
 pub use owner::{Driver, DriverError, Ended};
 pub use ports::{CallError, Client, Inlet, NetCommand, Ports, Watch, ports};
 

@@ -8,11 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::SystemClock;
 use super::flusher::Flusher;
+use super::journal::{Journal, JournalError, Scribe};
 use super::ports::{Asked, NetCommand, Ports};
 use crate::feed::ephemeral_entries;
-use crate::node::{Answer, Call, CallRefusal, Event, Gate, Input, Node, Output, Setup, Step};
+use crate::node::{Answer, Call, CallRefusal, ChainInput, ChainOutput, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
-use crate::types::{Now, WallMs, limits};
+use crate::types::{Mono, Now, WallMs, limits};
 use crate::wire::{Course, Header, Priority, Verified};
 
 /// Why a node cannot start.
@@ -22,6 +23,8 @@ pub enum DriverError {
     Store(#[from] StoreError),
     #[error("the store does not make sense: {0}; start with an empty --dir and let the node catch up from its peers")]
     Node(String),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -36,6 +39,11 @@ pub struct Driver {
     clock: SystemClock,
     ports: Ports,
     flusher: Flusher,
+    /// Agreement's log, and how far it is written; none without a chain.
+    scribe: Option<Scribe>,
+    logged: mpsc::UnboundedReceiver<Result<u64, JournalError>>,
+    /// What the node tells itself.
+    own: Vec<Input>,
     flushed: mpsc::UnboundedReceiver<Result<u64, StoreError>>,
     replies: BTreeMap<u64, oneshot::Sender<Result<Answer, CallRefusal>>>,
     next_call: u64,
@@ -47,16 +55,27 @@ pub struct Driver {
 
 impl Driver {
     /// Opens the node in the store and starts the thread that owns both. The thread's result says how the node ended.
-    pub fn start(setup: Setup, store: Arc<Store>, ports: Ports) -> Result<JoinHandle<Ended>, DriverError> {
+    /// A node with a chain needs the log of agreement that its setup was read from.
+    pub fn start(
+        setup: Setup,
+        journal: Option<Journal>,
+        store: Arc<Store>,
+        ports: Ports,
+    ) -> Result<JoinHandle<Ended>, DriverError> {
         let clock = SystemClock::start();
         let (node, first) = Node::open(setup, store.as_ref(), clock.now()).map_err(DriverError::Node)?;
         store.healthy()?;
         let (done, flushed) = mpsc::unbounded_channel();
+        let (written, logged) = mpsc::unbounded_channel();
+        let scribe = journal.map(|journal| Scribe::start(journal, written)).transpose()?;
         let driver = Driver {
             node,
             clock,
             ports,
             flusher: Flusher::start(store.clone(), done),
+            scribe,
+            logged,
+            own: Vec::new(),
             store,
             flushed,
             replies: BTreeMap::new(),
@@ -75,10 +94,12 @@ impl Driver {
         self.release(first);
         let (mut calls, mut bundles, mut control) = (Vec::new(), Vec::new(), Vec::new());
         while self.ended.is_none() {
-            let wake = tokio::time::Instant::from_std(self.clock.instant(self.node.next_wake()));
+            let wake = if self.own.is_empty() { self.node.next_wake() } else { Mono::default() };
+            let wake = tokio::time::Instant::from_std(self.clock.instant(wake));
             tokio::select! {
                 biased;
                 done = self.flushed.recv() => self.on_flushed(done),
+                done = self.logged.recv(), if self.scribe.is_some() => self.on_logged(done),
                 _ = self.ports.control.recv_many(&mut control, limits::STEP_INPUTS) => {}
                 Some(input) = self.ports.urgent.recv() => bundles.push(input),
                 Some(asked) = self.ports.calls.recv() => calls.push(asked),
@@ -125,7 +146,8 @@ impl Driver {
     ) {
         let (now, mut step): (Now, Step) = (self.clock.now(), Step::default());
         let calls: Vec<Input> = calls.map(|asked| self.number(asked)).collect();
-        for input in control.chain(calls).chain(bundles) {
+        let own = std::mem::take(&mut self.own);
+        for input in own.into_iter().chain(control).chain(calls).chain(bundles) {
             self.node.handle(input, self.store.as_ref(), now, &mut step);
         }
         self.node.finish(self.store.as_ref(), now, &mut step);
@@ -142,13 +164,16 @@ impl Driver {
     /// Commits a step, then lets its outputs go, each at its stage.
     fn release(&mut self, step: Step) {
         let flush = step.needs_flush();
-        let Step { batch, outputs, barrier } = step;
+        let Step { batch, outputs, barrier, log } = step;
         // A failed read answers nothing, so what the node concluded from it must not be written either.
         if let Err(e) = self.store.healthy().and_then(|()| self.store.commit(batch)) {
             self.ended = Some(Err(e.to_string()));
             return;
         }
-        let freed = self.gate.committed(outputs, flush, barrier);
+        let freed = self.gate.committed(outputs, flush, barrier, !log.is_empty());
+        if let (Some(number), Some(scribe)) = (freed.log, &self.scribe) {
+            scribe.write(number, log);
+        }
         if let Some(epoch) = freed.flush {
             self.flusher.request(epoch);
         }
@@ -160,6 +185,14 @@ impl Driver {
             Some(Ok(epoch)) => self.gate.flushed(epoch).into_iter().for_each(|output| self.emit(output)),
             Some(Err(e)) => self.ended = Some(Err(e.to_string())),
             None => self.ended = Some(Err("the thread that flushes the store has died".into())),
+        }
+    }
+
+    fn on_logged(&mut self, done: Option<Result<u64, JournalError>>) {
+        match done {
+            Some(Ok(number)) => self.gate.logged(number).into_iter().for_each(|output| self.emit(output)),
+            Some(Err(e)) => self.ended = Some(Err(e.to_string())),
+            None => self.ended = Some(Err("the thread that writes agreement's log has died".into())),
         }
     }
 
@@ -182,8 +215,19 @@ impl Driver {
                 // A client that went away does not want its answer.
                 let _ = self.replies.remove(&id).map(|reply| reply.send(answer));
             }
+            Output::Chain(output) => self.emit_chain(output),
             Output::Event(event) => self.announce(event),
             Output::Halt { fault } => self.ended = Some(fault.map_or(Ok(()), Err)),
+        }
+    }
+
+    fn emit_chain(&mut self, output: ChainOutput) {
+        match output {
+            ChainOutput::Say { channel, bytes } => self.ports.send(NetCommand::Say { channel, bytes }),
+            ChainOutput::Roster(roster) => {
+                self.ports.roster.send_replace(Some(roster));
+            }
+            ChainOutput::Applied { height } => self.own.push(Input::Chain(ChainInput::Applied { height })),
         }
     }
 

@@ -9,8 +9,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::deliver::Name;
 use crate::feed::Entry;
-use crate::node::{Answer, Call, CallRefusal, Input, Verdict};
+use crate::node::{Answer, Call, CallRefusal, Channel, Input, Verdict};
 use crate::types::{NodeId, WallMs, limits};
+use crate::wire::agreement::Roster;
 use crate::wire::{Category, Request, Response};
 
 /// What the network is told to do.
@@ -20,6 +21,8 @@ pub enum NetCommand {
     Verdict { ticket: u64, verdict: Verdict },
     /// Hand a bundle to gossip.
     Publish { topic: Category, bytes: Bytes },
+    /// Gossip a word about the chain.
+    Say { channel: Channel, bytes: Bytes },
     /// Ask a peer.
     Request { to: NodeId, id: u64, request: Request },
     /// Answer a peer.
@@ -34,7 +37,7 @@ impl NetCommand {
     /// Bytes it keeps in memory until it is taken. Answers are bounded by the requests that are let in.
     pub fn size_bytes(&self) -> usize {
         match self {
-            NetCommand::Publish { bytes, .. } => bytes.len(),
+            NetCommand::Publish { bytes, .. } | NetCommand::Say { bytes, .. } => bytes.len(),
             NetCommand::Respond { .. }
             | NetCommand::Verdict { .. }
             | NetCommand::Request { .. }
@@ -98,6 +101,8 @@ pub struct Inlet {
     pub control: mpsc::UnboundedSender<Input>,
     /// What the node wants of the network.
     pub queued_bytes: Arc<AtomicUsize>,
+    /// Who may speak about the chain; none for a node without one.
+    pub roster: watch::Receiver<Option<Arc<Roster>>>,
 }
 
 /// The driver's own ends.
@@ -110,6 +115,7 @@ pub struct Ports {
     pub(super) queued_bytes: Arc<AtomicUsize>,
     pub(super) log_end: watch::Sender<u64>,
     pub(super) state_end: watch::Sender<u64>,
+    pub(super) roster: watch::Sender<Option<Arc<Roster>>>,
     pub(super) ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
     pub(super) deliverable: broadcast::Sender<Arc<BTreeSet<Name>>>,
     /// Keeps the queues open while the driver runs, so that an empty one is waited for.
@@ -125,11 +131,17 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
     let (net, commands) = mpsc::unbounded_channel();
     let (log_end, log_end_seen) = watch::channel(0);
     let (state_end, state_end_seen) = watch::channel(0);
+    let (roster, roster_seen) = watch::channel(None);
     let (ephemeral, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let (deliverable, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
-    let inlet =
-        Inlet { urgent: urgent_in, bundles: bundles_in, control: control_in, queued_bytes: queued_bytes.clone() };
+    let inlet = Inlet {
+        urgent: urgent_in,
+        bundles: bundles_in,
+        control: control_in,
+        queued_bytes: queued_bytes.clone(),
+        roster: roster_seen,
+    };
     let watch = Watch {
         log_end: log_end_seen,
         state_end: state_end_seen,
@@ -147,6 +159,7 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
         queued_bytes,
         log_end,
         state_end,
+        roster,
         ephemeral,
         deliverable,
         _open: open,

@@ -41,8 +41,9 @@ impl Loop {
             role: Default::default(),
             retention: Default::default(),
             registration: None,
+            chain: None,
         };
-        let thread = Driver::start(setup, store.clone(), ports).unwrap();
+        let thread = Driver::start(setup, None, store.clone(), ports).unwrap();
         Loop { client, watch, store, thread, commands, inlet }
     }
 

@@ -16,6 +16,7 @@ use super::frames::Frames;
 use super::per_address::PerAddress;
 use super::settings;
 use crate::config::NetConfig;
+use crate::node::Channel;
 use crate::types::{NetworkName, limits};
 use crate::wire::{Category, topic_name};
 
@@ -47,6 +48,18 @@ pub fn protocol_version(network: &NetworkName) -> String {
 pub fn topic(network: &NetworkName, category: Category) -> gossipsub::IdentTopic {
     gossipsub::IdentTopic::new(topic_name(network, category))
 }
+
+/// The gossip topic of a channel of the chain.
+pub fn channel_topic(network: &NetworkName, channel: Channel) -> gossipsub::IdentTopic {
+    let name = match channel {
+        Channel::Agreement => "agreement",
+        Channel::Transactions => "transactions",
+    };
+    gossipsub::IdentTopic::new(format!("/metanode/{network}/chain/{name}/{}", crate::wire::WIRE_VERSION))
+}
+
+/// Both channels of the chain.
+pub const CHANNELS: [Channel; 2] = [Channel::Agreement, Channel::Transactions];
 
 fn protocol(name: String) -> Result<StreamProtocol, NetError> {
     StreamProtocol::try_from_owned(name).map_err(|e| NetError::Settings(e.to_string()))
@@ -108,11 +121,10 @@ fn gossip(
         .map_err(|e| NetError::Settings(e.into()))?;
     let (score, thresholds) = settings::gossip_score();
     gossip.with_peer_score(score, thresholds).map_err(NetError::Settings)?;
-    for category in Category::ALL {
-        let topic = topic(network, category);
-        if follows.contains(&category) {
-            gossip.subscribe(&topic).map_err(|e| NetError::Settings(e.to_string()))?;
-        }
+    let followed = Category::ALL.into_iter().filter(|category| follows.contains(category));
+    let channels = CHANNELS.map(|channel| channel_topic(network, channel));
+    for topic in followed.map(|category| topic(network, category)).chain(channels) {
+        gossip.subscribe(&topic).map_err(|e| NetError::Settings(e.to_string()))?;
         gossip.set_topic_params(topic, settings::topic_score()).map_err(|e| NetError::Settings(e.to_string()))?;
     }
     Ok(gossip)

@@ -25,7 +25,7 @@ impl Protocol {
     fn of(request: &Request) -> Protocol {
         match request {
             Request::Deliver { .. } => Protocol::Direct,
-            Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } => Protocol::Sync,
+            Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } | Request::Chain(_) => Protocol::Sync,
         }
     }
 
@@ -111,7 +111,7 @@ impl Net {
             Request::Deliver { hops, bundle } => {
                 self.verifiers.take(Job::Deliver { from, id, hops, bytes: bundle });
             }
-            request @ (Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. }) => {
+            request @ (Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } | Request::Chain(_)) => {
                 self.tell(Input::Request { from, id, request });
             }
         }

@@ -13,13 +13,13 @@ use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, m
 use tokio::sync::mpsc;
 
 use super::address::{is_specific, node_id, peer_id, split, tcp_place};
-use super::behaviour::{Behaviour, BehaviourEvent, protocol_version, topic};
+use super::behaviour::{Behaviour, BehaviourEvent, CHANNELS, channel_topic, protocol_version, topic};
 use super::error::NetError;
 use super::exchange::Protocol;
 use super::verifier::{Job, Verifiers};
 use crate::config::NetConfig;
 use crate::driver::{Inlet, NetCommand};
-use crate::node::{Input, Verdict};
+use crate::node::{Channel, Input, Verdict};
 use crate::types::{NetworkName, NodeId, WallMs, limits};
 use crate::wire::{Category, Refusal};
 
@@ -45,7 +45,9 @@ pub struct Net {
     inlet: Inlet,
     commands: mpsc::UnboundedReceiver<NetCommand>,
     pub(super) verifiers: Verifiers,
-    refused: mpsc::UnboundedReceiver<u64>,
+    refused: mpsc::UnboundedReceiver<(u64, gossipsub::MessageAcceptance)>,
+    /// The topics of the chain.
+    channels: [(gossipsub::TopicHash, Channel); 2],
     /// Bundles the node has not given its verdict on.
     tickets: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
     next_ticket: u64,
@@ -91,7 +93,9 @@ impl Net {
         let (refuse, refused) = mpsc::unbounded_channel();
         let verifiers =
             Verifiers::start(network.id(), &inlet, refuse).map_err(|e| NetError::Transport(e.to_string()))?;
+        let channels = CHANNELS.map(|channel| (channel_topic(&network, channel).hash(), channel));
         let net = Net {
+            channels,
             swarm,
             network,
             inlet,
@@ -127,7 +131,7 @@ impl Net {
                     Some(command) => self.on_command(command),
                     None => return,
                 },
-                Some(ticket) = self.refused.recv() => self.judge(ticket, gossipsub::MessageAcceptance::Reject),
+                Some((ticket, acceptance)) = self.refused.recv() => self.judge(ticket, acceptance),
                 _ = bans.tick() => {
                     self.lift_bans();
                     self.send_strangers_away();
@@ -157,6 +161,12 @@ impl Net {
                 // Whoever does not get it this way sees the head and asks.
                 if let Err(e) = self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
                     tracing::trace!(cause = %e, "a bundle was not gossiped");
+                }
+            }
+            NetCommand::Say { channel, bytes } => {
+                let topic = channel_topic(&self.network, channel);
+                if let Err(e) = self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
+                    tracing::debug!(cause = %e, ?channel, "a word about the chain was not gossiped");
                 }
             }
             NetCommand::Request { to, id, request } => {
@@ -347,9 +357,13 @@ impl Net {
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
                 self.tickets.insert(ticket, (message_id, propagation_source));
-                let from = node_id(&propagation_source);
-                let taken = from
-                    .is_some_and(|from| self.verifiers.take(Job::Gossip { from, ticket, bytes: message.data.into() }));
+                let channel = self.channels.iter().find(|(topic, _)| *topic == message.topic).map(|(_, of)| *of);
+                let bytes = message.data.into();
+                let job = |from| match channel {
+                    Some(channel) => Job::Said { from, ticket, channel, bytes },
+                    None => Job::Gossip { from, ticket, bytes },
+                };
+                let taken = node_id(&propagation_source).map(job).is_some_and(|job| self.verifiers.take(job));
                 if !taken {
                     self.judge(ticket, gossipsub::MessageAcceptance::Ignore);
                 }

@@ -68,8 +68,9 @@ impl TestNode {
             role: Default::default(),
             retention: Default::default(),
             registration: None,
+            chain: None,
         };
-        let thread = Some(Driver::start(setup, store, ports).unwrap());
+        let thread = Some(Driver::start(setup, None, store, ports).unwrap());
         tokio::spawn(net.run());
         TestNode { _id: id, address: listening[0].clone(), client, watch, thread, _folder: folder }
     }

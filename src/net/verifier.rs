@@ -5,12 +5,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
+use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::mpsc as tokio_mpsc;
 
 use crate::driver::Inlet;
 use crate::feed::Fork;
-use crate::node::Input;
+use crate::node::{ChainInput, Channel, Input};
 use crate::types::{NetworkId, NodeId, limits};
+use crate::wire::agreement::{Certificate, ChainResponse, Decision, Genuine, Message, Roster};
+use crate::wire::ledger::{Block, Sealed};
 use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
 
 /// Urgent jobs to one of the others, while both wait.
@@ -20,6 +23,8 @@ const URGENT_IN_TURN: u32 = 4;
 pub enum Job {
     /// A frame that came by gossip.
     Gossip { from: NodeId, ticket: u64, bytes: Bytes },
+    /// A word about the chain that came by gossip.
+    Said { from: NodeId, ticket: u64, channel: Channel, bytes: Bytes },
     /// The answer to a request.
     Response { from: NodeId, id: u64, bytes: Bytes },
     /// A direct bundle.
@@ -95,7 +100,7 @@ impl Verifiers {
     pub fn start(
         network: NetworkId,
         inlet: &Inlet,
-        refused: tokio_mpsc::UnboundedSender<u64>,
+        refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
     ) -> std::io::Result<Verifiers> {
         let verifiers = Verifiers { queue: Arc::default() };
         let threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).clamp(1, 8);
@@ -117,13 +122,19 @@ impl Verifiers {
     pub fn take(&self, job: Job) -> bool {
         let mut waiting = self.queue.lock();
         match &job {
+            Job::Said { channel: Channel::Agreement, .. } => {
+                if waiting.urgent.len() >= limits::VERIFY_QUEUE {
+                    return false;
+                }
+                waiting.urgent.push_back(job);
+            }
             Job::Gossip { bytes, .. } if Bundle::urgency(bytes) <= Priority::High => {
                 if waiting.urgent.len() >= limits::VERIFY_QUEUE {
                     return false;
                 }
                 waiting.urgent.push_back(job);
             }
-            Job::Gossip { .. } => {
+            Job::Gossip { .. } | Job::Said { channel: Channel::Transactions, .. } => {
                 if waiting.other.len() >= limits::VERIFY_QUEUE {
                     return false;
                 }
@@ -148,7 +159,7 @@ impl Drop for Verifiers {
 struct Worker {
     network: NetworkId,
     inlet: Inlet,
-    refused: tokio_mpsc::UnboundedSender<u64>,
+    refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
 }
 
 impl Worker {
@@ -156,6 +167,7 @@ impl Worker {
     fn run(&self, job: Job) -> bool {
         match job {
             Job::Gossip { from, ticket, bytes } => self.gossip(from, ticket, bytes),
+            Job::Said { from, ticket, channel, bytes } => self.said(from, ticket, channel, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
             Job::Deliver { from, id, hops, bytes } => self.deliver(from, id, hops, bytes),
         }
@@ -172,7 +184,7 @@ impl Worker {
                 inlet.blocking_send(Input::Bundle { from, ticket, bundles }).is_ok()
             }
             Err(refusal) => {
-                let _ = self.refused.send(ticket);
+                let _ = self.refused.send((ticket, MessageAcceptance::Reject));
                 self.refuse(from, refusal)
             }
         }
@@ -187,6 +199,42 @@ impl Worker {
             }
             Ok(_) => self.refuse(from, Refusal::OutsideFeed),
             Err(refusal) => self.refuse(from, refusal),
+        }
+    }
+
+    /// A word about the chain: looked at in the order of costs, and by a node without a chain not at all.
+    fn said(&self, from: NodeId, ticket: u64, channel: Channel, bytes: Bytes) -> bool {
+        let Some(roster) = self.inlet.roster.borrow().clone() else {
+            return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
+        };
+        let (queue, believed) = match channel {
+            Channel::Agreement => (&self.inlet.urgent, heard(from, ticket, &bytes, &roster)),
+            Channel::Transactions => (&self.inlet.bundles, transactions(from, ticket, bytes, &roster)),
+        };
+        match believed {
+            Ok(input) => queue.blocking_send(Input::Chain(input)).is_ok(),
+            Err(refusal) => {
+                // Who is ahead, or behind, is not to blame.
+                let is_fault = refusal.penalty() > 0;
+                let acceptance = if is_fault { MessageAcceptance::Reject } else { MessageAcceptance::Ignore };
+                let _ = self.refused.send((ticket, acceptance));
+                self.refuse(from, refusal)
+            }
+        }
+    }
+
+    fn chain_response(&self, from: NodeId, id: u64, response: ChainResponse) -> bool {
+        let roster = self.inlet.roster.borrow().clone();
+        let believed = match (response, roster) {
+            (ChainResponse::Nothing, _) | (_, None) => {
+                return self.inlet.control.send(Input::Failed { from, id }).is_ok();
+            }
+            (ChainResponse::Body { block, proposal }, Some(roster)) => body(from, id, block, proposal, &roster),
+            (ChainResponse::Decisions(list), Some(roster)) => decisions(from, id, list, &roster),
+        };
+        match believed {
+            Ok(input) => self.inlet.bundles.blocking_send(Input::Chain(input)).is_ok(),
+            Err(refusal) => self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok(),
         }
     }
 
@@ -238,6 +286,7 @@ impl Worker {
                     self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok()
                 }
             },
+            Ok(Response::Chain(response)) => self.chain_response(from, id, response),
             Ok(Response::Unserved(reason)) => {
                 tracing::debug!(peer = %from, ?reason, "a request was not served");
                 self.inlet.control.send(Input::Failed { from, id }).is_ok()
@@ -245,4 +294,32 @@ impl Worker {
             Err(refusal) => self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok(),
         }
     }
+}
+
+fn heard(from: NodeId, ticket: u64, bytes: &[u8], roster: &Roster) -> Result<ChainInput, Refusal> {
+    Ok(ChainInput::Heard { from, ticket, message: roster.admit_bytes(bytes)? })
+}
+
+fn transactions(from: NodeId, ticket: u64, bytes: Bytes, roster: &Roster) -> Result<ChainInput, Refusal> {
+    let sealed = Sealed::check(bytes, roster.chain).map_err(refused)?;
+    Ok(ChainInput::Transactions { from, ticket, sealed: Box::new(sealed) })
+}
+
+fn body(from: NodeId, id: u64, block: Bytes, proposal: Option<Bytes>, roster: &Roster) -> Result<ChainInput, Refusal> {
+    let block = Box::new(Block::decode(block).map_err(refused)?);
+    // The proposal may be of a height that is over by now; the body is good all the same.
+    let proposal = proposal.and_then(|bytes| roster.admit(Message::decode(&bytes).ok()?).ok());
+    Ok(ChainInput::Body { from, id, block, proposal })
+}
+
+fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Result<ChainInput, Refusal> {
+    let decisions = list.into_iter().map(|Decision { certificate, block }| {
+        let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
+        Ok((certificate, Block::decode(block).map_err(refused)?))
+    });
+    Ok(ChainInput::Decisions { from, id, decisions: decisions.collect::<Result<_, Refusal>>()? })
+}
+
+fn refused(why: impl std::fmt::Display) -> Refusal {
+    Refusal::Agreement { reason: why.to_string() }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::agreement::ChainSetup;
 use super::role::Role;
 use crate::feed::Retention;
 use crate::flow::Policy;
@@ -35,6 +36,8 @@ pub struct Setup {
     pub retention: Retention,
     /// What the node says of itself at every start.
     pub registration: Option<Draft>,
+    /// The chain it takes part in, if any.
+    pub chain: Option<ChainSetup>,
 }
 
 /// The life of an author: begun, and ended cleanly or not.

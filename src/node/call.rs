@@ -1,6 +1,7 @@
 //! What clients of this node can ask of it, and what they are answered. Reading messages is not here: readers go to
 //! the store themselves and slow nobody.
 
+use super::agreement::AgreementStatus;
 use super::deliveries::SubscriptionInfo;
 use super::output::Stage;
 use super::peers::PeerInfo;
@@ -12,7 +13,9 @@ use crate::crdt;
 use crate::deliver::{Found, Leased, Name, Outcome, Refused, Selector, Settled, Spec, Swept};
 use crate::flow::Policy;
 use crate::route::Strategy;
+use crate::types::chain::TransactionId;
 use crate::types::{MessageId, NodeId, limits};
+use crate::wire::ledger::Sealed;
 use crate::wire::{Destination, Draft, Faults, Priority};
 
 /// How sure a publisher wants to be before it is answered.
@@ -107,6 +110,10 @@ pub enum Call {
     Write(Box<Write>),
     /// Write again what lost a conflict.
     Restore(Box<Restore>),
+    /// Take sealed transactions, and pass them on.
+    Submit(Box<Sealed>),
+    /// How does agreement stand?
+    Agreement,
     /// Stop cleanly.
     Stop,
 }
@@ -140,6 +147,10 @@ pub enum Answer {
     Outbox(Outbox),
     /// What writing to a collection came to.
     Wrote(Wrote),
+    /// The transactions wait for a block.
+    Submitted { ids: Vec<TransactionId> },
+    /// How agreement stands, if the node takes part in a chain.
+    Agreement(Option<Box<AgreementStatus>>),
     /// It is done.
     Done,
 }
@@ -163,6 +174,10 @@ pub enum CallRefusal {
     Deliver(#[from] Refused),
     #[error(transparent)]
     State(#[from] crdt::Refused),
+    #[error("this node takes part in no chain; give it one with `chain.genesis`")]
+    NoChain,
+    #[error("{0}")]
+    NotTaken(String),
     #[error("the node is stopping")]
     Stopping,
 }

@@ -93,6 +93,8 @@ impl Node {
             | Call::Outbox
             | Call::Write(_)
             | Call::Restore(_)
+            | Call::Submit(_)
+            | Call::Agreement
             | Call::Stop => (Stage::Now, Ok(Answer::Done)),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::call::Call;
+use super::chain_io::ChainInput;
 use crate::feed::Fork;
 use crate::types::NodeId;
 use crate::wire::{Head, Hops, Receipt, Refusal, Request, Verified};
@@ -38,6 +39,8 @@ pub enum Input {
     RoundTrip { peer: NodeId, time: Duration },
     /// What was asked for under `id` will not come.
     Failed { from: NodeId, id: u64 },
+    /// Something about the chain has come.
+    Chain(ChainInput),
     /// A client of this node asks; `id` names the call in the reply.
     Call { id: u64, call: Call },
     /// Time has passed.

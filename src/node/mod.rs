@@ -8,8 +8,10 @@
 //!   Call::Publish ──▶ lanes ──▶ finish: stamp, seal ──▶ the same way in
 //! ```
 
+mod agreement;
 mod boot;
 mod call;
+mod chain_io;
 mod deliveries;
 mod evidence;
 mod gate;
@@ -30,8 +32,10 @@ mod status;
 mod sync;
 mod ways;
 
+pub use agreement::{AgreementStatus, ChainSetup};
 pub use boot::{Life, Setup};
 pub use call::{Ack, Answer, Call, CallRefusal};
+pub use chain_io::{ChainInput, ChainOutput, Channel};
 pub use deliveries::SubscriptionInfo;
 pub use gate::{Freed, Gate};
 pub use input::Input;

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::call::{Answer, CallRefusal};
+use super::chain_io::ChainOutput;
+use crate::consensus::Record;
 use crate::deliver::Name;
 use crate::feed::Fork;
+use crate::types::chain::Height;
 use crate::types::storage::Batch;
 use crate::types::{NodeId, WallMs};
 use crate::wire::{Category, Request, Response, Verified};
@@ -52,6 +55,8 @@ pub enum Output {
     Ban { peer: NodeId, until: WallMs, reason: String },
     /// Answer a client.
     Reply { id: u64, answer: Result<Answer, CallRefusal> },
+    /// Something about the chain is wanted.
+    Chain(ChainOutput),
     /// Tell whoever listens.
     Event(Event),
     /// Stop: the node cannot go on, or was asked to stop.
@@ -67,6 +72,8 @@ pub enum Stage {
     Committed,
     /// When the batch is flushed to the disk.
     Flushed,
+    /// When the step's records, and all before them, are in agreement's log on the disk.
+    Logged,
 }
 
 /// What one step writes and wants.
@@ -78,6 +85,8 @@ pub struct Step {
     pub outputs: Vec<(Stage, Output)>,
     /// The batch holds something the node must never contradict: what waits for the commit waits for the flush.
     pub barrier: bool,
+    /// What agreement writes down before it speaks; those of one height follow one another.
+    pub log: Vec<(Height, Record)>,
 }
 
 impl Step {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agreement::Chain;
 use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
 use super::deliveries::fetch_letter;
@@ -15,10 +16,12 @@ use super::registry::Registry;
 use super::state::States;
 use super::status::Counters;
 use super::sync::Listing;
+use crate::consensus::Record;
 use crate::deliver::Deliveries;
 use crate::feed::{Directs, Feeds, Log, NotPlaced, Placed, Repair};
 use crate::flow::{Idempotency, Lanes, Spill};
 use crate::route::Routes;
+use crate::types::chain::Height;
 use crate::types::storage::{Txn, View};
 use crate::types::{Clock, ClockRefusal, Hash, Mono, NetworkId, NodeId, Now, limits};
 use crate::wire::{Category, Course, Refusal, Verified};
@@ -52,6 +55,7 @@ pub struct Node {
     pub(super) post: Post,
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
+    pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
     pub(super) started: Mono,
     pub(super) retention_due: Mono,
@@ -63,12 +67,14 @@ pub(super) struct Turn<'a> {
     pub tx: Txn<'a>,
     pub out: &'a mut Vec<(Stage, Output)>,
     pub barrier: &'a mut bool,
+    pub log: &'a mut Vec<(Height, Record)>,
     pub now: Now,
 }
 
 impl<'a> Turn<'a> {
     fn new(view: &'a dyn View, step: &'a mut Step, now: Now) -> Turn<'a> {
-        Turn { tx: Txn::new(view, &mut step.batch), out: &mut step.outputs, barrier: &mut step.barrier, now }
+        let Step { batch, outputs, barrier, log } = step;
+        Turn { tx: Txn::new(view, batch), out: outputs, barrier, log, now }
     }
 
     /// Wants something once the step is committed.
@@ -107,6 +113,7 @@ impl Node {
             post: Post::default(),
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
+            chain: None,
             counters: Counters::default(),
             started: now.mono,
             retention_due: now.mono,
@@ -123,6 +130,9 @@ impl Node {
             node.say(draft, &turn);
         }
         node.seal_waiting(&mut turn);
+        if let Some(chain) = node.setup.chain.take() {
+            node.chain = Some(Chain::open(chain, node.id, &node.setup.key, node.setup.entropy, &mut turn)?);
+        }
         Ok((node, step))
     }
 
@@ -169,6 +179,7 @@ impl Node {
             Input::Receipt { from, id, receipt } => self.on_receipt(from, id, receipt, turn),
             Input::RoundTrip { peer, time } => self.routes.on_round_trip(peer, time),
             Input::Failed { from, id } => self.on_failed(from, id, turn),
+            Input::Chain(input) => self.on_chain(input, turn),
             Input::Call { id, call } => self.on_call(id, call, turn),
             Input::Tick => {}
         }
@@ -188,6 +199,7 @@ impl Node {
         self.ask(turn);
         self.tick_post(turn);
         self.deliver(turn);
+        self.tick_chain(turn);
         self.peers.dial(turn);
         let grown = turn.out.iter().any(|(_, output)| matches!(output, Output::Event(Event::Log { .. })));
         debug_assert!(self.log.end() == end || grown, "whoever grows the log says so");
@@ -201,7 +213,9 @@ impl Node {
         let beat = (!self.stopping).then(|| self.beats.due());
         let deliver = self.deliveries.next_wake();
         let post = (!self.stopping).then(|| self.post_wake());
-        let timers = [beat, post, Some(self.retention_due), self.repair.next_wake(), self.peers.next_wake(), deliver];
+        let chain = self.chain.as_ref().map(Chain::next_wake);
+        let (repair, peers) = (self.repair.next_wake(), self.peers.next_wake());
+        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -213,6 +227,8 @@ impl Node {
                 self.lanes.schedule(policy);
                 Ok(Answer::Queues(self.queues(turn)))
             }
+            Call::Submit(sealed) => return self.on_submit(id, *sealed, turn),
+            Call::Agreement => Ok(Answer::Agreement(self.chain.as_ref().map(|chain| Box::new(chain.status())))),
             Call::Status => Ok(Answer::Status(Box::new(self.status(turn)))),
             Call::Peers => Ok(Answer::Peers(self.peers.list(turn.now))),
             Call::Explain { to, strategy } => Ok(Answer::Explained(Box::new(self.explain(&to, strategy, turn)))),

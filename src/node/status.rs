@@ -155,7 +155,7 @@ impl Node {
             heads_root: self.feeds.heads_root(),
             heads_roots: self.topic_roots().collect(),
             state_root: self.follows(Category::Data).then(|| self.replica().root()),
-            height: None,
+            height: self.chain.as_ref().map(|chain| chain.head().0.0),
             feeds_wanted: self.repair.wanted_count() as u64,
             bundles_held: self.feeds.held_count() as u64,
             clock_offset_ms: self.peers.clock_offset_ms(),

@@ -25,6 +25,7 @@ impl Node {
             self.routes.on_up(peer);
             self.links_changed(turn);
             self.ask_heads(peer, turn);
+            self.ask_decisions(peer, turn);
         }
     }
 
@@ -40,6 +41,9 @@ impl Node {
     /// What a peer did wrong costs it points, and in the end the connection.
     pub(super) fn on_refused(&mut self, from: NodeId, refusal: &Refusal, turn: &mut Turn<'_>) {
         *self.counters.refused.entry(refusal.code()).or_default() += 1;
+        if matches!(refusal, Refusal::Height { height, at } if height > at) {
+            self.ask_decisions(from, turn);
+        }
         self.peers.penalise(from, refusal.penalty(), &refusal.to_string(), turn);
     }
 
@@ -91,6 +95,7 @@ impl Node {
             Request::Fork { feed } => self.serve_fork(feed, turn),
             // Those are checked first, and come another way.
             Request::Deliver { .. } => Response::Unserved(Unserved::NoRoute),
+            Request::Chain(request) => self.serve_chain(request, turn),
         }
     }
 
@@ -222,6 +227,7 @@ impl Node {
     pub(super) fn on_failed(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
         self.on_undelivered(id, turn);
         self.listings.remove(&id);
+        self.on_chain_failed(id);
         if self.repair.flight(id, from).is_some() {
             self.counters.repairs_failed += 1;
             self.repair.finish(id, false);

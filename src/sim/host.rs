@@ -196,10 +196,10 @@ impl Host {
     /// Commits a step and lets go of what may leave.
     pub fn release(&mut self, step: Step) -> Released {
         let flush = step.needs_flush();
-        let Step { batch, outputs, barrier } = step;
+        let Step { batch, outputs, barrier, log: _ } = step;
         self.store.commit(batch);
         let Some(process) = self.process.as_mut() else { return Released { outputs: Vec::new(), flush: false } };
-        let freed = process.gate.committed(outputs, flush, barrier);
+        let freed = process.gate.committed(outputs, flush, barrier, false);
         process.requested = freed.flush.or(process.requested);
         Released { outputs: freed.outputs, flush: self.begin_flush() }
     }
@@ -309,6 +309,7 @@ fn weight(input: &Input) -> usize {
         | Input::DialFailed { .. }
         | Input::Request { .. }
         | Input::Failed { .. }
+        | Input::Chain(_)
         | Input::Call { .. }
         | Input::Tick => 1,
     }

@@ -65,6 +65,7 @@ impl World {
             role: Default::default(),
             retention: self.plan.retention.clone(),
             registration: Some(workload::registration(wall)),
+            chain: None,
         }
     }
 
@@ -211,6 +212,7 @@ impl World {
                 self.on_ban(host, peer, until);
             }
             Output::Reply { id, answer } => self.on_reply(host, id, answer),
+            Output::Chain(_) => {}
             Output::Event(Told::Log { .. }) => self.read(host),
             Output::Event(Told::Ephemeral(_) | Told::Deliverable(_) | Told::State { .. }) => {}
             Output::Event(Told::Fork(fork)) => {

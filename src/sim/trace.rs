@@ -74,6 +74,7 @@ impl fmt::Display for Summary<'_> {
             Response::Fork { .. } => write!(f, "the proof of a fork"),
             Response::Unserved(why) => write!(f, "{why:?}"),
             Response::Receipt(receipt) => write!(f, "{}", receipt.delivery.words()),
+            Response::Chain(_) => write!(f, "about the chain"),
         }
     }
 }

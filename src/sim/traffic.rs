@@ -141,7 +141,10 @@ impl World {
                         }
                         Err(refusal) => self.tell(to, Input::Refused { from: sender, refusal }),
                     },
-                    request @ (Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. }) => {
+                    request @ (Request::Heads { .. }
+                    | Request::Range { .. }
+                    | Request::Fork { .. }
+                    | Request::Chain(_)) => {
                         self.tell(to, Input::Request { from: sender, id: number, request });
                     }
                 }
@@ -208,7 +211,8 @@ impl World {
                     self.tell(to, Input::Failed { from: sender, id });
                 }
             },
-            Ok(Response::Unserved(_)) => self.tell(to, Input::Failed { from: sender, id }),
+            // No node of these networks has a chain: agreement has a network of its own, in `consensus::tests`.
+            Ok(Response::Unserved(_) | Response::Chain(_)) => self.tell(to, Input::Failed { from: sender, id }),
             Err(refusal) => {
                 self.tell(to, Input::Refused { from: sender, refusal });
                 self.tell(to, Input::Failed { from: sender, id });

@@ -84,6 +84,7 @@ impl Villain {
             (Role::Equivocator { .. }, Request::Range { feed, from: low, to, .. }) => {
                 Some(self.branch_range(from, *feed, *low, *to).encode())
             }
+            (_, Request::Chain(_)) => None,
             (Role::Equivocator { .. }, Request::Fork { .. }) => {
                 Some(Response::Unserved(Unserved::UnknownFeed).encode())
             }

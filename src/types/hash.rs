@@ -45,6 +45,8 @@ pub enum Domain {
     Transaction,
     /// A set of validators.
     Validators,
+    /// Checksums in the log of agreement.
+    AgreementLog,
     /// Where a row of the ledger's state stands in its tree.
     StateKey,
     /// The value of a row of the ledger's state.
@@ -73,6 +75,7 @@ impl Domain {
             Domain::Block => "metanode v1 block",
             Domain::Transaction => "metanode v1 transaction",
             Domain::Validators => "metanode v1 validators",
+            Domain::AgreementLog => "metanode v1 agreement log",
             Domain::StateKey => "metanode v1 state key",
             Domain::StateValue => "metanode v1 state value",
             Domain::Work => "metanode v1 work",

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::agreement::{ChainRequest, ChainResponse, DECISIONS};
 use super::bundle::SIGNED_BYTES;
 use super::direct::{Hops, Receipt};
 use super::feed_id::FeedId;
@@ -49,6 +50,8 @@ pub enum Request {
     Fork { feed: FeedId },
     /// A direct bundle: for the asked, or to be carried on.
     Deliver { hops: Hops, bundle: Bytes },
+    /// About the chain.
+    Chain(ChainRequest),
 }
 
 /// Why a request was not served.
@@ -77,6 +80,8 @@ pub enum Response {
     Unserved(Unserved),
     /// What became of a direct bundle.
     Receipt(Receipt),
+    /// About the chain.
+    Chain(ChainResponse),
 }
 
 impl Request {
@@ -94,7 +99,7 @@ impl Request {
                 Err(Refusal::TooLarge { size_bytes: bundle.len() })
             }
             Request::Deliver { hops, .. } => hops.check().map(|()| request),
-            Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } => Ok(request),
+            Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } | Request::Chain(_) => Ok(request),
         }
     }
 }
@@ -118,11 +123,15 @@ impl Response {
             Response::Fork { first, second } if first.len().max(second.len()) > SIGNED_BYTES => {
                 Err(Refusal::Frame { reason: "more than two signed headers".into() })
             }
+            Response::Chain(ChainResponse::Decisions(decisions)) if decisions.len() > DECISIONS => {
+                Err(Refusal::Frame { reason: format!("{} decisions", decisions.len()) })
+            }
             Response::Heads { .. }
             | Response::Range { .. }
             | Response::Fork { .. }
             | Response::Unserved(_)
             | Response::Receipt(_) => Ok(response),
+            Response::Chain(_) => Ok(response),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Tests from outside: the house's rules, processes, files.
 
+mod chain;
 mod cluster;
 mod deliver;
 mod direct;

@@ -11,22 +11,29 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("feed", &["types", "wire"]),
     ("flow", &["types", "wire"]),
     ("deliver", &["types", "wire"]),
+    ("consensus", &["types", "wire"]),
     ("ledger", &["types", "wire"]),
     ("route", &["types", "wire"]),
     ("schema", &["types", "wire"]),
     ("crdt", &["types", "wire"]),
-    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt"]),
+    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "node"]),
     ("keys", &["types"]),
     ("config", &["types", "flow", "route"]),
     ("store", &["types"]),
-    ("driver", &["types", "wire", "feed", "deliver", "node", "store"]),
+    ("driver", &["types", "wire", "feed", "deliver", "consensus", "node", "store"]),
     ("net", &["types", "wire", "feed", "node", "config", "driver"]),
     (
         "api",
-        &["types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "node", "store", "driver"],
+        &[
+            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "ledger", "node", "store",
+            "driver",
+        ],
     ),
-    ("start", &["types", "wire", "feed", "node", "keys", "config", "store", "driver", "net", "api"]),
+    (
+        "start",
+        &["types", "wire", "feed", "consensus", "ledger", "node", "keys", "config", "store", "driver", "net", "api"],
+    ),
     (
         "cli",
         &[
@@ -37,7 +44,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] = &["types", "wire", "feed", "flow", "deliver", "ledger", "route", "schema", "crdt", "node", "sim"];
+const PURE: &[&str] =
+    &["types", "wire", "feed", "flow", "deliver", "consensus", "ledger", "route", "schema", "crdt", "node", "sim"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

@@ -58,9 +58,10 @@ impl Rig {
             role: Default::default(),
             retention: Default::default(),
             registration: None,
+            chain: None,
         };
         let (ports, _inlet, commands, client, watch) = ports();
-        let node = Driver::start(setup, store.clone(), ports).unwrap();
+        let node = Driver::start(setup, None, store.clone(), ports).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = change(ApiState::new(client, watch, store.clone(), network), store.clone());

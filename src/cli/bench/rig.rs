@@ -71,9 +71,10 @@ impl BenchNode {
             role: Default::default(),
             retention: Default::default(),
             registration: None,
+            chain: None,
         };
         let id = NodeId(setup.key.verifying_key().to_bytes());
-        let thread = Driver::start(setup, store.clone(), ports)?;
+        let thread = Driver::start(setup, None, store.clone(), ports)?;
         tokio::spawn(net.run());
         let address = listening.into_iter().next().context("the node listens nowhere")?;
         Ok(BenchNode { id, address, client, watch, store, thread })

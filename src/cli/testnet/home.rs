@@ -9,11 +9,37 @@ use super::ports::Ports;
 use super::record::{NodeRecord, Plan};
 use crate::config::{Config, Profile};
 use crate::keys::{Identity, KeyFile, write_new};
+use crate::ledger::{Genesis, GenesisAccount, GenesisValidator, Params, Token};
+use crate::types::{NodeId, Tokens, WallMs};
 
 /// All nodes share one address, so its limit must not be the one for strangers.
 const PER_ADDRESS: u32 = 256;
 /// Memory for cached pages of each node, bytes.
 const CACHE_BYTES: u64 = 16 << 20;
+
+/// The file in the network's directory that its chain begins with.
+pub const GENESIS: &str = "genesis.toml";
+/// What each node of a new chain has staked, and has to spend, base units.
+const STAKE: Tokens = Tokens(10_000_000);
+const BALANCE: Tokens = Tokens(1_000_000_000);
+
+/// Begins a chain of these nodes: all of them validators, each with an account that has something to spend.
+pub fn begin_chain(dir: &Path, plan: &Plan, nodes: &[NodeRecord]) -> anyhow::Result<()> {
+    let ids = nodes.iter().map(|node| node.id.parse()).collect::<Result<Vec<NodeId>, _>>()?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let genesis = Genesis {
+        name: plan.network.clone(),
+        time_ms: WallMs(u64::try_from(now.as_millis())?),
+        treasury: Tokens::ZERO,
+        token: Token { symbol: "MNT".into(), decimals: 6 },
+        params: Params::default(),
+        validators: ids.iter().map(|id| GenesisValidator { id: *id, stake: STAKE, commission_permille: 100 }).collect(),
+        accounts: ids.iter().map(|id| GenesisAccount { id: *id, balance: BALANCE }).collect(),
+    };
+    let file = dir.join(GENESIS);
+    write_new(&file, genesis.checked()?.to_toml()?.as_bytes(), 0o644).map_err(|e| e.at(&file))?;
+    Ok(())
+}
 
 /// Makes `dir`/`name`. The node knows `bootstrap` and nobody else.
 pub fn create(dir: &Path, name: &str, plan: &Plan, ports: Ports, bootstrap: &[String]) -> anyhow::Result<NodeRecord> {
@@ -41,6 +67,9 @@ fn config(home: &Path, name: &str, plan: &Plan, ports: Ports, bootstrap: &[Strin
     config.net.limits.per_address = PER_ADDRESS;
     config.api.listen = format!("127.0.0.1:{}", ports.api);
     config.store.cache_bytes = CACHE_BYTES;
+    if plan.chain {
+        config.chain.genesis = home.parent().map(|dir| dir.join(GENESIS));
+    }
     config.check().context("give another --network or --dir")?;
     Ok(config)
 }
@@ -74,7 +103,7 @@ mod tests {
     #[test]
     fn a_directory_holds_a_configuration_that_loads_and_its_key() {
         let dir = tempfile::tempdir().unwrap();
-        let plan = Plan { network: "t".into(), profile: Profile::Open, transport: Transport::Both };
+        let plan = Plan { network: "t".into(), profile: Profile::Open, transport: Transport::Both, chain: true };
         let ports = Ports { p2p: 20_001, api: 20_002 };
         let node = create(dir.path(), "node-3", &plan, ports, &["/ip4/127.0.0.1/tcp/1".into()]).unwrap();
         let text = fs::read_to_string(node.dir.join("config.toml")).unwrap();
@@ -84,6 +113,10 @@ mod tests {
         assert_eq!(KeyFile::read(&config.key_file()).unwrap().node_id().to_string(), node.id);
         assert_eq!(node.p2p[0], format!("/ip4/127.0.0.1/tcp/20001/p2p/{}", node.id));
         assert_eq!(node.api, "http://127.0.0.1:20002");
+        assert_eq!(config.chain.genesis, Some(dir.path().join(GENESIS)));
+        begin_chain(dir.path(), &plan, &[node]).unwrap();
+        let genesis = Genesis::from_text(&fs::read_to_string(dir.path().join(GENESIS)).unwrap()).unwrap();
+        assert_eq!((genesis.validators.len(), genesis.accounts.len()), (1, 1));
         assert!(create(dir.path(), "node-3", &plan, ports, &[]).unwrap_err().to_string().contains("in the way"));
     }
 

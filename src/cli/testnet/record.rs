@@ -22,6 +22,9 @@ pub struct Plan {
     pub profile: Profile,
     /// What the nodes speak over.
     pub transport: Transport,
+    /// Whether the nodes take part in a chain of their own.
+    #[serde(default)]
+    pub chain: bool,
 }
 
 /// A network of processes.
@@ -137,7 +140,7 @@ mod tests {
             api: "http://127.0.0.1:2".into(),
             dir: format!("/t/node-{n}").into(),
         };
-        let plan = Plan { network: "t".into(), profile: Profile::Small, transport: Transport::Tcp };
+        let plan = Plan { network: "t".into(), profile: Profile::Small, transport: Transport::Tcp, chain: false };
         Record { plan, nodes: vec![node(0), node(1)] }
     }
 

@@ -27,6 +27,7 @@ Examples:
   metanode testnet up                        five nodes in ./testnet-data
   metanode testnet up -n 3 --dir /tmp/t      three nodes elsewhere
   metanode testnet up --transport quic       QUIC in the place of TCP
+  metanode testnet up -n 4 --chain           four validators that agree on blocks
   metanode testnet up --json | jq -r '.nodes[0].api'
 
 Run again, it starts what is stopped and keeps the data. METANODE_LOG=debug makes the nodes talkative.";
@@ -52,6 +53,9 @@ pub struct UpArgs {
     /// What the nodes speak over [default: tcp].
     #[arg(long, value_enum)]
     transport: Option<Transport>,
+    /// Begin a chain: all nodes are validators, and each has an account with something to spend.
+    #[arg(long)]
+    chain: bool,
     /// On failure, leave running what was started.
     #[arg(long)]
     keep: bool,
@@ -117,6 +121,7 @@ impl UpArgs {
             UpArgs { transport: Some(transport), .. } if *transport != plan.transport => {
                 differs("--transport", "another transport".into())
             }
+            UpArgs { chain: true, .. } if !plan.chain => differs("--chain", "no chain".into()),
             UpArgs { .. } => Ok(record),
         }
     }
@@ -128,12 +133,16 @@ impl UpArgs {
             network: self.network.as_ref().map_or(NETWORK, NetworkName::as_str).into(),
             profile: self.profile.unwrap_or_default(),
             transport: self.transport.unwrap_or_default(),
+            chain: self.chain,
         };
         let mut record = Record { plan, nodes: Vec::new() };
         for (n, ports) in ports::pick(self.nodes.unwrap_or(NODES).into())?.into_iter().enumerate() {
             let bootstrap = record.nodes.first().map(|node| node.p2p.clone()).unwrap_or_default();
             let node = home::create(dir, &format!("node-{n}"), &record.plan, ports, &bootstrap)?;
             record.nodes.push(node);
+        }
+        if self.chain {
+            home::begin_chain(dir, &record.plan, &record.nodes)?;
         }
         record.write(dir)?;
         Ok(record)

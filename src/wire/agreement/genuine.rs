@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::refusal::Refusal;
+use super::certificate::Certificate;
 use super::message::{Message, Saying};
 use crate::types::NodeId;
 use crate::types::chain::{ChainId, Height, ValidatorSet};
@@ -36,6 +37,13 @@ impl<T> Genuine<T> {
     }
 }
 
+impl Genuine<Certificate> {
+    /// The same as a message.
+    pub fn into_message(self) -> Genuine<Message> {
+        Genuine(Message::Certificate(self.0))
+    }
+}
+
 /// Who may speak now: the doorkeeper's list, for whoever checks what comes from outside before the node's owner sees
 /// it. Costs are in order: place, then membership, then signatures.
 #[derive(Clone, Debug)]
@@ -48,21 +56,25 @@ pub struct Roster {
     pub current: Arc<ValidatorSet>,
     /// Those of the height after it.
     pub next: Arc<ValidatorSet>,
+    /// Those of the height before it: who still votes there has missed its decision, and is to be told.
+    pub before: Arc<ValidatorSet>,
 }
 
 impl Roster {
-    /// The validators of a height, if it is this one or the next.
+    /// The validators of a height, if it is this one or beside it.
     pub fn validators(&self, height: Height) -> Option<&ValidatorSet> {
         if height == self.height {
             Some(&self.current)
         } else if height == self.height.next() {
             Some(&self.next)
+        } else if height.next() == self.height {
+            Some(&self.before)
         } else {
             None
         }
     }
 
-    /// Lets a message in: of this height or the next, by validators of it, signed by them.
+    /// Lets a message in: of this height or one beside it, by validators of it, signed by them.
     pub fn admit(&self, message: Message) -> Result<Genuine<Message>, Refusal> {
         let height = message.height();
         let validators = self.validators(height).ok_or(Refusal::Height { height: height.0, at: self.height.0 })?;

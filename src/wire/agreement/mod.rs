@@ -15,6 +15,7 @@ mod fields;
 mod genuine;
 mod message;
 mod proposal;
+mod sync;
 mod vote;
 
 pub use certificate::{Certificate, Polka, RoundCertificate, RoundVote, Short};
@@ -22,6 +23,7 @@ pub use evidence::Evidence;
 pub use genuine::{Attested, Genuine, Roster};
 pub use message::{Message, SAYING_BYTES, Saying};
 pub use proposal::Proposal;
+pub use sync::{ChainRequest, ChainResponse, DECISIONS, DECISIONS_BYTES, Decision};
 pub use vote::{Signed, Step, Vote};
 
 #[cfg(test)]

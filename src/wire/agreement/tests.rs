@@ -174,7 +174,7 @@ fn no_block_is_not_the_block_of_zeros() {
 }
 
 fn roster() -> Roster {
-    Roster { chain: CHAIN, height: Height(7), current: set(1..=4), next: set(2..=5) }
+    Roster { chain: CHAIN, height: Height(7), current: set(1..=4), next: set(2..=5), before: set(1..=3) }
 }
 
 #[test]
@@ -191,7 +191,9 @@ fn strangers_and_other_heights_stay_outside_before_any_signature_is_looked_at() 
     assert_eq!(admit(stranger), Err(Refusal::Stranger { node: node(5) }));
     assert!(admit(vote(5, Step::Prevote, 8, 0, None)).is_ok(), "a validator of the next height speaks of it");
     assert_eq!(admit(vote(1, Step::Prevote, 8, 0, None)), Err(Refusal::Stranger { node: node(1) }));
-    for height in [6, 9, u64::MAX] {
+    assert!(admit(vote(1, Step::Prevote, 6, 0, None)).is_ok(), "one who missed the last decision");
+    assert_eq!(admit(vote(4, Step::Prevote, 6, 0, None)), Err(Refusal::Stranger { node: node(4) }));
+    for height in [5, 9, u64::MAX] {
         let other = forged(vote(1, Step::Prevote, height, 0, None));
         assert_eq!(admit(other), Err(Refusal::Height { height, at: 7 }));
     }

@@ -1,0 +1,105 @@
+//! What is known of the blocks of a height: which are talked about, whose bodies are here, what their check said.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::wants::Wants;
+use crate::types::chain::BlockId;
+use crate::types::{Mono, NodeId};
+
+/// Blocks one validator may bring up at a height. An honest one brings up a few, one a round.
+const BLOCKS_OF_ONE: usize = 16;
+
+/// How far this node is with a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Its body is not here.
+    Wanted,
+    /// Its body is being checked.
+    Checking,
+    /// Its body was checked, and is valid or not.
+    Checked(bool),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The round in which it was first heard of.
+    round: u32,
+    progress: Progress,
+}
+
+/// The blocks of one height.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    known: BTreeMap<BlockId, Known>,
+    /// Blocks by who brought them up.
+    brought_up: BTreeMap<NodeId, usize>,
+    wants: Wants<BlockId>,
+}
+
+impl Blocks {
+    pub fn clear(&mut self) {
+        *self = Blocks::default();
+    }
+
+    /// A validator spoke of a block in a round, and a peer brought the word. Whom to ask for the body now, if anyone.
+    pub fn heard_of(
+        &mut self,
+        block: BlockId,
+        round: u32,
+        [speaker, from]: [NodeId; 2],
+        now: Mono,
+        patience: Duration,
+    ) -> Option<NodeId> {
+        if !self.known.contains_key(&block) {
+            let brought_up = self.brought_up.entry(speaker).or_default();
+            if *brought_up >= BLOCKS_OF_ONE {
+                return None;
+            }
+            *brought_up += 1;
+            self.known.insert(block, Known { round, progress: Progress::Wanted });
+        }
+        if self.progress(block) != Some(Progress::Wanted) {
+            return None;
+        }
+        let is_first = self.wants.add(block, speaker, now, patience);
+        self.wants.add(block, from, now, patience);
+        is_first.then_some(speaker)
+    }
+
+    /// The body is here; true when it is to be checked now.
+    pub fn arrived(&mut self, block: BlockId) -> bool {
+        let Some(known) = self.known.get_mut(&block) else { return false };
+        let is_new = known.progress == Progress::Wanted;
+        if is_new {
+            known.progress = Progress::Checking;
+            self.wants.remove(&block);
+        }
+        is_new
+    }
+
+    /// The check is done; the round in which the block was first heard of, if the check was waited for.
+    pub fn checked(&mut self, block: BlockId, valid: bool) -> Option<u32> {
+        let known = self.known.get_mut(&block).filter(|known| known.progress == Progress::Checking)?;
+        known.progress = Progress::Checked(valid);
+        Some(known.round)
+    }
+
+    /// A block that was made here, or checked in a former life.
+    pub fn learn(&mut self, block: BlockId, round: u32, valid: bool) {
+        self.known.insert(block, Known { round, progress: Progress::Checked(valid) });
+        self.wants.remove(&block);
+    }
+
+    pub fn progress(&self, block: BlockId) -> Option<Progress> {
+        self.known.get(&block).map(|known| known.progress)
+    }
+
+    pub fn next_wake(&self) -> Option<Mono> {
+        self.wants.next()
+    }
+
+    pub fn ask_again(&mut self, now: Mono, patience: Duration) -> Vec<(BlockId, NodeId)> {
+        self.wants.due(now, patience)
+    }
+}
