@@ -292,16 +292,17 @@ impl Node {
         bundle: &Verified,
         turn: &mut Turn<'_>,
     ) {
-        if !self.peers.take_token(from, turn) {
-            self.counters.requests_put_off += 1;
-            return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::Busy) });
-        }
         if hops.passed.last().is_none_or(|hop| hop.node != from) || hops.ahead.first() != Some(&self.id) {
             let reason = "hops that are not those it came by".to_string();
             self.on_refused(from, &Refusal::Frame { reason }, turn);
             return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::NoRoute) });
         }
         if hops.ahead.len() > 1 {
+            // What is for this node is bounded by how much may be under way; what is not costs others, too.
+            if !self.peers.take_token(from, turn) {
+                self.counters.requests_put_off += 1;
+                return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::Busy) });
+            }
             return self.relay(from, id, hops, bundle, turn);
         }
         let delivery = self.receive(hops, bundle, turn);
