@@ -163,7 +163,7 @@ impl Plan {
             items.push(item);
         }
         let mut header = Header {
-            ephemeral: self.ephemeral,
+            course: if self.ephemeral { metanode::wire::Course::Ephemeral } else { metanode::wire::Course::Feed },
             priority: Priority::ALL[usize::from(self.priority) % 5],
             network: network(),
             feed: FeedId { author: author(self.author), incarnation: Incarnation(1), topic },
