@@ -153,7 +153,7 @@ impl World {
                     uptime_s: 1,
                     peers: 1,
                     messages: 1,
-                    heads_root: Hash([hash; 32]),
+                    roots: vec![metanode::wire::kind::system::TopicRoot { topic: Category::External, root: Hash([hash; 32]) }],
                     clock_ms: WallMs(u64::from(later_ms)),
                     heads: vec![head],
                 };
