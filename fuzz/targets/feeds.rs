@@ -103,12 +103,12 @@ impl Keeper {
         while let Some((bundle, may_start)) = next.take() {
             let appended = self.with(|feeds, log, tx| match feeds.offer(bundle, may_start, tx) {
                 Placed::Appended(bundle) => {
-                    let (_, bytes) = log.append(&bundle, WallMs(START_MS), tx);
+                    let (_, bytes) = log.append(&bundle, None, WallMs(START_MS), tx);
                     feeds.stored(feed, bytes, tx);
                     true
                 }
                 Placed::Prepended(bundle) => {
-                    let (_, bytes) = log.append(&bundle, WallMs(START_MS), tx);
+                    let (_, bytes) = log.append(&bundle, None, WallMs(START_MS), tx);
                     feeds.stored(feed, bytes, tx);
                     false
                 }
