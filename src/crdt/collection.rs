@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::event::events_end;
 use super::root::Root;
-use super::row::{decode, encode};
 use super::sweep::Sweeps;
+use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Domain, Hash, Stamp, limits};
 

@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{Body, Row, decode, encode};
+use super::row::{Body, Row};
 use super::unit::{Unit, at_path, below};
+use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Version, WallMs};
 

@@ -9,8 +9,9 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::conflict::{self, Reason};
-use super::row::{Body, Row, decode, encode};
+use super::row::{Body, Row};
 use super::unit::Unit;
+use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Version, WallMs, limits};
 use crate::wire::kind::state::Op;

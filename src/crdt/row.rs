@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::unit::Unit;
+use crate::types::row::{decode, encode};
 use crate::types::{Domain, Hash, Incarnation, MessageId, NodeId, Version};
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 
@@ -150,17 +151,4 @@ impl Row {
     pub fn digest(&self, unit: &Unit) -> Hash {
         Domain::Member.hash(&[&unit.bytes(), &self.version.to_bytes(), &self.raw])
     }
-}
-
-/// A value in the standard form of bincode.
-pub fn encode(value: &impl Serialize) -> Vec<u8> {
-    let row = bincode::serde::encode_to_vec(value, bincode::config::standard());
-    debug_assert!(row.is_ok(), "a vector takes every row");
-    row.unwrap_or_default()
-}
-
-/// What [`encode`] wrote, and nothing after it.
-pub fn decode<T: serde::de::DeserializeOwned>(row: &[u8]) -> Option<T> {
-    let read = bincode::serde::decode_from_slice(row, bincode::config::standard()).ok();
-    read.filter(|(_, size)| *size == row.len()).map(|(value, _)| value)
 }

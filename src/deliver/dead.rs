@@ -14,9 +14,9 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::row::{decode, encode};
 use super::spec::Name;
 use super::subscription::{Failure, FailureNote};
+use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{MessageId, WallMs};
 

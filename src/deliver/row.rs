@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::{Name, Spec};
 use super::subscription::{Failure, Subscription};
+use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
 
 const VERSION: u8 = 1;
@@ -108,19 +109,6 @@ fn load(key: &[u8], value: &[u8], view: &dyn View) -> Result<(Name, Subscription
     }
     subscription.changed = false;
     Ok((name, subscription))
-}
-
-/// A value in the standard form of bincode.
-pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    let row = bincode::serde::encode_to_vec(value, bincode::config::standard());
-    debug_assert!(row.is_ok(), "a vector takes every row");
-    row.unwrap_or_default()
-}
-
-/// What [`encode`] wrote, and nothing after it.
-pub(super) fn decode<T: serde::de::DeserializeOwned>(row: &[u8]) -> Option<T> {
-    let read = bincode::serde::decode_from_slice(row, bincode::config::standard()).ok();
-    read.filter(|(_, size)| *size == row.len()).map(|(value, _)| value)
 }
 
 fn spec_key(name: &Name) -> Key {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feeds::Feeds;
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Hash, Stamp, limits};
+use crate::types::{Hash, Stamp, limits, row};
 use crate::wire::{FeedId, Head, Header, Slot};
 
 /// The state of a feed, as it is kept.
@@ -54,9 +54,7 @@ impl Chain {
 
     /// Writes the row.
     pub fn save(&self, feed: FeedId, tx: &mut Txn<'_>) {
-        let row = bincode::serde::encode_to_vec(self, bincode::config::standard());
-        debug_assert!(row.is_ok(), "a vector takes every row");
-        tx.put(Chain::key(feed), row.unwrap_or_default());
+        tx.put(Chain::key(feed), row::encode(self));
     }
 
     /// Every row of the store. A row that cannot be read is a fault of ours or of the disk, and is named.
@@ -78,7 +76,7 @@ impl Chain {
 
     fn read(key: &[u8], row: &Bytes) -> Option<(FeedId, Chain)> {
         let feed = FeedId::from_bytes(key.get(1..)?)?;
-        let (chain, _) = bincode::serde::decode_from_slice(row, bincode::config::standard()).ok()?;
+        let chain = row::decode(row)?;
         Some((feed, chain))
     }
 

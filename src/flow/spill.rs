@@ -12,8 +12,8 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::lanes::Parcel;
-use crate::types::limits;
 use crate::types::storage::{Key, Table, Txn, View};
+use crate::types::{limits, row};
 use crate::wire::Draft;
 
 const VERSION: u8 = 1;
@@ -87,9 +87,7 @@ impl Spill {
 
     fn write(&mut self, row: Row, tx: &mut Txn<'_>) {
         self.messages += row.parcels.len() as u64;
-        let bytes = bincode::serde::encode_to_vec(&row, bincode::config::standard());
-        debug_assert!(bytes.is_ok(), "a vector takes every row");
-        let bytes = bytes.unwrap_or_default();
+        let bytes = row::encode(&row);
         self.bytes += bytes.len() as u64;
         tx.put(key(self.next), bytes);
         self.next += 1;
@@ -134,6 +132,5 @@ fn number(key: &[u8]) -> Option<u64> {
 }
 
 fn decode(row: &[u8]) -> Option<Row> {
-    let read = bincode::serde::decode_from_slice::<Row, _>(row, bincode::config::standard()).ok();
-    read.filter(|(found, used)| *used == row.len() && found.version == VERSION).map(|(found, _)| found)
+    row::decode(row).filter(|found: &Row| found.version == VERSION)
 }

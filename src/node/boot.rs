@@ -8,7 +8,7 @@ use crate::feed::Retention;
 use crate::flow::Policy;
 use crate::route::Strategy;
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Incarnation, NetworkName, NodeId, Now, Stamp};
+use crate::types::{Incarnation, NetworkName, NodeId, Now, Stamp, row};
 use crate::wire::Draft;
 
 /// What a node is given at its start.
@@ -60,15 +60,12 @@ impl Life {
 
     /// The life as the store has it.
     pub fn load(view: &dyn View) -> Option<Life> {
-        let row = view.get(&Life::key())?;
-        bincode::serde::decode_from_slice(&row, bincode::config::standard()).ok().map(|(life, _)| life)
+        row::decode(&view.get(&Life::key())?)
     }
 
     /// Writes the row.
     pub fn save(&self, tx: &mut Txn<'_>) {
-        let row = bincode::serde::encode_to_vec(self, bincode::config::standard());
-        debug_assert!(row.is_ok(), "a vector takes every row");
-        tx.put(Life::key(), row.unwrap_or_default());
+        tx.put(Life::key(), row::encode(self));
     }
 
     /// The life this start begins: the former one goes on only if it ended cleanly and in this place.

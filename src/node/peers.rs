@@ -10,7 +10,7 @@ use super::boot::Setup;
 use super::output::Output;
 use super::owner::Turn;
 use crate::types::storage::{Key, Table, View};
-use crate::types::{Mono, NodeId, Now, WallMs, limits};
+use crate::types::{Mono, NodeId, Now, WallMs, limits, row};
 
 /// A peer whose penalties reach this is banned.
 const BAN_AT: u32 = 100;
@@ -122,8 +122,7 @@ impl Peers {
         let mut known = BTreeMap::new();
         view.scan(&start, &start.after_prefix(), &mut |key, row| {
             let id = key.get(1..).and_then(|id| id.try_into().ok()).map(NodeId);
-            let record = bincode::serde::decode_from_slice(row, bincode::config::standard()).ok();
-            if let (Some(id), Some((record, _))) = (id, record) {
+            if let (Some(id), Some(record)) = (id, row::decode(row)) {
                 known.insert(id, Peer { record, refilled: now.mono, ..Peer::default() });
             }
             ControlFlow::Continue(())
@@ -354,9 +353,7 @@ impl Peers {
 
     fn save(&self, id: NodeId, turn: &mut Turn<'_>) {
         if let Some(peer) = self.known.get(&id) {
-            let row = bincode::serde::encode_to_vec(&peer.record, bincode::config::standard());
-            debug_assert!(row.is_ok(), "a vector takes every row");
-            turn.tx.put(Key::new(Table::Peer, &[id.as_bytes()]), row.unwrap_or_default());
+            turn.tx.put(Key::new(Table::Peer, &[id.as_bytes()]), row::encode(&peer.record));
         }
     }
 }

@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Incarnation, MessageId, NodeId, WallMs};
 use crate::wire::kind::schemas::SchemaRegistration;
@@ -194,14 +195,8 @@ fn message_of(key: &[u8]) -> Option<MessageId> {
     key.last_chunk::<16>().copied().map(MessageId)
 }
 
-fn encode(row: &Row) -> Vec<u8> {
-    let bytes = bincode::serde::encode_to_vec(row, bincode::config::standard());
-    debug_assert!(bytes.is_ok(), "a vector takes every row");
-    bytes.unwrap_or_default()
-}
-
 fn read(message: MessageId, row: &[u8]) -> Option<Registration> {
-    let (row, _): (Row, usize) = bincode::serde::decode_from_slice(row, bincode::config::standard()).ok()?;
+    let row: Row = decode(row)?;
     match Payload::decode(Kind::SchemaRegistration, &row.payload) {
         Ok(Payload::SchemaRegistration(said)) if row.version == VERSION => Some(Registration {
             message,

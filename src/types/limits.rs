@@ -42,6 +42,8 @@ pub const BUNDLE_SPAN: Duration = Duration::from_secs(60);
 
 /// A frame of the sync protocol, bytes.
 pub const FRAME_BYTES: usize = 4 * MIB;
+/// A row of the store that is read into fields, bytes of its fields in memory.
+pub const ROW_BYTES: usize = 4 * MIB;
 /// Bundles in one answer to a range request, their bodies unpacked, bytes: the answer ends with the one that reaches it.
 pub const RANGE_BYTES: usize = 2 * MIB;
 /// Bundles in one answer to a range request.

@@ -8,6 +8,7 @@ mod hash;
 mod id;
 pub mod limits;
 mod memory;
+pub mod row;
 pub mod storage;
 mod time;
 mod tokens;

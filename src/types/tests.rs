@@ -88,3 +88,15 @@ fn networks_with_other_names_have_other_ids() {
     let id = |name: &str| name.parse::<NetworkName>().unwrap().id();
     assert_ne!(id("local"), id("local2"));
 }
+
+#[test]
+fn a_row_that_speaks_of_a_great_length_is_refused_without_asking_for_it() {
+    // One text of 2^60 bytes: the tag of an eight-byte number, the number, and nothing.
+    let mut torn = vec![253];
+    torn.extend_from_slice(&(1u64 << 60).to_le_bytes());
+    assert_eq!(row::decode::<String>(&torn), None);
+    assert_eq!(row::decode::<Option<String>>(&[&[1], torn.as_slice()].concat()), None);
+    let written = row::encode(&(7u64, "text"));
+    assert_eq!(row::decode(&written), Some((7u64, String::from("text"))));
+    assert_eq!(row::decode::<(u64, String)>(&[written.as_slice(), &[0]].concat()), None, "bytes are left over");
+}
