@@ -5,7 +5,7 @@
 //!                                 └────── Decided ─────────▶ ledger: apply ─▶ flush ─▶ Applied ─▶ the next height
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::bodies::Bodies;
 use super::call::{Answer, CallRefusal};
 use super::chain_io::{ChainInput, ChainOutput, Channel};
 use super::output::{Output, Stage, Verdict};
 use super::owner::{Node, Turn};
 use crate::consensus::{self, Consensus, Phase, Record, Start, Timeouts};
-use crate::ledger::{self, Agreement as Signatures, Executed, Genesis, Ledger, Mempool, NotExecuted, NotTaken};
+use crate::ledger::{self, Agreement as Signatures, Genesis, Ledger, Mempool, NotExecuted, NotTaken};
 use crate::types::chain::{BlockId, ChainId, Height, TransactionId, Validator, ValidatorSet};
 use crate::types::{Hash, Mono, NodeId, limits};
 use crate::wire::agreement::{
@@ -27,8 +28,6 @@ use crate::wire::agreement::{
 use crate::wire::ledger::{Block, Sealed};
 use crate::wire::{Request, Response};
 
-/// Bodies kept while their height is agreed on. A proposer brings one a round.
-const BODIES: usize = 32;
 /// Decisions kept until their turn comes, heights.
 const AHEAD: u64 = DECISIONS as u64;
 /// One peer after the other is asked so often whether it has decisions that are missing here: where nothing goes on,
@@ -59,10 +58,8 @@ pub(super) struct Chain {
     pool: Mempool,
     cadence: Duration,
     validates: bool,
-    /// Blocks whose bodies are here.
-    bodies: BTreeMap<BlockId, Block>,
-    /// Those that were found valid, and what becomes true with them.
-    executed: BTreeMap<BlockId, Executed>,
+    /// Blocks of the height whose bodies are here.
+    bodies: Bodies,
     /// Decided; its block is not applied yet.
     decided: Option<Certificate>,
     /// Applied; it is not on the disk yet.
@@ -71,8 +68,8 @@ pub(super) struct Chain {
     last: Mono,
     /// Decisions of heights that have not come yet.
     ahead: BTreeMap<Height, (NodeId, Genuine<Certificate>, Block)>,
-    /// Requests under way, by number.
-    asked: BTreeSet<u64>,
+    /// Requests under way, by number, and what they ask for.
+    asked: BTreeMap<u64, ChainRequest>,
     next_request: u64,
     /// Numbers what is said, from anywhere on, so that gossip takes no word for one it has carried.
     again: u16,
@@ -139,13 +136,12 @@ impl Chain {
             pool,
             cadence: setup.cadence,
             validates: setup.validates,
-            bodies: BTreeMap::new(),
-            executed: BTreeMap::new(),
+            bodies: Bodies::default(),
             decided: None,
             applied: None,
             last: now,
             ahead: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             next_request: CHAIN_REQUEST,
             again: entropy as u16,
             before,
@@ -213,7 +209,7 @@ impl Chain {
             consensus::Output::Say { message } => self.say(message, turn),
             consensus::Output::WantBlock { height, round, made } => return self.build(height, round, made, me, turn),
             consensus::Output::WantBody { block, from } => {
-                if self.bodies.contains_key(&block) {
+                if self.bodies.get(block).is_some() {
                     return Some(consensus::Input::Body { block });
                 }
                 self.ask(from, ChainRequest::Body { block }, turn);
@@ -251,7 +247,7 @@ impl Chain {
 
     fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) {
         self.next_request += 1;
-        self.asked.insert(self.next_request);
+        self.asked.insert(self.next_request, request);
         turn.want(Output::Request { to: from, id: self.next_request, request: Request::Chain(request) });
     }
 
@@ -263,14 +259,13 @@ impl Chain {
         me: NodeId,
         turn: &mut Turn<'_>,
     ) -> Option<consensus::Input> {
-        if let Some(block) = made.filter(|block| self.executed.contains_key(block)) {
+        if let Some(block) = made.filter(|block| self.bodies.is_executed(*block)) {
             return Some(consensus::Input::Built { height, round, block });
         }
         match self.ledger.propose(&self.pool, &turn.tx, round, turn.now.wall, me, &Signatures) {
             Ok(executed) => {
                 let block = executed.id;
-                self.bodies.insert(block, executed.block.clone());
-                self.executed.insert(block, executed);
+                self.bodies.keep_executed(executed);
                 Some(consensus::Input::Built { height, round, block })
             }
             Err(fault) => {
@@ -282,7 +277,10 @@ impl Chain {
 
     fn check(&mut self, block: BlockId, turn: &mut Turn<'_>) -> Option<consensus::Input> {
         // What is decided already is executed whenever it was made; what is to be voted for is of now.
-        let timely = Ledger::timely(self.bodies.get(&block)?.header(), turn.now.wall);
+        let timely = match self.bodies.get(block) {
+            Some(body) => Ledger::timely(body.header(), turn.now.wall),
+            None => Ok(()),
+        };
         if let Err(why) = &timely {
             tracing::warn!(%block, %why, "a proposed block is not of now");
         }
@@ -292,13 +290,13 @@ impl Chain {
 
     /// Executes a block whose body is here; none when it is not, or the ledger cannot go on.
     fn execute(&mut self, id: BlockId, turn: &mut Turn<'_>) -> Option<bool> {
-        if self.executed.contains_key(&id) {
+        if self.bodies.is_executed(id) {
             return Some(true);
         }
-        let block = self.bodies.get(&id)?;
+        let block = self.bodies.get(id)?;
         match self.ledger.execute(block, &self.pool, &turn.tx, &Signatures) {
             Ok(executed) => {
-                self.executed.insert(id, executed);
+                self.bodies.keep_executed(executed);
                 Some(true)
             }
             Err(NotExecuted::Refused(why)) => {
@@ -321,14 +319,13 @@ impl Chain {
             self.decided = Some(certificate);
             return;
         }
-        let Some(executed) = self.executed.remove(&id) else { return };
+        let Some(executed) = self.bodies.take(id) else { return };
         let (height, bytes) = (certificate.height, Bytes::from(certificate.encode()));
         self.before = self.ledger.next_validators().clone();
         match self.ledger.apply(executed, bytes, &mut self.pool, &mut turn.tx, &Signatures) {
             Ok(()) => {
                 tracing::info!(%height, round = certificate.round, block = %id, "block final");
                 self.applied = Some(height);
-                self.executed.clear();
                 self.bodies.clear();
                 turn.out.push((Stage::Flushed, Output::Chain(ChainOutput::Applied { height })));
             }
@@ -377,16 +374,10 @@ impl Chain {
         if height < self.consensus.height() || certificate.get().value != id {
             return;
         }
-        self.keep(block);
+        self.bodies.keep(block);
         self.tell(consensus::Input::Heard { from, message: certificate.into_message() }, me, turn);
         self.tell(consensus::Input::Body { block: id }, me, turn);
         self.apply(turn);
-    }
-
-    fn keep(&mut self, block: Block) {
-        if self.bodies.len() < BODIES {
-            self.bodies.insert(block.id(), block);
-        }
     }
 
     fn tell(&mut self, input: consensus::Input, me: NodeId, turn: &mut Turn<'_>) {
@@ -402,7 +393,7 @@ impl Chain {
 
     fn serve(&self, request: ChainRequest, turn: &Turn<'_>) -> ChainResponse {
         match request {
-            ChainRequest::Body { block } => match self.bodies.get(&block) {
+            ChainRequest::Body { block } => match self.bodies.get(block) {
                 Some(body) => ChainResponse::Body {
                     block: body.encode().into(),
                     proposal: self.consensus.proposal_of(block).map(|said| Message::Proposal(*said).encode().into()),
@@ -461,9 +452,9 @@ impl Node {
                 turn.want(Output::Verdict { ticket, verdict });
             }
             ChainInput::Body { from, id, block, proposal } => {
-                if chain.asked.remove(&id) {
-                    let block_id = block.id();
-                    chain.keep(*block);
+                let block_id = block.id();
+                if chain.asked.remove(&id) == Some(ChainRequest::Body { block: block_id }) {
+                    chain.bodies.keep(*block);
                     if let Some(message) = proposal {
                         chain.tell(consensus::Input::Heard { from, message }, me, turn);
                     }
@@ -471,7 +462,7 @@ impl Node {
                 }
             }
             ChainInput::Decisions { from, id, decisions } => {
-                if chain.asked.remove(&id) {
+                if chain.asked.remove(&id).is_some() {
                     for (certificate, block) in decisions {
                         chain.learn(from, certificate, block, me, turn);
                     }

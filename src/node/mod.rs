@@ -9,6 +9,7 @@
 //! ```
 
 mod agreement;
+mod bodies;
 mod boot;
 mod call;
 mod chain_io;
