@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::report::{Latency, Report, machine};
+use super::report::{Latency, Report, Spent, Traffic};
 use super::{BenchArgs, limit, pair, rig};
 use crate::wire::{Bundle, Message, Seal};
 
@@ -59,26 +59,12 @@ async fn run(args: &BenchArgs, network: &Network) -> anyhow::Result<Report> {
     let cpu_seconds = network.cpu_seconds() + rig::cpu_seconds() - cpu;
     bar.finish_and_clear();
     let status: Value = http.get(format!("{}/v1/status", two.api)).send().await?.json().await?;
-    let count = |name: &str| status["counters"][name].as_u64().unwrap_or_default();
+    let spent = Spent { seconds, cpu_seconds };
     Ok(Report {
-        workload: "e2e",
-        nodes: 2,
-        size_bytes: args.size,
-        seal: args.seal.to_string(),
-        messages: args.messages,
-        seconds,
-        messages_per_second: args.messages as f64 / seconds,
-        megabytes_per_second: args.messages as f64 * f64::from(args.size) / seconds / 1e6,
         latency_ms: Latency::of(latencies),
-        by_priority: Default::default(),
-        cpu_seconds,
         resident_bytes: network.resident_bytes(),
-        wire_bytes: count("kept_bytes"),
-        repaired_bundles: count("repaired_bundles"),
-        repairs_asked: count("repairs_asked"),
-        repairs_failed: count("repairs_failed"),
-        limits,
-        machine: machine(),
+        traffic: Traffic::read(&status),
+        ..Report::new("e2e", 2, args, limits, spent)
     })
 }
 
@@ -104,26 +90,12 @@ async fn read_again(args: &BenchArgs, network: &Network) -> anyhow::Result<Repor
     let cpu_seconds = network.cpu_seconds() + rig::cpu_seconds() - cpu;
     bar.finish_and_clear();
     let status: Value = http.get(format!("{}/v1/status", node.api)).send().await?.json().await?;
+    let spent = Spent { seconds, cpu_seconds };
     Ok(Report {
-        workload: "replay",
-        nodes: 1,
-        size_bytes: args.size,
-        seal: args.seal.to_string(),
-        messages: args.messages,
-        seconds,
-        messages_per_second: args.messages as f64 / seconds,
-        megabytes_per_second: args.messages as f64 * f64::from(args.size) / seconds / 1e6,
-        // How old a message is says nothing of a replay.
-        latency_ms: Latency::default(),
-        by_priority: Default::default(),
-        cpu_seconds,
+        // How old a message is says nothing of a replay: no latency.
         resident_bytes: network.resident_bytes(),
-        wire_bytes: status["counters"]["kept_bytes"].as_u64().unwrap_or_default(),
-        repaired_bundles: 0,
-        repairs_asked: 0,
-        repairs_failed: 0,
-        limits,
-        machine: machine(),
+        traffic: Traffic::read(&status),
+        ..Report::new("replay", 1, args, limits, spent)
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::future::try_join_all;
 
 use super::pair::{self, Supply};
-use super::report::{Latency, Report, machine};
+use super::report::{Latency, Report, Spent, Traffic, resident_bytes};
 use super::{BenchArgs, limit, rig};
 use crate::wire::Priority;
 
@@ -35,38 +35,21 @@ pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> 
     let seconds = start.elapsed().as_secs_f64();
     let cpu_seconds = rig::cpu_seconds() - cpu;
     bar.finish_and_clear();
-    let (mut wire_bytes, mut repaired, mut asked, mut failed) = (0, 0, 0, 0);
+    let mut traffic = Traffic::default();
     for node in nodes.iter().skip(1) {
-        let counters = node.status().await?.counters;
-        wire_bytes += counters.kept_bytes;
-        repaired += counters.repaired_bundles;
-        asked += counters.repairs_asked;
-        failed += counters.repairs_failed;
+        traffic.add(Traffic::of(&node.status().await?.counters));
     }
-    let resident_bytes = memory_stats::memory_stats().map_or(0, |m| m.physical_mem);
+    let resident_bytes = resident_bytes();
     let samples = arrivals.iter().skip(1).flat_map(|arrivals| pair::latencies(&said, arrivals)).collect();
     let count = nodes.len() as u32;
     for node in nodes {
         node.stop().await?;
     }
+    let spent = Spent { seconds, cpu_seconds };
     Ok(Report {
-        workload: "fanout",
-        nodes: count,
-        size_bytes: args.size,
-        seal: args.seal.to_string(),
-        messages: args.messages,
-        seconds,
-        messages_per_second: args.messages as f64 / seconds,
-        megabytes_per_second: args.messages as f64 * f64::from(args.size) / seconds / 1e6,
         latency_ms: Latency::of(samples),
-        by_priority: Default::default(),
-        cpu_seconds,
         resident_bytes,
-        wire_bytes,
-        repaired_bundles: repaired,
-        repairs_asked: asked,
-        repairs_failed: failed,
-        limits,
-        machine: machine(),
+        traffic,
+        ..Report::new("fanout", count, args, limits, spent)
     })
 }

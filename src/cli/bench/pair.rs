@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::report::{Latency, Report, machine};
+use super::report::{Latency, Report, Spent, Traffic, resident_bytes};
 use super::rig::{self, BenchNode};
 use super::{BenchArgs, limit};
 use crate::driver::Watch;
@@ -36,28 +36,15 @@ pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> 
     let cpu_seconds = rig::cpu_seconds() - cpu;
     bar.finish_and_clear();
     let status = two.status().await?;
-    let resident_bytes = memory_stats::memory_stats().map_or(0, |m| m.physical_mem);
+    let resident_bytes = resident_bytes();
     one.stop().await?;
     two.stop().await?;
+    let spent = Spent { seconds, cpu_seconds };
     Ok(Report {
-        workload: "pair",
-        nodes: 2,
-        size_bytes: args.size,
-        seal: args.seal.to_string(),
-        messages: args.messages,
-        seconds,
-        messages_per_second: args.messages as f64 / seconds,
-        megabytes_per_second: args.messages as f64 * f64::from(args.size) / seconds / 1e6,
         latency_ms: Latency::of(latencies(&said, &arrivals)),
-        by_priority: Default::default(),
-        cpu_seconds,
         resident_bytes,
-        wire_bytes: status.counters.kept_bytes,
-        repaired_bundles: status.counters.repaired_bundles,
-        repairs_asked: status.counters.repairs_asked,
-        repairs_failed: status.counters.repairs_failed,
-        limits,
-        machine: machine(),
+        traffic: Traffic::of(&status.counters),
+        ..Report::new("pair", 2, args, limits, spent)
     })
 }
 

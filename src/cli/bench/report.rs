@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::BenchArgs;
 use super::limit::Limits;
+use crate::node::Counters;
 
 /// Percentiles, milliseconds.
 #[derive(Serialize, Clone, Copy, Default)]
@@ -42,15 +45,87 @@ pub struct Report {
     pub by_priority: BTreeMap<&'static str, Latency>,
     pub cpu_seconds: f64,
     pub resident_bytes: usize,
-    pub wire_bytes: u64,
-    pub repaired_bundles: u64,
-    pub repairs_asked: u64,
-    pub repairs_failed: u64,
+    #[serde(flatten)]
+    pub traffic: Traffic,
     pub limits: Limits,
     pub machine: String,
 }
 
+/// What readers took from others, over all of them.
+#[derive(Serialize, Clone, Copy, Default)]
+pub struct Traffic {
+    /// Bundles as they came, bytes.
+    pub wire_bytes: u64,
+    pub repaired_bundles: u64,
+    pub repairs_asked: u64,
+    pub repairs_failed: u64,
+}
+
+impl Traffic {
+    /// What a node counted.
+    pub fn of(counters: &Counters) -> Traffic {
+        Traffic {
+            wire_bytes: counters.kept_bytes,
+            repaired_bundles: counters.repaired_bundles,
+            repairs_asked: counters.repairs_asked,
+            repairs_failed: counters.repairs_failed,
+        }
+    }
+
+    /// The same from a node's status.
+    pub fn read(status: &Value) -> Traffic {
+        let count = |name: &str| status["counters"][name].as_u64().unwrap_or_default();
+        Traffic {
+            wire_bytes: count("kept_bytes"),
+            repaired_bundles: count("repaired_bundles"),
+            repairs_asked: count("repairs_asked"),
+            repairs_failed: count("repairs_failed"),
+        }
+    }
+
+    pub fn add(&mut self, other: Traffic) {
+        self.wire_bytes += other.wire_bytes;
+        self.repaired_bundles += other.repaired_bundles;
+        self.repairs_asked += other.repairs_asked;
+        self.repairs_failed += other.repairs_failed;
+    }
+}
+
+/// How long a run took, seconds, and of how many processors' time.
+pub struct Spent {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+}
+
+/// Memory of this process, bytes.
+pub fn resident_bytes() -> usize {
+    memory_stats::memory_stats().map_or(0, |memory| memory.physical_mem)
+}
+
 impl Report {
+    /// What `args` asked for was carried in the time that was `spent`. Latency, traffic and memory are the caller's to
+    /// add.
+    pub fn new(workload: &'static str, nodes: u32, args: &BenchArgs, limits: Limits, spent: Spent) -> Report {
+        let per_second = args.messages as f64 / spent.seconds;
+        Report {
+            workload,
+            nodes,
+            size_bytes: args.size,
+            seal: args.seal.to_string(),
+            messages: args.messages,
+            seconds: spent.seconds,
+            messages_per_second: per_second,
+            megabytes_per_second: per_second * f64::from(args.size) / 1e6,
+            latency_ms: Latency::default(),
+            by_priority: BTreeMap::new(),
+            cpu_seconds: spent.cpu_seconds,
+            resident_bytes: 0,
+            traffic: Traffic::default(),
+            limits,
+            machine: machine(),
+        }
+    }
+
     /// A table for people.
     pub fn print(&self) {
         let row = |name: &str, value: String| println!("{name:<22}{value}");
@@ -67,9 +142,10 @@ impl Report {
         }
         row("processor", format!("{:.2} s", self.cpu_seconds));
         row("memory", format!("{:.0} MB resident", self.resident_bytes as f64 / 1e6));
-        row("on the wire", format!("{:.1} MB", self.wire_bytes as f64 / 1e6));
-        let (asked, failed) = (self.repairs_asked, self.repairs_failed);
-        row("by repair", format!("{} bundles in {asked} requests, {failed} of them in vain", self.repaired_bundles));
+        row("on the wire", format!("{:.1} MB", self.traffic.wire_bytes as f64 / 1e6));
+        let (asked, failed) = (self.traffic.repairs_asked, self.traffic.repairs_failed);
+        let repaired = self.traffic.repaired_bundles;
+        row("by repair", format!("{repaired} bundles in {asked} requests, {failed} of them in vain"));
         let limits = &self.limits;
         row(
             "one core here",
@@ -83,7 +159,7 @@ impl Report {
 }
 
 /// What machine this is, as far as it says.
-pub fn machine() -> String {
+fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).map(|l| l.trim_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, |n| n.get());
