@@ -245,6 +245,9 @@ impl Driver {
             Event::State { end } => {
                 self.ports.state_end.send_replace(end);
             }
+            Event::Block { height } => {
+                self.ports.height.send_replace(height.0);
+            }
             Event::Deliverable(names) => {
                 // Nobody may be waiting.
                 let _ = self.ports.deliverable.send(Arc::new(names));

@@ -38,7 +38,7 @@ pub use mempool::{ACCOUNT_BYTES, ACCOUNT_SEALS, Mempool, NONCES_AHEAD, NotPooled
 pub use params::{Emission, Fees, Params, Staking, Voting};
 pub use proof::{Proved, Unproved, verify};
 pub use refusal::{BlockRefusal, NotExecuted, NotTaken, OpenError};
-pub use show::{Shown, shown};
+pub use show::{Shown, key_named, shown, sort_named, sorts};
 pub use witness::{Agreement, Witness};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Rows of the state as people and programs outside read them: names and JSON in place of keys and bytes.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -12,7 +13,8 @@ use super::rows::{
 use crate::types::NodeId;
 
 /// A row of the state, in words.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChainRow")]
 pub struct Shown {
     /// What it is: `account`, `pool`, `proposal`.
     pub sort: &'static str,
@@ -27,6 +29,61 @@ pub fn shown(key: &[u8], value: Option<&[u8]>) -> Result<Option<Shown>, Fault> {
     let Some((sort, name)) = sort_of(key).zip(name_of(key)) else { return Ok(None) };
     let row = value.map_or(Ok(Value::Null), |value| row_of(sort, value))?;
     Ok(Some(Shown { sort: word(sort), name, row }))
+}
+
+/// The words for sorts of rows.
+pub fn sorts() -> impl Iterator<Item = &'static str> {
+    Sort::all().iter().copied().map(word)
+}
+
+/// The sort with this word.
+pub fn sort_named(name: &str) -> Option<Sort> {
+    Sort::all().iter().copied().find(|sort| word(*sort) == name)
+}
+
+/// The key of a row by its sort and the parts of its name, as [`Shown`] has them, with `/` between. What is missing at
+/// the end makes it the beginning of the keys of many rows: `delegation` and an account are all of its delegations.
+pub fn key_named(sort: Sort, name: &str) -> Option<Vec<u8>> {
+    let mut parts: Vec<&str> = if name.is_empty() { Vec::new() } else { name.split('/').collect() };
+    let shape: &[Part] = match sort {
+        Sort::Params | Sort::Totals | Sort::Seats => &[],
+        Sort::Account | Sort::Pool => &[Part::Node],
+        Sort::Delegation => &[Part::Node, Part::Node],
+        Sort::Unbonding => &[Part::Node, Part::Number],
+        Sort::Leaving => &[Part::Node, Part::Number, Part::Node],
+        Sort::Record => {
+            // A record's name may have a `/` itself.
+            parts = if name.is_empty() { Vec::new() } else { name.splitn(2, '/').collect() };
+            &[Part::Node, Part::Text]
+        }
+        Sort::Billing | Sort::Proposal => &[Part::Number],
+        Sort::Ballot => &[Part::Number, Part::Node],
+        Sort::Policy => {
+            parts = vec![name];
+            &[Part::Text]
+        }
+        Sort::Worker => &[Part::Number, Part::Node],
+        Sort::Duty => &[Part::Number],
+    };
+    if parts.len() > shape.len() {
+        return None;
+    }
+    let mut key = vec![sort as u8];
+    for (part, text) in shape.iter().zip(parts) {
+        match part {
+            Part::Node => key.extend(text.parse::<NodeId>().ok()?.0),
+            Part::Number => key.extend(text.parse::<u64>().ok()?.to_be_bytes()),
+            Part::Text => key.extend(text.as_bytes()),
+        }
+    }
+    Some(key)
+}
+
+/// What a part of a row's name is.
+enum Part {
+    Node,
+    Number,
+    Text,
 }
 
 fn sort_of(key: &[u8]) -> Option<Sort> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::chain_io::ChainOutput;
-use super::super::output::{Output, Stage};
+use super::super::output::{Event, Output, Stage};
 use super::super::owner::Turn;
 use super::{AHEAD, Chain, Signatures, halt, is_idle};
 use crate::consensus::{self, Start};
@@ -54,6 +54,7 @@ impl Chain {
                 self.applied = Some(height);
                 self.bodies.clear();
                 turn.out.push((Stage::Flushed, Output::Chain(ChainOutput::Applied { height })));
+                turn.out.push((Stage::Flushed, Output::Event(Event::Block { height })));
             }
             Err(fault) => halt(fault, turn),
         }

@@ -114,7 +114,7 @@ impl Node {
                 turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));
                 Ok(Answer::Submitted { ids })
             }
-            Some(Err(why)) => Err(CallRefusal::NotTaken(why.to_string())),
+            Some(Err(why)) => Err(CallRefusal::NotTaken(why)),
             None => Err(CallRefusal::NoChain),
         };
         turn.want(Output::Reply { id, answer });
