@@ -19,6 +19,7 @@ mod blocks;
 mod bundles;
 mod cells;
 mod chain;
+mod chain_metrics;
 mod chain_rows;
 mod changes;
 mod collections;

@@ -183,3 +183,44 @@ fn node(bytes: &[u8]) -> Option<NodeId> {
 fn number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> NodeId {
+        NodeId([n; 32])
+    }
+
+    #[test]
+    fn a_row_is_named_in_words_and_found_by_them() {
+        let (a, b) = (id(1), id(2));
+        let due = Due::Tally(3);
+        for (sort, name, key) in [
+            (Sort::Params, String::new(), Params::key(&())),
+            (Sort::Totals, String::new(), Totals::key(&())),
+            (Sort::Seats, String::new(), Seats::key(&())),
+            (Sort::Account, a.to_string(), Account::key(&a)),
+            (Sort::Pool, a.to_string(), Pool::key(&a)),
+            (Sort::Delegation, format!("{a}/{b}"), Delegation::key(&(a, b))),
+            (Sort::Unbonding, format!("{a}/7"), Unbonding::key(&(a, 7))),
+            (Sort::Leaving, format!("{a}/7/{b}"), Leaving::key(&(a, 7, b))),
+            (Sort::Record, format!("{a}/x/y"), Record::key(&(a, "x/y".into()))),
+            (Sort::Billing, "9".into(), Billing::key(&9)),
+            (Sort::Proposal, "9".into(), Proposal::key(&9)),
+            (Sort::Ballot, format!("9/{a}"), Ballot::key(&(9, a))),
+            (Sort::Policy, "p/q".into(), Policy::key(&"p/q".into())),
+            (Sort::Worker, format!("9/{a}"), Worker::key(&(9, a))),
+        ] {
+            assert_eq!(sort_named(word(sort)), Some(sort));
+            assert_eq!(key_named(sort, &name), Some(key.clone()), "{sort:?} {name}");
+            assert!(shown(&key, None).unwrap().is_some(), "{sort:?}");
+        }
+        let duty = Duty::key(&(4, due));
+        assert!(duty.starts_with(&key_named(Sort::Duty, "4").unwrap()), "an epoch names its duties");
+        assert!(key_named(Sort::Account, "").is_some_and(|key| key == [Sort::Account as u8]));
+        let wrong = [(Sort::Account, "x"), (Sort::Totals, "x"), (Sort::Proposal, "-1"), (Sort::Ballot, "1/2")];
+        assert!(wrong.into_iter().all(|(sort, name)| key_named(sort, name).is_none()));
+        assert_eq!(sort_named("pocket"), None);
+    }
+}
