@@ -25,7 +25,9 @@ Examples:
   metanode sim --scenario crash --seed 7 --trace  one run, event by event
 
 Scenarios: calm, lossy, partition, crash, restart, skew, equivocation, liar,
-late-joiner, retention, everything.
+late-joiner, retention, everything; of a chain: chain-calm, chain-lossy,
+chain-partition, chain-slow, chain-droppers, chain-twins, chain-crash,
+chain-full, chain-late, chain-everything.
 Exit code 1 when a promise was broken; the seed and the command that runs it
 again are printed.";
 
@@ -135,18 +137,22 @@ fn object(scenario: &str, seeds: u64, reports: &[Report]) -> Value {
 
 fn table(scenarios: &[Scenario], reports: &[Report]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let columns = ("SCENARIO", "RUNS", "FAILED", "STEPS", "MESSAGES", "SIMULATED", "ALIKE AFTER");
-    let (a, b, c, d, e, f, g) = columns;
-    writeln!(out, "{a:<13} {b:>6} {c:>6} {d:>9} {e:>9} {f:>10} {g:>11}")?;
+    let columns = ("SCENARIO", "RUNS", "FAILED", "STEPS", "MESSAGES", "BLOCKS", "SIMULATED", "ALIKE AFTER");
+    let (a, b, c, d, e, f, g, h) = columns;
+    writeln!(out, "{a:<16} {b:>6} {c:>6} {d:>9} {e:>9} {f:>8} {g:>10} {h:>11}")?;
     for scenario in scenarios {
         let of_it = || reports.iter().filter(|r| r.scenario == *scenario);
         let failed = of_it().filter(|r| r.failure.is_some()).count();
         let steps: u64 = of_it().map(|r| r.steps).sum();
         let messages: u64 = of_it().map(|r| r.messages).sum();
+        let blocks: u64 = of_it().map(|r| r.blocks).sum();
         let seconds: f64 = of_it().map(|r| r.sim_seconds).sum();
         let alike = of_it().filter_map(|r| r.alike_seconds).fold(0.0, f64::max);
         let (name, runs) = (scenario.name(), of_it().count());
-        writeln!(out, "{name:<13} {runs:>6} {failed:>6} {steps:>9} {messages:>9} {seconds:>8.0} s {alike:>9.1} s")?;
+        writeln!(
+            out,
+            "{name:<16} {runs:>6} {failed:>6} {steps:>9} {messages:>9} {blocks:>8} {seconds:>8.0} s {alike:>9.1} s"
+        )?;
     }
     for report in reports {
         if let Some(failure) = &report.failure {

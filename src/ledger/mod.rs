@@ -20,6 +20,7 @@ mod fault;
 mod genesis;
 mod machine;
 mod mempool;
+pub mod model;
 mod params;
 mod proof;
 pub mod query;

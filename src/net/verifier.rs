@@ -12,8 +12,7 @@ use crate::driver::Inlet;
 use crate::feed::Fork;
 use crate::node::{ChainInput, Channel, Input};
 use crate::types::{NetworkId, NodeId, limits};
-use crate::wire::agreement::{Certificate, ChainResponse, Decision, Genuine, Message, Roster};
-use crate::wire::ledger::{Block, Sealed};
+use crate::wire::agreement::ChainResponse;
 use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
 
 /// Urgent jobs to one of the others, while both wait.
@@ -208,8 +207,8 @@ impl Worker {
             return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
         };
         let (queue, believed) = match channel {
-            Channel::Agreement => (&self.inlet.urgent, heard(from, ticket, &bytes, &roster)),
-            Channel::Transactions => (&self.inlet.bundles, transactions(from, ticket, bytes, &roster)),
+            Channel::Agreement => (&self.inlet.urgent, ChainInput::heard(from, ticket, &bytes, &roster)),
+            Channel::Transactions => (&self.inlet.bundles, ChainInput::transactions(from, ticket, bytes, &roster)),
         };
         match believed {
             Ok(input) => queue.blocking_send(Input::Chain(input)).is_ok(),
@@ -225,15 +224,10 @@ impl Worker {
 
     fn chain_response(&self, from: NodeId, id: u64, response: ChainResponse) -> bool {
         let roster = self.inlet.roster.borrow().clone();
-        let believed = match (response, roster) {
-            (ChainResponse::Nothing, _) | (_, None) => {
-                return self.inlet.control.send(Input::Failed { from, id }).is_ok();
-            }
-            (ChainResponse::Body { block, proposal }, Some(roster)) => body(from, id, block, proposal, &roster),
-            (ChainResponse::Decisions(list), Some(roster)) => decisions(from, id, list, &roster),
-        };
+        let believed = roster.map_or(Ok(None), |roster| ChainInput::answer(from, id, response, &roster));
         match believed {
-            Ok(input) => self.inlet.bundles.blocking_send(Input::Chain(input)).is_ok(),
+            Ok(Some(input)) => self.inlet.bundles.blocking_send(Input::Chain(input)).is_ok(),
+            Ok(None) => self.inlet.control.send(Input::Failed { from, id }).is_ok(),
             Err(refusal) => self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok(),
         }
     }
@@ -294,32 +288,4 @@ impl Worker {
             Err(refusal) => self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok(),
         }
     }
-}
-
-fn heard(from: NodeId, ticket: u64, bytes: &[u8], roster: &Roster) -> Result<ChainInput, Refusal> {
-    Ok(ChainInput::Heard { from, ticket, message: roster.admit_bytes(bytes)? })
-}
-
-fn transactions(from: NodeId, ticket: u64, bytes: Bytes, roster: &Roster) -> Result<ChainInput, Refusal> {
-    let sealed = Sealed::check(bytes, roster.chain).map_err(refused)?;
-    Ok(ChainInput::Transactions { from, ticket, sealed: Box::new(sealed) })
-}
-
-fn body(from: NodeId, id: u64, block: Bytes, proposal: Option<Bytes>, roster: &Roster) -> Result<ChainInput, Refusal> {
-    let block = Box::new(Block::decode(block).map_err(refused)?);
-    // The proposal may be of a height that is over by now; the body is good all the same.
-    let proposal = proposal.and_then(|bytes| roster.admit(Message::decode(&bytes).ok()?).ok());
-    Ok(ChainInput::Body { from, id, block, proposal })
-}
-
-fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Result<ChainInput, Refusal> {
-    let decisions = list.into_iter().map(|Decision { certificate, block }| {
-        let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
-        Ok((certificate, Block::decode(block).map_err(refused)?))
-    });
-    Ok(ChainInput::Decisions { from, id, decisions: decisions.collect::<Result<_, Refusal>>()? })
-}
-
-fn refused(why: impl std::fmt::Display) -> Refusal {
-    Refusal::Agreement { reason: why.to_string() }
 }

@@ -13,6 +13,7 @@ mod call;
 mod chain;
 mod chain_io;
 mod deliveries;
+mod door;
 mod evidence;
 mod gate;
 mod heartbeat;

@@ -5,8 +5,29 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::scenario::Fault;
+use crate::node::Channel;
 use crate::types::NodeId;
 use crate::wire::Category;
+
+/// What gossip is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Topic {
+    /// Bundles.
+    Feeds(Category),
+    /// The chain.
+    Chain(Channel),
+}
+
+impl Topic {
+    /// A byte of its own.
+    pub fn tag(self) -> u8 {
+        match self {
+            Topic::Feeds(category) => category.tag(),
+            Topic::Chain(Channel::Agreement) => 254,
+            Topic::Chain(Channel::Transactions) => 255,
+        }
+    }
+}
 
 /// Something that is due. Peers by number: hosts first, then villains.
 pub enum Event {
@@ -18,8 +39,10 @@ pub enum Event {
     Wake { host: usize, life: u64, wake: u64 },
     /// A machine's disk has what it was given.
     Flushed { host: usize, life: u64 },
+    /// A machine's disk has what it was given of agreement's log.
+    Logged { host: usize, life: u64 },
     /// Gossip arrives over a connection.
-    Gossip { from: usize, to: usize, link: u64, topic: Category, bytes: Bytes },
+    Gossip { from: usize, to: usize, link: u64, topic: Topic, bytes: Bytes },
     /// A request arrives; `life` and `id` are the asker's.
     Request { from: usize, to: usize, link: u64, life: u64, id: u64, bytes: Bytes },
     /// The answer arrives at the asker.

@@ -20,7 +20,12 @@ impl World {
         self.trace.note(self.now_us, 0, "fault", format!("{fault:?}").as_bytes(), format_args!("{fault:?}"));
         match fault {
             Fault::Cut { side } => self.cut(side),
-            Fault::Mend => self.cut = None,
+            Fault::Mute { from, to } => self.chain.iter_mut().for_each(|chain| chain.mute = Some((from, to))),
+            Fault::Mend => {
+                self.cut = None;
+                self.chain.iter_mut().for_each(|chain| chain.mute = None);
+            }
+            Fault::Fill { host, down_us } => self.hosts[host].full = Some(down_us),
             Fault::Crash { host, down_us, torn } => self.lose_power(host, down_us, torn),
             Fault::Stop { host, down_us } => self.stop(host, down_us),
             Fault::Jump { host, by_ms } => self.hosts[host].skew_ms += by_ms,

@@ -5,14 +5,19 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
+use super::chain::Disk;
+use super::event::Topic;
 use super::judge::{Durable, Idle, Promise, Subscriber};
+use crate::consensus::Record;
 use crate::node::{Gate, Input, Node, Output, Setup, Step, Write};
+use crate::types::chain::Height;
 use crate::types::{Hash, MemoryStore, Mono, NodeId, Now, WallMs, limits};
-use crate::wire::Category;
+use crate::wire::agreement::Roster;
 
 /// When simulated time begins, milliseconds since 1970.
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
@@ -22,7 +27,7 @@ pub struct Carried {
     /// Who handed it over.
     pub from: usize,
     /// On which topic.
-    pub topic: Category,
+    pub topic: Topic,
     /// The bytes.
     pub bytes: Bytes,
 }
@@ -52,6 +57,10 @@ pub struct Host {
     pub durable: usize,
     /// Its disk says that it has what it was given, and does not: for tests of the judges.
     pub forgetful: bool,
+    /// Agreement's log.
+    pub disk: Disk,
+    /// There is no room on its disk: a flush fails, and it is down for so long, microseconds.
+    pub full: Option<u64>,
     /// A copy of the store.
     pub backup: Option<MemoryStore>,
     /// Where the store is.
@@ -107,6 +116,8 @@ pub struct Process {
     pub durable_calls: BTreeMap<u64, Vec<Sent>>,
     /// Writes to the state that want to hear that they are on the disk.
     pub durable_writes: BTreeMap<u64, Write>,
+    /// Who may speak about the chain.
+    pub roster: Option<Arc<Roster>>,
     next_number: u64,
 }
 
@@ -116,6 +127,8 @@ pub struct Released {
     pub outputs: Vec<Output>,
     /// A flush begins.
     pub flush: bool,
+    /// Records for agreement's log, and the number their words wait for.
+    pub log: Option<(u64, Vec<(Height, Record)>)>,
 }
 
 impl Host {
@@ -127,6 +140,8 @@ impl Host {
             store: MemoryStore::default(),
             durable: 0,
             forgetful: false,
+            disk: Disk::default(),
+            full: None,
             backup: None,
             place: 1,
             skew_ms,
@@ -196,12 +211,15 @@ impl Host {
     /// Commits a step and lets go of what may leave.
     pub fn release(&mut self, step: Step) -> Released {
         let flush = step.needs_flush();
-        let Step { batch, outputs, barrier, log: _ } = step;
+        let Step { batch, outputs, barrier, log } = step;
         self.store.commit(batch);
-        let Some(process) = self.process.as_mut() else { return Released { outputs: Vec::new(), flush: false } };
-        let freed = process.gate.committed(outputs, flush, barrier, false);
+        let Some(process) = self.process.as_mut() else {
+            return Released { outputs: Vec::new(), flush: false, log: None };
+        };
+        let freed = process.gate.committed(outputs, flush, barrier, !log.is_empty());
         process.requested = freed.flush.or(process.requested);
-        Released { outputs: freed.outputs, flush: self.begin_flush() }
+        let log = freed.log.map(|number| (number, log));
+        Released { outputs: freed.outputs, flush: self.begin_flush(), log }
     }
 
     /// Begins a flush when one is wanted and none is under way.
@@ -227,7 +245,7 @@ impl Host {
             }
             outputs = process.gate.flushed(epoch);
         }
-        Released { outputs, flush: self.begin_flush() }
+        Released { outputs, flush: self.begin_flush(), log: None }
     }
 }
 
@@ -253,6 +271,7 @@ impl Process {
             asked: BTreeMap::new(),
             durable_calls: BTreeMap::new(),
             durable_writes: BTreeMap::new(),
+            roster: None,
             next_number: 0,
         }
     }

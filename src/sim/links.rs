@@ -36,7 +36,15 @@ impl World {
 
     fn reachable(&self, a: usize, b: usize) -> bool {
         let apart = self.cut.is_some_and(|side| (side >> a) & 1 != (side >> b) & 1);
-        self.runs(a) && self.runs(b) && !apart && a != b && !self.refuses(a, b) && !self.refuses(b, a)
+        let refused = self.refuses(a, b) || self.refuses(b, a) || self.knows_twin(a, b) || self.knows_twin(b, a);
+        self.runs(a) && self.runs(b) && !apart && a != b && !refused
+    }
+
+    /// Whether a host has, or is, the other one with a peer's key: to it they are one.
+    fn knows_twin(&self, host: usize, peer: usize) -> bool {
+        let Some(twin) = self.chain.as_ref().and_then(|chain| chain.twin_of(peer)) else { return false };
+        let up = self.hosts.get(host).and_then(|host| host.process.as_ref()).is_some_and(|p| p.up.contains(&twin));
+        twin == host || up || self.link(host, twin).is_some()
     }
 
     fn refuses(&self, host: usize, peer: usize) -> bool {

@@ -13,6 +13,7 @@
 //! The weather loses, doubles and delays frames; it never changes their bytes, since connections are encrypted and a
 //! changed byte breaks them. Changed bytes come from villains only.
 
+mod chain;
 mod event;
 mod faults;
 mod host;
@@ -54,8 +55,9 @@ pub fn run_traced(scenario: Scenario, seed: u64) -> (Report, Vec<String>) {
 }
 
 fn play(scenario: Scenario, seed: u64, trace: Trace) -> (Report, Trace) {
-    let Some(mut world) = World::new(Plan::draw(scenario, seed), seed, trace) else {
-        unreachable!("the name of the simulated network is a valid one");
+    let mut world = match World::new(Plan::draw(scenario, seed), seed, trace) {
+        Ok(world) => world,
+        Err(fault) => unreachable!("every plan is of a network that can begin: {fault}"),
     };
     // A panic is a finding like any other: it must not hide which seed it came from.
     if catch_unwind(AssertUnwindSafe(|| world.run())).is_err() {
@@ -66,6 +68,8 @@ fn play(scenario: Scenario, seed: u64, trace: Trace) -> (Report, Trace) {
         seed,
         steps: world.steps,
         messages: world.unique.count() as u64,
+        blocks: world.chain.as_ref().map_or(0, |chain| chain.ledgers.height().0),
+        transactions: world.chain.as_ref().map_or(0, |chain| chain.ledgers.transactions() as u64),
         sim_seconds: world.now_us as f64 / 1e6,
         alike_seconds: world.alike_us.map(|us| us as f64 / 1e6),
         trace_hash: world.trace.hash(),

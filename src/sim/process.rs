@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::event::Event;
+use super::event::{Event, Topic};
 use super::host::{Host, Process, Released, Sent};
-use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts, halt};
+use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts};
 use super::library::Library;
 use super::trace::Slots;
 use super::workload;
@@ -30,7 +30,10 @@ impl World {
         if self.hosts[host].process.is_some() {
             return;
         }
-        let setup = self.setup(host);
+        let setup = match self.setup(host) {
+            Ok(setup) => setup,
+            Err(fault) => return self.judge(Judge::Halt, Err(fault)),
+        };
         let at = self.now_us;
         self.reconnect_subscriber(host);
         self.note_survivors(host);
@@ -49,11 +52,12 @@ impl World {
         }
     }
 
-    fn setup(&mut self, host: usize) -> Setup {
+    fn setup(&mut self, host: usize) -> Result<Setup, String> {
+        let chain = self.chain_setup(host)?;
         let wall = self.hosts[host].wall(self.now_us);
         let others = (0..self.hosts.len()).filter(|n| *n != host).take(2);
         let named = |n: usize| (super::links::address(n), n.is_multiple_of(2).then(|| self.hosts[n].id));
-        Setup {
+        Ok(Setup {
             network: self.network.clone(),
             key: self.hosts[host].key.clone(),
             bootstrap: others.map(named).collect(),
@@ -65,8 +69,8 @@ impl World {
             role: Default::default(),
             retention: self.plan.retention.clone(),
             registration: Some(workload::registration(wall)),
-            chain: None,
-        }
+            chain,
+        })
     }
 
     /// The subscriber finds the log as the store has it. After a clean stop that is where it was.
@@ -80,6 +84,9 @@ impl World {
     /// Bundles that no one was told of before a crash, and that the disk kept: others will be served them.
     fn note_survivors(&mut self, host: usize) {
         let machine = &self.hosts[host];
+        if !self.is_honest(machine.id) {
+            return;
+        }
         let mut wires = Vec::new();
         let start = Key::new(Table::Bundle, &[machine.id.as_bytes()]);
         machine.store.scan(&start, &start.after_prefix(), &mut |key, row| {
@@ -129,11 +136,17 @@ impl World {
             &[(weight as u64).to_be_bytes(), (outputs as u64).to_be_bytes()].concat(),
             format_args!("{weight} in, {outputs} out"),
         );
-        let released = self.hosts[host].release(step);
+        let mut released = self.hosts[host].release(step);
         if let Some(down_us) = self.hosts[host].doomed.take() {
             return self.crash(host, down_us);
         }
+        if let Some((number, records)) = released.log.take()
+            && self.write_records(host, number, records)
+        {
+            return;
+        }
         self.examine(host, weight, outputs);
+        self.watch_chain(host);
         self.let_go(host, released);
         self.set_alarm(host, weight + outputs > 0);
     }
@@ -142,6 +155,9 @@ impl World {
     pub(super) fn flushed(&mut self, host: usize, life: u64) {
         if self.hosts[host].life != life || self.hosts[host].process.is_none() {
             return;
+        }
+        if self.hosts[host].full.is_some() {
+            return self.fail_disk(host);
         }
         self.trace.note(self.now_us, host, "flushed", &[], format_args!(""));
         let released = self.hosts[host].flushed();
@@ -166,7 +182,7 @@ impl World {
         }
     }
 
-    fn step_soon(&mut self, host: usize) {
+    pub(super) fn step_soon(&mut self, host: usize) {
         let machine = &mut self.hosts[host];
         let life = machine.life;
         if let Some(process) = &mut machine.process
@@ -195,12 +211,12 @@ impl World {
     }
 
     /// Does what a node wants.
-    fn emit(&mut self, host: usize, output: Output) {
+    pub(super) fn emit(&mut self, host: usize, output: Output) {
         match output {
             Output::Verdict { ticket, verdict } => self.on_verdict(host, ticket, verdict == Word::Accept),
             Output::Publish { topic, bytes } => {
                 self.wrote(host, &bytes);
-                self.spread(host, None, topic, bytes);
+                self.spread(host, None, Topic::Feeds(topic), bytes);
             }
             Output::Request { to, id, request } => self.ask(host, to, id, request),
             Output::Respond { id, response } => self.respond(host, id, response),
@@ -212,7 +228,7 @@ impl World {
                 self.on_ban(host, peer, until);
             }
             Output::Reply { id, answer } => self.on_reply(host, id, answer),
-            Output::Chain(_) => {}
+            Output::Chain(output) => self.emit_chain(host, output),
             Output::Event(Told::Log { .. }) => self.read(host),
             Output::Event(Told::Ephemeral(_) | Told::Deliverable(_) | Told::State { .. } | Told::Block { .. }) => {}
             Output::Event(Told::Fork(fork)) => {
@@ -221,7 +237,7 @@ impl World {
             }
             Output::Halt { fault } => {
                 self.trace.note(self.now_us, host, "halt", &[], format_args!("{fault:?}"));
-                self.judge(Judge::Halt, halt(fault.as_deref()));
+                self.halted(host, fault.as_deref());
             }
         }
     }
@@ -234,6 +250,9 @@ impl World {
         };
         let name = Library::name(frame);
         self.trace.note(self.now_us, host, "publish", name.as_bytes(), format_args!("{}", Slots(&bundles)));
+        if !self.is_honest(self.hosts[host].id) {
+            return;
+        }
         for bundle in bundles {
             // What survived a crash may have been noted already.
             if bundle.header().course != Course::Feed || !self.was_let_out(&bundle) {
@@ -322,7 +341,7 @@ impl World {
     /// The subscriber reads on.
     fn read(&mut self, host: usize) {
         let wall = self.hosts[host].wall(self.now_us);
-        let honest: Vec<NodeId> = self.hosts.iter().map(|h| h.id).collect();
+        let honest: Vec<NodeId> = self.hosts.iter().map(|h| h.id).filter(|id| self.is_honest(*id)).collect();
         let machine = &mut self.hosts[host];
         let mut verdict = Ok(());
         while verdict.is_ok() {
@@ -439,7 +458,9 @@ impl World {
         if loses_power {
             return self.crash(host, down_us);
         }
+        let owner = self.owner(host);
         let machine = &mut self.hosts[host];
+        owner.into_iter().for_each(|owner| machine.disk.stop(owner));
         machine.store.flush();
         machine.durable = 0;
         machine.process = None;
@@ -450,6 +471,15 @@ impl World {
 
     /// A machine loses power and comes back.
     pub(super) fn crash(&mut self, host: usize, down_us: u64) {
+        self.crash_with(host, down_us, None);
+    }
+
+    /// The same; `torn` says what becomes of the records that were being written, if it is not left to chance.
+    pub(super) fn crash_with(&mut self, host: usize, down_us: u64, torn: Option<bool>) {
+        if let (Some(owner), Some(chain)) = (self.owner(host), &mut self.chain) {
+            chain.ledgers.forget(host);
+            self.hosts[host].disk.crash(owner, torn, &mut self.rng);
+        }
         let kept = self.rng.below(self.hosts[host].at_risk() + 1);
         self.trace.note(
             self.now_us,

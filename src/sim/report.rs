@@ -15,6 +15,10 @@ pub struct Report {
     pub steps: u64,
     /// Messages honest nodes let out, heartbeats included.
     pub messages: u64,
+    /// Heights that were decided.
+    pub blocks: u64,
+    /// Transactions that became final.
+    pub transactions: u64,
     /// Simulated time.
     pub sim_seconds: f64,
     /// From the end of the faults until all were alike, simulated.

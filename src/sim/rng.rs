@@ -22,6 +22,11 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// 64 bits that belong to a number, whatever was drawn before.
+    pub fn at(&self, number: u64) -> u64 {
+        Rng(self.0 ^ number.wrapping_mul(0xA24B_AED4_963E_E407)).draw()
+    }
+
     /// A number below `count`; 0 when there is none.
     pub fn below(&mut self, count: usize) -> usize {
         ((u128::from(self.draw()) * count as u128) >> 64) as usize

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::chain::{self, ChainPlan};
 use super::rng::Rng;
 use super::villain::Role;
 use crate::feed::{Retention, Rule};
@@ -36,11 +37,31 @@ pub enum Scenario {
     Retention,
     /// Some of everything at once.
     Everything,
+    /// A chain with load; nothing goes wrong.
+    ChainCalm,
+    /// A chain whose frames are lost, doubled and late.
+    ChainLossy,
+    /// Validators fall apart: two and two, three and one, one way only, in changing parts.
+    ChainPartition,
+    /// A validator, and so a proposer, that is slow.
+    ChainSlow,
+    /// Validators that keep back votes, proposals or blocks.
+    ChainDroppers,
+    /// Two nodes with the key of one validator.
+    ChainTwins,
+    /// Validators die at a record of agreement's log, or at any time.
+    ChainCrash,
+    /// A validator's disk is full.
+    ChainFull,
+    /// A node joins a chain late, or comes back after long.
+    ChainLate,
+    /// Some of all that at once.
+    ChainEverything,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 11] = [
+    pub const ALL: [Scenario; 21] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -52,6 +73,16 @@ impl Scenario {
         Scenario::LateJoiner,
         Scenario::Retention,
         Scenario::Everything,
+        Scenario::ChainCalm,
+        Scenario::ChainLossy,
+        Scenario::ChainPartition,
+        Scenario::ChainSlow,
+        Scenario::ChainDroppers,
+        Scenario::ChainTwins,
+        Scenario::ChainCrash,
+        Scenario::ChainFull,
+        Scenario::ChainLate,
+        Scenario::ChainEverything,
     ];
 
     /// Its name on the command line.
@@ -68,6 +99,16 @@ impl Scenario {
             Scenario::LateJoiner => "late-joiner",
             Scenario::Retention => "retention",
             Scenario::Everything => "everything",
+            Scenario::ChainCalm => "chain-calm",
+            Scenario::ChainLossy => "chain-lossy",
+            Scenario::ChainPartition => "chain-partition",
+            Scenario::ChainSlow => "chain-slow",
+            Scenario::ChainDroppers => "chain-droppers",
+            Scenario::ChainTwins => "chain-twins",
+            Scenario::ChainCrash => "chain-crash",
+            Scenario::ChainFull => "chain-full",
+            Scenario::ChainLate => "chain-late",
+            Scenario::ChainEverything => "chain-everything",
         }
     }
 }
@@ -111,8 +152,12 @@ impl Weather {
 pub enum Fault {
     /// The hosts whose bit is set no longer reach the others.
     Cut { side: u64 },
+    /// What the peers whose bit is set in `from` send does not reach those in `to`.
+    Mute { from: u64, to: u64 },
     /// All reach all.
     Mend,
+    /// A host's disk is full: its next flush fails, and it is down for so long.
+    Fill { host: usize, down_us: u64 },
     /// A host loses power and comes back; `torn` means in the middle of a step, after the commit.
     Crash { host: usize, down_us: u64, torn: bool },
     /// A host stops cleanly and comes back.
@@ -152,6 +197,8 @@ pub struct Plan {
     pub target_peers: usize,
     /// What happens when, microseconds.
     pub faults: Vec<(u64, Fault)>,
+    /// What goes wrong with the chain, in a run about one.
+    pub chain: Option<ChainPlan>,
 }
 
 impl Plan {
@@ -171,6 +218,7 @@ impl Plan {
             start_us: (0..hosts).map(|_| rng.within(0, 300 * MS)).collect(),
             target_peers: rng.within(2, hosts as u64) as usize,
             faults: Vec::new(),
+            chain: None,
         };
         match scenario {
             Scenario::Calm => {}
@@ -184,9 +232,32 @@ impl Plan {
             Scenario::LateJoiner => plan.joins_late(&mut rng),
             Scenario::Retention => plan.forgets(&mut rng),
             Scenario::Everything => plan.everything(&mut rng),
+            Scenario::ChainCalm
+            | Scenario::ChainLossy
+            | Scenario::ChainPartition
+            | Scenario::ChainSlow
+            | Scenario::ChainDroppers
+            | Scenario::ChainTwins
+            | Scenario::ChainCrash
+            | Scenario::ChainFull
+            | Scenario::ChainLate
+            | Scenario::ChainEverything => chain::draw(&mut plan, scenario, &mut rng),
         }
         plan.faults.sort_by_key(|(at, _)| *at);
         plan
+    }
+
+    /// A network of so many, in place of the one that was drawn.
+    pub(super) fn of_hosts(&mut self, hosts: usize, rng: &mut Rng) {
+        (self.hosts, self.skew_ms, self.start_us) = (0, Vec::new(), Vec::new());
+        (0..hosts).for_each(|_| self.add_host(rng));
+    }
+
+    /// One more host.
+    pub(super) fn add_host(&mut self, rng: &mut Rng) {
+        self.hosts += 1;
+        self.skew_ms.push(rng.within(0, 100) as i64 - 50);
+        self.start_us.push(rng.within(0, 300 * MS));
     }
 
     fn moment(&self, rng: &mut Rng) -> u64 {

@@ -25,7 +25,7 @@ fn id(ms: u64) -> MessageId {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for scenario in [Scenario::Lossy, Scenario::Everything] {
+    for scenario in [Scenario::Lossy, Scenario::Everything, Scenario::ChainEverything] {
         let (one, two) = (run(scenario, 7), run(scenario, 7));
         assert_eq!(one, two);
         assert_ne!(one.trace_hash, run(scenario, 8).trace_hash);
@@ -162,13 +162,40 @@ fn a_store_that_loses_what_was_flushed_is_caught() {
     // The whole way, not one judge alone: the disk forgets what it was told to keep.
     let plan = Plan::draw(Scenario::Crash, 1);
     let broken = (1..40).find_map(|seed| {
-        let mut world = World::new(plan.clone(), seed, Trace::new(false))?;
+        let mut world = World::new(plan.clone(), seed, Trace::new(false)).unwrap();
         world.hosts.iter_mut().for_each(|host| host.forgetful = true);
         world.run();
         world.failure
     });
     let judge = broken.map(|failure| failure.judge);
     assert!(matches!(judge, Some(Judge::Durable | Judge::Unique | Judge::Prefix)), "{judge:?}");
+}
+
+#[test]
+fn with_two_of_four_twinned_the_judges_see_a_disagreement() {
+    // Beyond the bound: if nothing went wrong here, the judges would be blind.
+    let seen = (1..20).find_map(|seed| {
+        let mut plan = Plan::draw(Scenario::ChainCalm, seed);
+        let mut chain = plan.chain.take()?;
+        chain::twins(&mut plan, &mut chain, &[2, 3], &mut rng::Rng::new(seed, "twins"));
+        plan.chain = Some(chain);
+        let mut world = World::new(plan, seed, Trace::new(false)).unwrap();
+        world.run();
+        world.failure.filter(|failure| failure.judge == Judge::Agreement)
+    });
+    assert!(seen.is_some(), "two pairs of twins, and all agree");
+}
+
+#[test]
+fn a_validator_that_forgets_its_log_is_seen() {
+    // The disk says that it has what it was given of agreement's log, and does not.
+    let seen = (1..30).find_map(|seed| {
+        let mut world = World::new(Plan::draw(Scenario::ChainCrash, seed), seed, Trace::new(false)).unwrap();
+        world.hosts.iter_mut().for_each(|host| host.disk.forgetful = true);
+        world.run();
+        world.failure.filter(|failure| failure.judge == Judge::Signatures)
+    });
+    assert!(seen.is_some(), "logs were lost, and nobody signed twice");
 }
 
 mod state {

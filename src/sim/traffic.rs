@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::event::Event;
+use super::event::{Event, Topic};
 use super::host::{Asked, Carried};
 use super::library::Library;
 use super::trace::{Slots, Summary};
@@ -21,8 +21,22 @@ impl World {
         if self.rng.chance(self.weather.slow) { 20 * time } else { time }
     }
 
+    /// How long the next frame of a peer takes, microseconds.
+    fn latency_of(&mut self, from: usize) -> u64 {
+        let slow = self.chain.as_ref().and_then(|chain| chain.plan.slow).filter(|(host, _)| *host == from);
+        let more = slow.filter(|_| self.healed_us.is_none()).map_or(0, |(_, more)| more);
+        self.latency() + more
+    }
+
+    /// Whether a frame gets through the weather and is not kept from one side.
+    fn gets_through(&mut self, from: usize, to: usize) -> bool {
+        let stormy = self.healed_us.is_none();
+        let passes = self.chain.as_ref().is_none_or(|chain| chain.passes(from, to, self.now_us, stormy));
+        !self.rng.chance(self.weather.loss) && passes
+    }
+
     /// Gives a bundle to some neighbours: not to the one it came from.
-    pub(super) fn spread(&mut self, host: usize, from: Option<usize>, topic: Category, bytes: Bytes) {
+    pub(super) fn spread(&mut self, host: usize, from: Option<usize>, topic: Topic, bytes: Bytes) {
         let name = content_name(topic, &bytes);
         if let Some(process) = self.hosts[host].process.as_mut() {
             process.seen.insert(name);
@@ -35,31 +49,39 @@ impl World {
     }
 
     /// One frame of gossip over one connection, through the weather.
-    pub(super) fn gossip(&mut self, from: usize, to: usize, topic: Category, bytes: Bytes) {
+    pub(super) fn gossip(&mut self, from: usize, to: usize, topic: Topic, bytes: Bytes) {
         let Some(link) = self.link(from, to) else { return };
         if self.rng.chance(self.weather.reset) {
             return self.disconnect(from, to, 100_000);
         }
         let copies = if self.rng.chance(self.weather.duplicate) { 2 } else { 1 };
         for _ in 0..copies {
-            if !self.rng.chance(self.weather.loss) {
-                let at = self.now_us + self.latency();
+            if self.gets_through(from, to) {
+                let at = self.now_us + self.latency_of(from);
                 self.agenda.add(at, Event::Gossip { from, to, link, topic, bytes: bytes.clone() });
             }
         }
     }
 
-    pub(super) fn on_gossip(&mut self, from: usize, to: usize, link: u64, topic: Category, bytes: Bytes) {
+    pub(super) fn on_gossip(&mut self, from: usize, to: usize, link: u64, topic: Topic, bytes: Bytes) {
         if self.link(from, to) != Some(link) {
             return;
         }
-        self.receive(from, to, topic, bytes, false);
+        match topic {
+            Topic::Feeds(category) => self.receive(from, to, category, bytes, false),
+            Topic::Chain(channel) => {
+                let process = self.hosts.get_mut(to).and_then(|host| host.process.as_mut());
+                if process.is_some_and(|process| process.seen.insert(content_name(topic, &bytes))) {
+                    self.hear_word(from, to, channel, bytes);
+                }
+            }
+        }
     }
 
     /// Bytes reach a peer: new ones are verified and handed to the node.
     pub(super) fn receive(&mut self, from: usize, to: usize, topic: Category, bytes: Bytes, again: bool) {
         let Some(sender) = self.id_of(from) else { return };
-        let verified = self.library.frame(&bytes);
+        let (verified, on) = (self.library.frame(&bytes), Topic::Feeds(topic));
         if let Some(villain) = to.checked_sub(self.hosts.len()) {
             if let (Some(villain), Ok(bundles)) = (self.villains.get_mut(villain), &verified) {
                 bundles.iter().for_each(|bundle| villain.on_gossip(bundle, &mut self.rng));
@@ -67,7 +89,7 @@ impl World {
             return;
         }
         let Some(process) = self.hosts[to].process.as_mut() else { return };
-        if !process.seen.insert(content_name(topic, &bytes)) && !again {
+        if !process.seen.insert(content_name(on, &bytes)) && !again {
             return;
         }
         let (name, at) = (Library::name(&bytes), self.now_us);
@@ -75,7 +97,7 @@ impl World {
             Ok(bundles) => {
                 self.trace.note(at, to, "gossip", name.as_bytes(), format_args!("from {from}: {}", Slots(&bundles)));
                 let ticket = process.number();
-                process.tickets.insert(ticket, Carried { from, topic, bytes });
+                process.tickets.insert(ticket, Carried { from, topic: on, bytes });
                 self.tell(to, Input::Bundle { from: sender, ticket, bundles });
             }
             Err(refusal) => {
@@ -95,7 +117,9 @@ impl World {
 
     /// A node asks another.
     pub(super) fn ask(&mut self, host: usize, to: NodeId, id: u64, request: Request) {
-        let peer = self.peer_of(to);
+        // Of two with one key it is the one there is a connection to.
+        let linked = (0..self.peers()).find(|peer| self.id_of(*peer) == Some(to) && self.link(host, *peer).is_some());
+        let peer = linked.or_else(|| self.peer_of(to));
         let link = peer.and_then(|peer| self.link(host, peer));
         let life = self.hosts[host].life;
         let Some(process) = self.hosts[host].process.as_mut() else { return };
@@ -112,8 +136,10 @@ impl World {
     }
 
     fn send_request(&mut self, from: usize, to: usize, life: u64, id: u64, bytes: Bytes) {
-        let at = self.now_us + self.latency();
-        if let Some(link) = self.link(from, to).filter(|_| !self.rng.chance(self.weather.loss)) {
+        let at = self.now_us + self.latency_of(from);
+        if let Some(link) = self.link(from, to)
+            && self.gets_through(from, to)
+        {
             self.agenda.add(at, Event::Request { from, to, link, life, id, bytes });
         }
     }
@@ -126,6 +152,9 @@ impl World {
             if let Some(answer) = villain.zip(request.ok()).and_then(|(v, r)| v.answer(from, &r, &mut self.rng)) {
                 self.send_response(to, from, life, id, answer);
             }
+            return;
+        }
+        if request.as_ref().is_ok_and(|request| !self.serves(to, request)) {
             return;
         }
         let Some(process) = self.hosts[to].process.as_mut() else { return };
@@ -165,8 +194,10 @@ impl World {
     }
 
     fn send_response(&mut self, from: usize, to: usize, life: u64, id: u64, bytes: Bytes) {
-        let at = self.now_us + self.latency();
-        if let Some(link) = self.link(from, to).filter(|_| !self.rng.chance(self.weather.loss)) {
+        let at = self.now_us + self.latency_of(from);
+        if let Some(link) = self.link(from, to)
+            && self.gets_through(from, to)
+        {
             self.agenda.add(at, Event::Response { from, to, link, life, id, bytes });
         }
     }
@@ -211,8 +242,8 @@ impl World {
                     self.tell(to, Input::Failed { from: sender, id });
                 }
             },
-            // No node of these networks has a chain: agreement has a network of its own, in `consensus::tests`.
-            Ok(Response::Unserved(_) | Response::Chain(_)) => self.tell(to, Input::Failed { from: sender, id }),
+            Ok(Response::Chain(response)) => self.hear_answer(sender, to, id, response),
+            Ok(Response::Unserved(_)) => self.tell(to, Input::Failed { from: sender, id }),
             Err(refusal) => {
                 self.tell(to, Input::Refused { from: sender, refusal });
                 self.tell(to, Input::Failed { from: sender, id });
@@ -259,7 +290,7 @@ impl World {
         };
         for deed in deeds {
             match deed {
-                Deed::Gossip { to, topic, bytes } => self.gossip(peer, to, topic, bytes),
+                Deed::Gossip { to, topic, bytes } => self.gossip(peer, to, Topic::Feeds(topic), bytes),
                 Deed::Ask { to, bytes } => self.send_request(peer, to, 0, 0, bytes),
             }
         }
@@ -269,6 +300,6 @@ impl World {
 }
 
 /// What gossip knows a frame by: its topic and its bytes.
-fn content_name(topic: Category, bytes: &[u8]) -> crate::types::Hash {
+fn content_name(topic: Topic, bytes: &[u8]) -> crate::types::Hash {
     Domain::Trace.hash(&[&[topic.tag()], bytes])
 }

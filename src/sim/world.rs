@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 
+use super::chain::ChainWorld;
 use super::event::{Agenda, Event};
 use super::host::{EPOCH_MS, Host, Sent};
 use super::judge::{Failure, Judge, Posted, Prefixes, Unique, Verdict, Writings};
@@ -50,6 +51,8 @@ pub struct World {
     pub(super) posted: Posted,
     pub(super) writings: Writings,
     pub(super) remembered: Vec<MessageId>,
+    /// The chain of the run, if it is about one.
+    pub(super) chain: Option<ChainWorld>,
     pub(super) trace: Trace,
     pub(super) steps: u64,
     pub(super) failure: Option<Failure>,
@@ -58,14 +61,22 @@ pub struct World {
 
 impl World {
     /// The world before anything happens.
-    pub fn new(plan: Plan, seed: u64, trace: Trace) -> Option<World> {
+    pub fn new(plan: Plan, seed: u64, trace: Trace) -> Result<World, String> {
         let mut rng = Rng::new(seed, "world");
-        let network: NetworkName = "sim".parse().ok()?;
+        let network: NetworkName = "sim".parse().map_err(|_| "`sim` is a name")?;
         let key = |n: usize| {
             let digest = Domain::Trace.hash(&[b"key", &seed.to_be_bytes(), &(n as u64).to_be_bytes()]);
             SigningKey::from_bytes(digest.as_bytes())
         };
-        let hosts = plan.skew_ms.iter().enumerate().map(|(n, skew)| Host::new(key(n), *skew)).collect();
+        let twins = plan.chain.iter().flat_map(|chain| chain.twins.clone()).collect::<Vec<_>>();
+        let of = |n: usize| twins.iter().find(|(_, twin)| *twin == n).map_or(n, |(of, _)| *of);
+        let hosts = plan.skew_ms.iter().enumerate().map(|(n, skew)| Host::new(key(of(n)), *skew));
+        let mut hosts: Vec<Host> = hosts.collect();
+        for (_, twin) in &twins {
+            hosts[*twin].place = 2;
+        }
+        let ids: Vec<NodeId> = hosts.iter().map(|host| host.id).collect();
+        let chain = plan.chain.clone().map(|chain| ChainWorld::new(chain, &ids, seed)).transpose()?;
         let roles = plan.villains.iter().enumerate();
         let villains = roles
             .map(|(n, role)| Villain::new(key(plan.hosts + n), *role, network.id(), WallMs(EPOCH_MS), &mut rng))
@@ -76,7 +87,7 @@ impl World {
         (0..plan.villains.len()).for_each(|villain| agenda.add(500_000, Event::Mischief { villain }));
         agenda.add(400_000, Event::Call);
         agenda.add(plan.storm_us, Event::Heal);
-        Some(World {
+        Ok(World {
             now_us: 0,
             weather: plan.weather,
             library: Library::new(network.id()),
@@ -95,6 +106,7 @@ impl World {
             posted: Posted::default(),
             writings: Writings::default(),
             remembered: Vec::new(),
+            chain,
             trace,
             steps: 0,
             failure: None,
@@ -119,6 +131,7 @@ impl World {
             Event::Step { host, life } => self.step(host, life),
             Event::Wake { host, life, wake } => self.wake(host, life, wake),
             Event::Flushed { host, life } => self.flushed(host, life),
+            Event::Logged { host, life } => self.logged(host, life),
             Event::Gossip { from, to, link, topic, bytes } => self.on_gossip(from, to, link, topic, bytes),
             Event::Request { from, to, link, life, id, bytes } => self.on_request(from, to, link, life, id, bytes),
             Event::Response { from, to, link, life, id, bytes } => self.on_response(from, to, link, life, id, bytes),
@@ -126,10 +139,12 @@ impl World {
             Event::Dialled { host, life, address, peer } => self.on_dialled(host, life, address, peer),
             Event::Gone { host, life, peer } => self.on_gone(host, life, peer),
             Event::Hear { host, of } => self.hear(host, of),
+            Event::Call if self.chain.is_some() => self.submit(),
             Event::Call => self.call(),
             Event::Mischief { villain } => self.mischief(villain),
             Event::Fault(fault) => self.on_fault(fault),
             Event::Heal => self.heal(),
+            Event::Compare if self.chain.is_some() => self.compare_chain(),
             Event::Compare => self.compare(),
         }
     }
@@ -161,7 +176,8 @@ impl World {
 
     /// Whether an author is one of the honest ones.
     pub(super) fn is_honest(&self, id: NodeId) -> bool {
-        self.hosts.iter().any(|host| host.id == id)
+        let guilty = self.chain.as_ref().is_some_and(|chain| chain.ledgers.is_guilty(id));
+        !guilty && self.hosts.iter().any(|host| host.id == id)
     }
 
     /// Queues an input for a host and sees to it that a step comes.
@@ -253,15 +269,17 @@ impl World {
         self.healed_us = Some(self.now_us);
         self.weather = Weather::CLEAR;
         self.cut = None;
+        self.chain.iter_mut().for_each(|chain| chain.mute = None);
         for host in 0..self.hosts.len() {
             let jumped = self.hosts[host].skew_ms.abs() > 5_000;
             if jumped {
                 self.hosts[host].skew_ms = self.plan.skew_ms[host];
             }
-            self.hosts[host].doomed = None;
+            (self.hosts[host].doomed, self.hosts[host].full) = (None, None);
             self.agenda.add(self.now_us + self.rng.within(0, 500_000), Event::Boot { host });
         }
-        self.agenda.add(self.now_us + 2_000_000, Event::Compare);
+        let first_look = if self.chain.is_some() { 200_000 } else { 2_000_000 };
+        self.agenda.add(self.now_us + first_look, Event::Compare);
     }
 
     fn compare(&mut self) {

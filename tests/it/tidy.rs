@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("schema", &["types", "wire"]),
     ("crdt", &["types", "wire"]),
     ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger"]),
-    ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "node"]),
+    ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "consensus", "ledger", "node"]),
     ("keys", &["types"]),
     ("config", &["types", "flow", "route"]),
     ("store", &["types"]),

@@ -3,7 +3,6 @@
 mod blocks;
 mod bodies;
 mod genesis;
-mod model;
 mod pool;
 mod proofs;
 mod random;

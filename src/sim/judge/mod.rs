@@ -1,6 +1,7 @@
 //! Judges: small checkers that watch a run. Each looks at one promise and says what broke it.
 
 mod bounds;
+mod chain;
 mod convergence;
 mod durable;
 mod once;
@@ -11,6 +12,7 @@ mod state;
 mod unique;
 
 pub use bounds::{Load, bounds};
+pub use chain::Ledgers;
 pub use convergence::{Holdings, convergence};
 pub use durable::Durable;
 pub use once::Subscriber;
@@ -48,6 +50,16 @@ pub enum Judge {
     Halt,
     /// No node runs in circles.
     Idle,
+    /// At every height all decide the same block, with the signatures of that height's validators.
+    Agreement,
+    /// No honest validator signs two things in one place, over all its lives.
+    Signatures,
+    /// Evidence names the guilty only.
+    Evidence,
+    /// The ledger is what the plain model of it is, after every block; tokens come and go by the rules.
+    Ledger,
+    /// When all is well again, what was sent is soon final, at every node alike.
+    Progress,
     /// Nothing panics.
     Panic,
 }
@@ -67,6 +79,11 @@ impl Judge {
             Judge::Ban => "ban",
             Judge::Halt => "halt",
             Judge::Idle => "idle",
+            Judge::Agreement => "agreement",
+            Judge::Signatures => "signatures",
+            Judge::Evidence => "evidence",
+            Judge::Ledger => "ledger",
+            Judge::Progress => "progress",
             Judge::Panic => "panic",
         }
     }
