@@ -580,6 +580,185 @@ def check_ledger(v, page):
     same("proof", (proof["key"], proof["value"], len(proof["finalities"])), ("04010203", "0506", 1))
 
 
+# Section 19: agreement
+
+NO_ROUND = 0xFFFFFFFF
+SAYING_BYTES = 33_299
+
+
+def fields(data, shape):
+    """The fields of a fixed layout, and what is left."""
+    size = struct.calcsize("<" + shape)
+    if len(data) < size:
+        raise Refused("truncated")
+    return struct.unpack_from("<" + shape, data), data[size:]
+
+
+def decode_voted(data):
+    (some, block, voter, signature), data = fields(data, "B32s32s64s")
+    if some > 1 or (some == 0 and block != bytes(32)):
+        raise Refused("agreement")
+    return (block if some else None, voter, signature), data
+
+
+def decode_signatures(data, read):
+    (count,), data = fields(data, "H")
+    if not 1 <= count <= 256:
+        raise Refused("agreement")
+    found = []
+    for _ in range(count):
+        one, data = read(data)
+        found.append(one)
+    voters = [one[-2] for one in found]
+    if any(a >= b for a, b in zip(voters, voters[1:])):
+        raise Refused("agreement")
+    return found, data
+
+
+def decode_word(data):
+    """A message as (kind, height, round, rest), and what is left."""
+    (kind,), data = fields(data, "B")
+    if not 1 <= kind <= 6:
+        raise Refused("agreement")
+    (height, around), data = fields(data, "QI")
+    if height < 1:
+        raise Refused("agreement")
+    if kind <= 2:
+        rest, data = decode_voted(data)
+    elif kind == 3:
+        rest, data = fields(data, "I32s32s64s")
+        if rest[0] != NO_ROUND and rest[0] >= around:
+            raise Refused("agreement")
+    elif kind <= 5:
+        (block,), data = fields(data, "32s")
+        rest, data = decode_signatures(data, lambda data: fields(data, "32s64s"))
+        rest = (block, rest)
+    else:
+        (skip,), data = fields(data, "B")
+
+        def vote(data):
+            (step,), data = fields(data, "B")
+            if step not in (1, 2):
+                raise Refused("agreement")
+            voted, data = decode_voted(data)
+            return (step, *voted), data
+
+        rest, data = decode_signatures(data, vote)
+        if skip > 1:
+            raise Refused("agreement")
+        rest = (skip, rest)
+    return (kind, height, around, rest), data
+
+
+def decode_saying(data):
+    if len(data) > SAYING_BYTES:
+        raise Refused("too_large")
+    (version, again), data = fields(data, "BH")
+    if version != 1:
+        raise Refused("version")
+    word, data = decode_word(data)
+    if data:
+        raise Refused("agreement")
+    return again, word
+
+
+def said_digest(chain, label, author, block, position):
+    count = struct.pack("<I", 0 if block is None else 1)
+    return derived("seal", bytes([label]) + chain + author + count + (block or bytes(32)) + position)
+
+
+def statements(chain, word):
+    """Every signature in a message, with its author and the digest it is over."""
+    kind, height, around, rest = word
+    place = struct.pack("<QI", height, around)
+    if kind <= 2:
+        block, voter, signature = rest
+        return [(voter, said_digest(chain, 2 + kind, voter, block, place), signature)]
+    if kind == 3:
+        valid, block, proposer, signature = rest
+        return [(proposer, said_digest(chain, 5, proposer, block, place + struct.pack("<I", valid)), signature)]
+    if kind <= 5:
+        block, signatures = rest
+        return [(voter, said_digest(chain, kind - 1, voter, block, place), signed) for voter, signed in signatures]
+    return [(voter, said_digest(chain, 2 + step, voter, block, place), signed) for step, block, voter, signed in rest[1]]
+
+
+def check_signatures(chain, word):
+    for author, digest, signature in statements(chain, word):
+        try:
+            VerifyKey(author).verify(digest, signature)
+        except BadSignatureError as error:
+            raise Refused("bad_signature") from error
+
+
+def decode_evidence(data):
+    one, data = decode_word(data)
+    other, data = decode_word(data)
+    if data or one[0] > 3 or one[:3] != other[:3] or one[3][-2] != other[3][-2]:
+        raise Refused("agreement")
+    if one[0] == 3:
+        order = [(rest[1], -1 if rest[0] == NO_ROUND else rest[0], rest[3]) for rest in (one[3], other[3])]
+        contradicts = order[0][:2] != order[1][:2]
+    else:
+        order = [(rest[0] is not None, rest[0] or b"", rest[2]) for rest in (one[3], other[3])]
+        contradicts = order[0][:2] != order[1][:2]
+    if not contradicts or order[0] >= order[1]:
+        raise Refused("agreement")
+    return one, other
+
+
+def check_agreement(v):
+    chain = bytes.fromhex(v["chain"])
+    keys = [SigningKey(bytes.fromhex(secret)) for secret in v["secret_keys"]]
+    public = {bytes(key.verify_key): key for key in keys}
+    sayings = [bytes.fromhex(saying) for saying in v["sayings"]]
+    words, digests = [decode_saying(saying) for saying in sayings], []
+    for again, word in words:
+        same("again", again, 1)
+        check_signatures(chain, word)
+        said = statements(chain, word)
+        for author, digest, signature in said:
+            # Signing is deterministic: the page alone gives every byte.
+            same("signature", public[author].sign(digest).signature, signature)
+        if word[0] <= 3:
+            digests.append(said[0][1].hex())
+    same("digests of votes and proposals", digests, v["digests"])
+    same("kinds", sorted({word[0] for _, word in words}), [1, 2, 3, 4, 5, 6])
+
+    vote, proposal = sayings[0], next(saying for saying in sayings if saying[3] == 3)
+    many = next(saying for saying in sayings if saying[3] == 5)
+    refused("a later version", "version", lambda: decode_saying(b"\2" + vote[1:]))
+    refused("an unknown kind", "agreement", lambda: decode_saying(vote[:3] + b"\7" + vote[4:]))
+    refused("height 0", "agreement", lambda: decode_saying(vote[:4] + bytes(8) + vote[12:]))
+    refused("some of 2", "agreement", lambda: decode_saying(vote[:16] + b"\2" + vote[17:]))
+    refused("no block, and one", "agreement", lambda: decode_saying(vote[:16] + b"\0" + vote[17:]))
+    refused("a byte behind", "agreement", lambda: decode_saying(vote + b"\0"))
+    refused("a byte less", "truncated", lambda: decode_saying(vote[:-1]))
+    refused("valid in its own round", "agreement", lambda: decode_saying(proposal[:16] + proposal[12:16] + proposal[20:]))
+    refused("nobody", "agreement", lambda: decode_saying(many[:48] + bytes(2)))
+    swapped = many[:50] + many[146:242] + many[50:146] + many[242:]
+    refused("voters out of order", "agreement", lambda: decode_saying(swapped))
+    refused("too many bytes", "too_large", lambda: decode_saying(bytes(SAYING_BYTES + 1)))
+    for saying in sayings:
+        spoiled = saying[:12] + bytes([saying[12] ^ 1]) + saying[13:]
+        moved = struct.unpack_from("<I", spoiled, 12)[0]
+        refused(f"signed for another round than {moved}", "bad_signature",
+                lambda: check_signatures(chain, decode_saying(spoiled)[1]))
+    refused("signed for another chain", "bad_signature", lambda: check_signatures(bytes(32), words[0][1]))
+    precommit = vote[:3] + b"\2" + vote[4:]
+    refused("a prevote as a precommit", "bad_signature",
+            lambda: check_signatures(chain, decode_saying(precommit)[1]))
+
+    for piece in v["evidence"]:
+        piece = bytes.fromhex(piece)
+        pair = decode_evidence(piece)
+        for word in pair:
+            check_signatures(chain, word)
+        half = len(piece) // 2
+        refused("the greater first", "agreement", lambda: decode_evidence(piece[half:] + piece[:half]))
+        refused("the same twice", "agreement", lambda: decode_evidence(piece[:half] * 2))
+
+
 def check_genesis(v):
     same("chain id", derived("chain", bytes.fromhex(v["genesis"])).hex(), v["chain"])
 
@@ -587,6 +766,7 @@ def check_genesis(v):
 if __name__ == "__main__":
     check_wire(json.loads((HERE / "wire.json").read_text()))
     check_kinds(json.loads((HERE / "kinds.json").read_text()), PAGE.read_text())
+    check_agreement(json.loads((HERE / "agreement.json").read_text()))
     check_ledger(json.loads((HERE / "ledger.json").read_text()), PAGE.read_text())
     check_genesis(json.loads((HERE / "genesis.json").read_text()))
     print(f"{CHECKED} facts hold")
