@@ -104,7 +104,10 @@ pub fn read(bytes: &[u8], owner: &Owner) -> Result<Recovered, JournalFault> {
         return if torn { Ok(Recovered::default()) } else { Err(JournalFault::NotOurs) };
     };
     if *found != expected {
-        return Err(JournalFault::NotOurs);
+        // A new file may get its length before its bytes: what is not there yet is zeros, to the end.
+        let written = expected.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count();
+        let torn = bytes.iter().skip(written).all(|byte| *byte == 0);
+        return if torn { Ok(Recovered::default()) } else { Err(JournalFault::NotOurs) };
     }
     let mut recovered = Recovered { good_bytes: HEADER_BYTES, ..Recovered::default() };
     while recovered.mend.is_empty()

@@ -113,6 +113,17 @@ proptest! {
     }
 
     #[test]
+    fn zeros_where_a_new_file_should_begin_are_a_torn_write(from in any::<prop::sample::Index>()) {
+        let mut file = file();
+        let from = from.index(HEADER_BYTES);
+        file[from..].fill(0);
+        prop_assert_eq!(read(&file, &owner()), Ok(Recovered::default()));
+        let end = file.len() - 1;
+        file[end] = 1;
+        prop_assert_eq!(read(&file, &owner()), Err(JournalFault::NotOurs));
+    }
+
+    #[test]
     fn any_bytes_are_a_log_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let mut file = file();
         file.extend(&bytes);
