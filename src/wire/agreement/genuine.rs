@@ -80,7 +80,10 @@ impl Roster {
         let validators = self.validators(height).ok_or(Refusal::Height { height: height.0, at: self.height.0 })?;
         let stranger = message.speakers().into_iter().find(|speaker| validators.index(*speaker).is_none());
         if let Some(stranger) = stranger {
-            return Err(Refusal::Stranger { node: stranger });
+            // Who takes a seat with the block that is agreed on may speak before that block is here.
+            let early = height > self.height;
+            let refusal = Refusal::Height { height: height.0, at: self.height.0 };
+            return Err(if early { refusal } else { Refusal::Stranger { node: stranger } });
         }
         Genuine::check(message, self.chain)
     }
