@@ -247,6 +247,17 @@ impl Ledger {
         view: &dyn View,
         witness: &dyn Witness,
     ) -> Result<Executed, NotExecuted> {
+        self.execute_with(block, &|leaf| pool.seal(leaf).cloned(), view, witness)
+    }
+
+    /// The same; `known` gives seals that were checked already, by their leaves.
+    pub fn execute_with(
+        &self,
+        block: &Block,
+        known: &dyn Fn(&Hash) -> Option<Arc<Sealed>>,
+        view: &dyn View,
+        witness: &dyn Witness,
+    ) -> Result<Executed, NotExecuted> {
         let header = block.header();
         self.follows(header)?;
         let mut execution = Execution::begin(header.height, header.parent, header.proposer, view)?;
@@ -256,17 +267,15 @@ impl Ledger {
         }
         let mut carried = Carried::default();
         for (index, bytes) in block.transactions().iter().enumerate() {
-            let checked;
-            let sealed = match pool.seal(&Sealed::leaf_of(bytes)) {
+            let sealed = match known(&Sealed::leaf_of(bytes)) {
                 Some(known) => known,
                 None => {
                     let sealed = Sealed::check(bytes.clone(), self.head.chain);
-                    checked = Arc::new(sealed.map_err(|why| BlockRefusal::Seal { index, why })?);
-                    &checked
+                    Arc::new(sealed.map_err(|why| BlockRefusal::Seal { index, why })?)
                 }
             };
-            match execution.group(sealed) {
-                Ok(()) => carried.add(sealed),
+            match execution.group(&sealed) {
+                Ok(()) => carried.add(&sealed),
                 Err(Excluded::Unfit(why)) => return Err(BlockRefusal::Unfit { index, why }.into()),
                 Err(Excluded::Broken(fault)) => return Err(fault.into()),
             }

@@ -164,6 +164,11 @@ impl Mempool {
         self.seals.get(leaf)
     }
 
+    /// Everything that waits, in no order that means anything.
+    pub fn seals(&self) -> impl Iterator<Item = &Arc<Sealed>> {
+        self.seals.values()
+    }
+
     /// The nonce after all of an account's that wait without a gap.
     pub fn next_nonce(&self, account: NodeId, next: u64) -> u64 {
         let waiting = self.queues.get(&account).into_iter().flat_map(|queue| queue.waiting.values());

@@ -1,15 +1,17 @@
 //! The door of the chain: what bytes from outside become, before the node's owner hears of them. Whoever runs a node
 //! asks here, on whatever thread signatures are checked.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::agreement::AgreementStatus;
-use super::chain_io::ChainInput;
+use super::chain::AgreementStatus;
+use super::chain_io::{ChainInput, Missed};
 use super::owner::Node;
 use crate::types::NodeId;
 use crate::wire::Refusal;
 use crate::wire::agreement::{Certificate, ChainResponse, Decision, Genuine, Message, Roster};
-use crate::wire::ledger::{Block, Sealed};
+use crate::wire::ledger::{Block, Pack, Sealed};
 
 impl ChainInput {
     /// A word of agreement: looked at in the order of costs, by the roster.
@@ -17,10 +19,11 @@ impl ChainInput {
         Ok(ChainInput::Heard { from, ticket, message: roster.admit_bytes(bytes)? })
     }
 
-    /// Sealed transactions of this chain.
+    /// A pack of sealed transactions of this chain. One bad seal spoils it: nobody honest forwards it.
     pub fn transactions(from: NodeId, ticket: u64, bytes: Bytes, roster: &Roster) -> Result<ChainInput, Refusal> {
-        let sealed = Sealed::check(bytes, roster.chain).map_err(refused)?;
-        Ok(ChainInput::Transactions { from, ticket, sealed: Box::new(sealed) })
+        let check = |bytes| Sealed::check(bytes, roster.chain).map_err(refused);
+        let seals = Pack::decode(bytes).map_err(refused)?.seals.into_iter().map(check);
+        Ok(ChainInput::Transactions { from, ticket, seals: seals.collect::<Result<_, Refusal>>()? })
     }
 
     /// The answer to what was asked under `id`; none when the peer has nothing.
@@ -48,7 +51,12 @@ fn body(from: NodeId, id: u64, block: Bytes, proposal: Option<Bytes>, roster: &R
 fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Result<ChainInput, Refusal> {
     let decisions = list.into_iter().map(|Decision { certificate, block }| {
         let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
-        Ok((certificate, Block::decode(block).map_err(refused)?))
+        let block = Block::decode(block).map_err(refused)?;
+        // Checked here, so that the owner has them checked already. A seal that does not hold is found when the block
+        // is executed, with its place in it.
+        let seals = block.transactions().iter().filter_map(|bytes| Sealed::check(bytes.clone(), roster.chain).ok());
+        let seals = seals.map(|sealed| (sealed.leaf(), Arc::new(sealed))).collect();
+        Ok(Missed { certificate, block, seals })
     });
     Ok(ChainInput::Decisions { from, id, decisions: decisions.collect::<Result<_, Refusal>>()? })
 }

@@ -6,8 +6,8 @@ use super::super::chain_io::ChainOutput;
 use super::super::output::{Event, Output, Stage};
 use super::super::owner::Turn;
 use super::{AHEAD, Chain, Signatures, halt, is_idle};
-use crate::consensus::{self, Consensus, Start};
-use crate::ledger::{self, NotExecuted};
+use crate::consensus;
+use crate::ledger::NotExecuted;
 use crate::types::NodeId;
 use crate::types::chain::{BlockId, Height};
 use crate::wire::agreement::{Certificate, Genuine};
@@ -74,31 +74,12 @@ impl Chain {
         }
         self.applied = None;
         self.stopwatch.settled(is_idle(&self.pool), &mut self.counts.finality, turn.now.mono);
-        let start = Start {
-            height: height.next(),
-            validators: self.ledger.next_validators().clone(),
-            not_before: self.last + self.cadence,
-            idle: is_idle(&self.pool),
-        };
-        let out = match self.abstains.take() {
-            Some(voting) => self.vote_again(voting, start, turn),
-            None => self.consensus.handle(consensus::Input::Start(start), turn.now.mono),
-        };
+        let out = self.begin_height(self.start_after(height), turn);
         self.follow(out, me, turn);
         self.ahead = self.ahead.split_off(&height.next());
         if let Some((from, certificate, block)) = self.ahead.remove(&height.next()) {
             self.learn(from, certificate, block, me, turn);
         }
-    }
-
-    /// The height whose log was lost is decided: what was said there cannot be contradicted any more.
-    fn vote_again(&mut self, voting: consensus::Setup, start: Start, turn: &mut Turn<'_>) -> Vec<consensus::Output> {
-        tracing::warn!(height = %start.height, "this validator votes again");
-        let last = ledger::chain::certificate(self.ledger.head().height, &turn.tx);
-        let last = last.and_then(|bytes| Certificate::decode(&bytes).ok());
-        let (consensus, out) = Consensus::open(voting, start, &[], last, turn.now.mono);
-        self.consensus = consensus;
-        out
     }
 
     /// A decision from elsewhere: of this height it is used, of a later one it waits.

@@ -1,7 +1,7 @@
 //! The node's doors to its chain: what comes for it, time, and calls of clients.
 
 use super::super::call::{Answer, CallRefusal};
-use super::super::chain_io::{ChainInput, ChainOutput, Channel};
+use super::super::chain_io::ChainInput;
 use super::super::output::{Output, Verdict};
 use super::super::owner::{Node, Turn};
 use super::{Chain, POLL};
@@ -45,8 +45,11 @@ impl Node {
                 turn.want(Output::Verdict { ticket, verdict: Verdict::Accept });
                 chain.tell(consensus::Input::Heard { from, message }, me, turn);
             }
-            ChainInput::Transactions { ticket, sealed, .. } => {
-                let taken = chain.take(*sealed, me, turn).is_ok();
+            ChainInput::Transactions { ticket, seals, .. } => {
+                let mut taken = false;
+                for sealed in seals {
+                    taken |= chain.take(sealed, me, turn).is_ok();
+                }
                 let verdict = if taken { Verdict::Accept } else { Verdict::Ignore };
                 turn.want(Output::Verdict { ticket, verdict });
             }
@@ -62,9 +65,7 @@ impl Node {
             }
             ChainInput::Decisions { from, id, decisions } => {
                 if chain.asked.remove(&id).is_some() {
-                    for (certificate, block) in decisions {
-                        chain.learn(from, certificate, block, me, turn);
-                    }
+                    chain.on_decisions(from, decisions, me, turn);
                 }
             }
             ChainInput::Applied { height } => chain.next(height, me, turn),
@@ -81,7 +82,9 @@ impl Node {
             if chain.heartbeat_due().is_some_and(|due| due <= turn.now.mono) {
                 chain.tell(consensus::Input::Work, me, turn);
             }
+            chain.say_fresh(turn);
             if chain.poll <= turn.now.mono {
+                chain.say_again(turn);
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
                 if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
@@ -115,16 +118,17 @@ impl Node {
 
     /// Transactions of a client of this node.
     pub(in crate::node) fn on_submit(&mut self, id: u64, sealed: Sealed, turn: &mut Turn<'_>) {
-        let bytes = sealed.bytes().clone();
-        let taken = self.with_chain(turn, |chain, me, turn| chain.take(sealed, me, turn));
-        let answer = match taken {
-            Some(Ok(ids)) => {
-                if let Some(chain) = &mut self.chain {
-                    chain.stopwatch.start(&ids, turn.now.mono);
-                }
-                turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));
-                Ok(Answer::Submitted { ids })
+        let taken = self.with_chain(turn, |chain, me, turn| {
+            let (said, known) = (sealed.clone(), chain.pool.seal(&sealed.leaf()).is_some());
+            let ids = chain.take(sealed, me, turn)?;
+            if !known {
+                chain.gossip.add(&said);
             }
+            chain.stopwatch.start(&ids, turn.now.mono);
+            Ok(ids)
+        });
+        let answer = match taken {
+            Some(Ok(ids)) => Ok(Answer::Submitted { ids }),
             Some(Err(why)) => Err(CallRefusal::NotTaken(why)),
             None => Err(CallRefusal::NoChain),
         };

@@ -9,7 +9,9 @@ mod agree;
 mod apply;
 mod bodies;
 mod calls;
+mod catch_up;
 mod counts;
+mod gossip;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use serde::Serialize;
 use self::bodies::Bodies;
 use self::counts::Stopwatch;
 pub use self::counts::{ChainCounts, Ended, FINALITY_MS, Finality};
+use self::gossip::Gossip;
 use super::output::{Output, Stage};
 use super::owner::Turn;
 use crate::consensus::{self, Consensus, Phase, Record, Start, Timeouts};
@@ -68,6 +71,10 @@ pub(super) struct Chain {
     validates: bool,
     /// Does not vote at this height; with this it votes from the next on.
     abstains: Option<consensus::Setup>,
+    /// What agreement is opened with when this node votes.
+    voting: consensus::Setup,
+    /// What this node's clients gave it, and was said.
+    gossip: Gossip,
     /// Blocks of the height whose bodies are here.
     bodies: Bodies,
     /// Decided; its block is not applied yet.
@@ -140,7 +147,7 @@ impl Chain {
             timeouts: setup.timeouts,
         };
         let abstains = (setup.validates && setup.abstains).then(|| voting.clone());
-        let agreement = consensus::Setup { key: voting.key.filter(|_| abstains.is_none()), ..voting };
+        let agreement = consensus::Setup { key: voting.key.clone().filter(|_| abstains.is_none()), ..voting };
         let now = turn.now.mono;
         let start = Start {
             height: ledger.head().height.next(),
@@ -156,11 +163,13 @@ impl Chain {
         let mut chain = Chain {
             consensus,
             ledger,
-            pool,
             cadence: setup.cadence,
             heartbeat: setup.heartbeat,
             validates: setup.validates,
+            gossip: Gossip::new(entropy as u16, &pool),
+            voting,
             abstains,
+            pool,
             bodies: Bodies::default(),
             decided: None,
             applied: None,

@@ -183,7 +183,9 @@ impl World {
             validates: true,
             timeouts: timeouts(),
             cadence: std::time::Duration::from_millis(chain.plan.cadence_ms),
+            heartbeat: None,
             log,
+            abstains: false,
         }))
     }
 

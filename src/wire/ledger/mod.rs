@@ -5,6 +5,7 @@
 
 mod block;
 mod body;
+mod pack;
 mod proof;
 mod record;
 mod transactions;
@@ -16,6 +17,7 @@ use crate::types::limits;
 
 pub use block::{BLOCK_BYTES, BLOCK_EVIDENCE, BLOCK_GAS, BLOCK_SEALS, Block, BlockHeader, EVIDENCE_BYTES, NotBlock};
 pub use body::{Action, Body, EPOCHS, FEE, NAME_BYTES, PAYMENTS, RECORD_BYTES, STATEMENT_BYTES};
+pub use pack::{NotPack, PACK_BYTES, Pack};
 pub use proof::{CERTIFICATE_BYTES, Finality, LedgerProof, NotProof, PROOF_FINALITIES, StatePath};
 pub use record::{Effect, Event, Failure, Outcome, Receipt, Record, Tally};
 pub use transactions::{NotSealed, Order, SEALED_BYTES, SEALED_TRANSACTIONS, Sealed, Transaction};
