@@ -41,6 +41,7 @@ mod messages;
 mod metrics;
 mod nodes;
 mod openapi;
+mod packs;
 mod params;
 mod peers;
 mod problem;

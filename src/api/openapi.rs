@@ -28,6 +28,7 @@ use super::keys::{Rotated, SealingKeys};
 use super::kinds::{KindSchema, Kinds};
 use super::messages::{Conversation, FoundMessage, Messages};
 use super::nodes::{Nodes, Topology};
+use super::packs::PackTaken;
 use super::peers::{Ban, Dial, Peers};
 use super::problem::{Cause, Problem, ProblemForm};
 use super::publish::Published;
@@ -182,6 +183,7 @@ fn schemas() -> Map<String, Value> {
         ChainRules,
         ProposalInfo,
         Proposals,
+        PackTaken,
         Submission,
         Submitted,
         Supply,

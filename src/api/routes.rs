@@ -13,8 +13,8 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
-    dead_letters, economy, governance, health, keys, kinds, messages, metrics, nodes, openapi, peers, publish, queues,
-    requests, routing, schemas, status, subscribe, transactions,
+    dead_letters, economy, governance, health, keys, kinds, messages, metrics, nodes, openapi, packs, peers, publish,
+    queues, requests, routing, schemas, status, subscribe, transactions,
 };
 use crate::types::limits;
 
@@ -64,6 +64,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::show))
         .routes(routes!(chain::show))
         .routes(routes!(chain::submit))
+        .routes(routes!(packs::submit))
         .routes(routes!(accounts::show))
         .routes(routes!(accounts::transactions))
         .routes(routes!(transactions::show))

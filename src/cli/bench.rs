@@ -3,8 +3,10 @@
 mod direct;
 mod e2e;
 mod fanout;
+mod ledger;
 mod limit;
 mod mixed;
+mod network;
 mod pair;
 mod report;
 mod rig;
@@ -28,6 +30,9 @@ use report::Report;
   metanode bench fanout --nodes 4
   metanode bench direct
   metanode bench replay --messages 1000000
+  metanode bench ledger --rate 1000
+  metanode bench ledger --per-seal 100 --rate 10000
+  metanode bench ledger --empty
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
 pub struct BenchArgs {
@@ -45,6 +50,8 @@ pub struct BenchArgs {
     /// Messages in one call to the node
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=4096))]
     batch: u64,
+    #[command(flatten)]
+    ledger: ledger::LedgerArgs,
     /// Nodes of `fanout`
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
     nodes: u8,
@@ -71,6 +78,8 @@ enum Workload {
     Direct,
     /// From the disk of a node process to a client that reads all of it again
     Replay,
+    /// Transfers that four validator processes agree on: submitted at one, final at another
+    Ledger,
 }
 
 impl BenchArgs {
@@ -81,6 +90,7 @@ impl BenchArgs {
         }
         let folder = std::env::temp_dir().join(format!("metanode-bench-{}", std::process::id()));
         let measured = match self.workload {
+            Workload::Ledger => return self.run_ledger(&folder).await,
             Workload::E2e => e2e::measure(&self, &folder).await,
             Workload::Pair => pair::measure(&self, &folder).await,
             Workload::Mixed => mixed::measure(&self, &folder).await,

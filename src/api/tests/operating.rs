@@ -148,6 +148,7 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("post", "/v1/requests"),
         ("get", "/v1/routes"),
         ("get", "/v1/chain"),
+        ("post", "/v1/chain/packs"),
         ("post", "/v1/chain/transactions"),
         ("get", "/v1/chain/accounts/{account}"),
         ("get", "/v1/chain/accounts/{account}/transactions"),

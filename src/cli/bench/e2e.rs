@@ -3,17 +3,16 @@
 //! The publisher posts payloads in their binary form, the follower reads signed bundles and takes them apart; a message's
 //! latency is from its creation by its author's clock until the follower has its bytes in hand, one wall clock for all.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use bytes::{Buf, Bytes, BytesMut};
 use reqwest::{Client, Response};
 use serde_json::Value;
-use tokio::process::Command;
 use tokio::task::JoinSet;
 
+use super::network::{Network, Node};
 use super::report::{Latency, Report, Spent, Traffic};
 use super::{BenchArgs, limit, pair, rig};
 use crate::wire::{Bundle, Message, Seal};
@@ -25,21 +24,9 @@ const RECORD_HEAD: usize = 4 + 8 + 8;
 /// Nothing comes for so long: the run has failed.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// A network of processes, taken down when it is let go.
-struct Network {
-    exe: PathBuf,
-    dir: PathBuf,
-    nodes: Vec<Node>,
-}
-
-struct Node {
-    pid: u64,
-    api: String,
-}
-
 /// Measures, in a folder that is not there yet.
 pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> {
-    let network = Network::up(folder, 2).await?;
+    let network = Network::up(folder, 2, &[], &[]).await?;
     let measured = run(args, &network).await;
     network.down().await?;
     measured
@@ -70,7 +57,7 @@ async fn run(args: &BenchArgs, network: &Network) -> anyhow::Result<Report> {
 
 /// Fills a node, then measures how fast a client reads all of it again; in a folder that is not there yet.
 pub async fn replay(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> {
-    let network = Network::up(folder, 1).await?;
+    let network = Network::up(folder, 1, &[], &[]).await?;
     let measured = read_again(args, &network).await;
     network.down().await?;
     measured
@@ -167,49 +154,4 @@ fn take_record(buffer: &mut BytesMut) -> Option<Bytes> {
     let refused = usize::from(record.get_u16_le());
     record.advance(4 * refused);
     Some(record)
-}
-
-impl Network {
-    async fn up(dir: &Path, nodes: u32) -> anyhow::Result<Network> {
-        let exe = std::env::current_exe().context("cannot find this program")?;
-        let count = nodes.to_string();
-        let answer = testnet(&exe, dir, &["up", "-n", &count, "--network", "bench", "--json"]).await?;
-        let answer: Value = serde_json::from_str(&answer).context("`testnet up` answered something else")?;
-        let nodes = answer["nodes"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|node| Some(Node { pid: node["pid"].as_u64()?, api: node["api"].as_str()?.to_string() }));
-        Ok(Network { exe, dir: dir.into(), nodes: nodes.collect() })
-    }
-
-    async fn down(self) -> anyhow::Result<()> {
-        testnet(&self.exe, &self.dir, &["down", "--purge"]).await.map(drop)
-    }
-
-    /// Processor time of all nodes.
-    fn cpu_seconds(&self) -> f64 {
-        self.nodes.iter().map(|node| rig::cpu_seconds_of(&node.pid.to_string())).sum()
-    }
-
-    /// Memory of all nodes.
-    fn resident_bytes(&self) -> usize {
-        let of = |node: &Node| {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid)).ok()?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-            line.split_whitespace().next()?.parse::<usize>().ok()
-        };
-        self.nodes.iter().filter_map(of).sum::<usize>() * 1024
-    }
-}
-
-/// Runs a command of this program on the network in `dir`.
-async fn testnet(exe: &Path, dir: &Path, args: &[&str]) -> anyhow::Result<String> {
-    let mut command = Command::new(exe);
-    command.arg("testnet").args(args).arg("--dir").arg(dir).stdin(Stdio::null());
-    let output = command.output().await.with_context(|| format!("cannot run {}", exe.display()))?;
-    if !output.status.success() {
-        bail!("testnet {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
