@@ -36,7 +36,7 @@ pub struct RefusedSeal {
 
 /// Takes a pack of sealed transactions and passes them on to the validators.
 ///
-/// The body is a pack, docs/wire.md section 20: many seals of any accounts, each taken or refused by itself. One who
+/// The body is a pack, docs/wire.md section 19: many seals of any accounts, each taken or refused by itself. One who
 /// sends a thousand transfers a second sends a few packs.
 #[utoipa::path(
     post,

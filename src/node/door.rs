@@ -10,7 +10,7 @@ use super::chain_io::{ChainInput, Missed};
 use super::owner::Node;
 use crate::types::NodeId;
 use crate::wire::Refusal;
-use crate::wire::agreement::{Certificate, ChainResponse, Decision, Genuine, Message, Roster};
+use crate::wire::agreement::{Certificate, ChainResponse, DECISIONS, Decision, Genuine, Message, Roster};
 use crate::wire::ledger::{Block, Pack, Sealed};
 
 impl ChainInput {
@@ -49,6 +49,9 @@ fn body(from: NodeId, id: u64, block: Bytes, proposal: Option<Bytes>, roster: &R
 }
 
 fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Result<ChainInput, Refusal> {
+    if list.len() > DECISIONS {
+        return Err(refused(format_args!("{} decisions in one answer; {DECISIONS} are the most", list.len())));
+    }
     let decisions = list.into_iter().map(|Decision { certificate, block }| {
         let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
         let block = Block::decode(block).map_err(refused)?;

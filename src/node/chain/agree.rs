@@ -128,6 +128,9 @@ impl Chain {
     }
 
     pub(super) fn tell(&mut self, input: consensus::Input, me: NodeId, turn: &mut Turn<'_>) {
+        if self.is_overtaken() {
+            return;
+        }
         let out = self.consensus.handle(input, turn.now.mono);
         self.follow(out, me, turn);
     }

@@ -14,10 +14,10 @@ use crate::wire::ledger::Sealed;
 use crate::wire::{Refusal, Response};
 
 impl Chain {
-    fn take(&mut self, sealed: Sealed, me: NodeId, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
+    fn take(&mut self, sealed: Sealed, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
         let taken = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx);
         let ids = taken.inspect_err(|why| *self.counts.refused.entry(why.code()).or_default() += 1)?;
-        self.tell(consensus::Input::Work, me, turn);
+        self.works = true;
         Ok(ids)
     }
 }
@@ -48,7 +48,7 @@ impl Node {
             ChainInput::Transactions { ticket, seals, .. } => {
                 let mut taken = false;
                 for sealed in seals {
-                    taken |= chain.take(sealed, me, turn).is_ok();
+                    taken |= chain.take(sealed, turn).is_ok();
                 }
                 let verdict = if taken { Verdict::Accept } else { Verdict::Ignore };
                 turn.want(Output::Verdict { ticket, verdict });
@@ -76,7 +76,11 @@ impl Node {
     pub(in crate::node) fn tick_chain(&mut self, turn: &mut Turn<'_>) {
         let peers: Vec<NodeId> = self.peers.connected().collect();
         self.with_chain(turn, |chain, me, turn| {
-            if chain.consensus.next_wake().is_some_and(|due| due <= turn.now.mono) {
+            // All that came in a step is there when a block is made of it.
+            if std::mem::take(&mut chain.works) {
+                chain.tell(consensus::Input::Work, me, turn);
+            }
+            if chain.agreement_wake().is_some_and(|due| due <= turn.now.mono) {
                 chain.tell(consensus::Input::Tick, me, turn);
             }
             if chain.heartbeat_due().is_some_and(|due| due <= turn.now.mono) {
@@ -88,7 +92,7 @@ impl Node {
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
                 if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
-                    let from = chain.consensus.height();
+                    let from = chain.ledger.head().height.next();
                     chain.ask(*peer, ChainRequest::Decisions { from }, turn);
                 }
             }
@@ -110,7 +114,7 @@ impl Node {
     pub(in crate::node) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         self.with_chain(turn, |chain, _, turn| {
             if chain.asked.len() < limits::RANGES_IN_FLIGHT {
-                let from = chain.consensus.height();
+                let from = chain.ledger.head().height.next();
                 chain.ask(peer, ChainRequest::Decisions { from }, turn);
             }
         });
@@ -118,9 +122,9 @@ impl Node {
 
     /// Transactions of a client of this node.
     pub(in crate::node) fn on_submit(&mut self, id: u64, sealed: Sealed, turn: &mut Turn<'_>) {
-        let taken = self.with_chain(turn, |chain, me, turn| {
+        let taken = self.with_chain(turn, |chain, _, turn| {
             let (said, known) = (sealed.clone(), chain.pool.seal(&sealed.leaf()).is_some());
-            let ids = chain.take(sealed, me, turn)?;
+            let ids = chain.take(sealed, turn)?;
             if !known {
                 chain.gossip.add(&said);
             }

@@ -11,7 +11,7 @@ use super::super::chain_io::{ChainOutput, Missed};
 use super::super::output::{Event, Output, Stage};
 use super::super::owner::Turn;
 use super::{Chain, Signatures, halt, is_idle};
-use crate::consensus::{self, Consensus, Start};
+use crate::consensus::{self, Consensus, Phase, Start};
 use crate::ledger::{self, NotExecuted};
 use crate::types::NodeId;
 use crate::types::chain::Height;
@@ -76,6 +76,12 @@ impl Chain {
         turn.out.push((Stage::Flushed, Output::Chain(ChainOutput::Applied { height })));
         turn.out.push((Stage::Flushed, Output::Event(Event::Block { height })));
         true
+    }
+
+    /// Whether agreement is still at a height that was decided without it: until the blocks are on the disk and it
+    /// begins anew, it is told nothing, because what it would ask of the ledger is over.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.consensus.height() <= self.ledger.head().height && self.consensus.phase() != Phase::Decided
     }
 
     /// Agreement begins at a height: after its own last one, or anew behind heights that were decided without it.

@@ -75,6 +75,8 @@ pub(super) struct Chain {
     voting: consensus::Setup,
     /// What this node's clients gave it, and was said.
     gossip: Gossip,
+    /// Something for a block has come in this step.
+    works: bool,
     /// Blocks of the height whose bodies are here.
     bodies: Bodies,
     /// Decided; its block is not applied yet.
@@ -168,6 +170,7 @@ impl Chain {
             validates: setup.validates,
             gossip: Gossip::new(entropy as u16, &pool),
             voting,
+            works: false,
             abstains,
             pool,
             bodies: Bodies::default(),
@@ -196,13 +199,18 @@ impl Chain {
     }
 
     pub fn next_wake(&self) -> Mono {
-        let wakes = [self.consensus.next_wake(), self.heartbeat_due()];
+        let wakes = [self.agreement_wake(), self.heartbeat_due()];
         wakes.into_iter().flatten().fold(self.poll, Mono::min)
+    }
+
+    /// When agreement wants to be called.
+    fn agreement_wake(&self) -> Option<Mono> {
+        self.consensus.next_wake().filter(|_| !self.is_overtaken())
     }
 
     /// When an idle chain gets a block all the same.
     fn heartbeat_due(&self) -> Option<Mono> {
-        let waits = matches!(self.consensus.phase(), Phase::Waiting { idle: true, .. });
+        let waits = matches!(self.consensus.phase(), Phase::Waiting { idle: true, .. }) && !self.is_overtaken();
         self.heartbeat.filter(|_| waits && self.validates).map(|heartbeat| self.last + heartbeat)
     }
 
