@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Measures, in a folder that is not there yet.
 pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> {
-    let network = Network::up(folder, 2, &[], &[]).await?;
+    let network = Network::up(folder, 2, &["--no-chain"], &[]).await?;
     let measured = run(args, &network).await;
     network.down().await?;
     measured
@@ -57,7 +57,7 @@ async fn run(args: &BenchArgs, network: &Network) -> anyhow::Result<Report> {
 
 /// Fills a node, then measures how fast a client reads all of it again; in a folder that is not there yet.
 pub async fn replay(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> {
-    let network = Network::up(folder, 1, &[], &[]).await?;
+    let network = Network::up(folder, 1, &["--no-chain"], &[]).await?;
     let measured = read_again(args, &network).await;
     network.down().await?;
     measured

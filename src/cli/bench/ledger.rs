@@ -108,7 +108,7 @@ impl BenchArgs {
     /// Measures the ledger, prints, writes.
     pub(super) async fn run_ledger(&self, folder: &Path) -> anyhow::Result<()> {
         let settings = self.ledger.settings();
-        let network = Network::up(folder, VALIDATORS, &["--chain"], &settings).await;
+        let network = Network::up(folder, VALIDATORS, &[], &settings).await;
         let measured = match network {
             Ok(mut network) => {
                 let measured = self.ledger.measure(&mut network).await;
