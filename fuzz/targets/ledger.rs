@@ -3,12 +3,12 @@
 
 use metanode::types::Hash;
 use metanode::types::chain::{ChainId, ValidatorSet};
-use metanode::wire::ledger::{Block, BlockHeader, LedgerProof, Record, Sealed, binary, exactly};
+use metanode::wire::ledger::{Block, BlockHeader, LedgerProof, Pack, Record, Sealed, binary, exactly};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((which, bytes)) = bytes.split_first() else { return };
     let chain = ChainId(Hash([9; 32]));
-    match which % 6 {
+    match which % 7 {
         0 => {
             if let Ok(sealed) = Sealed::check(bytes.to_vec().into(), chain) {
                 assert_eq!(sealed.bytes(), bytes);
@@ -34,6 +34,12 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             }
         }
         4 => {
+            if let Ok(pack) = Pack::decode(bytes.to_vec().into()) {
+                assert_eq!(pack.encode(), bytes);
+                assert_eq!(Pack::all(&mut pack.again.wrapping_sub(1), pack.seals.clone()), [pack]);
+            }
+        }
+        5 => {
             if let Ok(proof) = LedgerProof::from_bytes(bytes) {
                 assert_eq!(proof.to_bytes(), bytes);
                 let _ = metanode::ledger::verify(&proof, chain, Hash::ZERO, &metanode::ledger::Agreement);
