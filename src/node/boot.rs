@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::agreement::ChainSetup;
+use super::chain::ChainSetup;
 use super::role::Role;
 use crate::feed::Retention;
 use crate::flow::Policy;

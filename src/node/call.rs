@@ -1,7 +1,7 @@
 //! What clients of this node can ask of it, and what they are answered. Reading messages is not here: readers go to
 //! the store themselves and slow nobody.
 
-use super::agreement::AgreementStatus;
+use super::chain::AgreementStatus;
 use super::deliveries::SubscriptionInfo;
 use super::output::Stage;
 use super::peers::PeerInfo;

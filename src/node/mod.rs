@@ -8,10 +8,9 @@
 //!   Call::Publish ──▶ lanes ──▶ finish: stamp, seal ──▶ the same way in
 //! ```
 
-mod agreement;
-mod bodies;
 mod boot;
 mod call;
+mod chain;
 mod chain_io;
 mod deliveries;
 mod evidence;
@@ -33,9 +32,9 @@ mod status;
 mod sync;
 mod ways;
 
-pub use agreement::{AgreementStatus, ChainSetup};
 pub use boot::{Life, Setup};
 pub use call::{Ack, Answer, Call, CallRefusal};
+pub use chain::{AgreementStatus, ChainSetup};
 pub use chain_io::{ChainInput, ChainOutput, Channel};
 pub use deliveries::SubscriptionInfo;
 pub use gate::{Freed, Gate};

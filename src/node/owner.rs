@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::agreement::Chain;
 use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
+use super::chain::Chain;
 use super::deliveries::fetch_letter;
 use super::heartbeat::Beats;
 use super::input::Input;

@@ -1,0 +1,135 @@
+//! What agreement wants is done: words, bodies, blocks to build and to check.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::chain_io::{ChainOutput, Channel};
+use super::super::output::{Output, Stage};
+use super::super::owner::Turn;
+use super::{Chain, Signatures, halt};
+use crate::consensus;
+use crate::ledger::Ledger;
+use crate::types::NodeId;
+use crate::types::chain::{BlockId, Height};
+use crate::wire::Request;
+use crate::wire::agreement::{ChainRequest, Message, Roster, Saying};
+
+impl Chain {
+    pub(super) fn announce_roster(&self, turn: &mut Turn<'_>) {
+        let validators = self.ledger.next_validators().clone();
+        // Sets change with a decided block, and a message of the next height by a validator who is new there is said
+        // again; so the present set stands for the next one until then.
+        let (height, next) = (self.ledger.head().height.next(), validators.clone());
+        let roster =
+            Roster { chain: self.ledger.head().chain, height, current: validators, next, before: self.before.clone() };
+        turn.out.push((Stage::Now, Output::Chain(ChainOutput::Roster(Arc::new(roster)))));
+    }
+
+    /// Does what agreement wants, and what it wants of that, to the end.
+    pub(super) fn follow(&mut self, out: Vec<consensus::Output>, me: NodeId, turn: &mut Turn<'_>) {
+        let mut wants: VecDeque<consensus::Output> = out.into();
+        while let Some(want) = wants.pop_front() {
+            if let Some(input) = self.satisfy(want, me, turn) {
+                wants.extend(self.consensus.handle(input, turn.now.mono));
+            }
+        }
+    }
+
+    /// Does one thing agreement wants; what it learns from it at once.
+    pub(super) fn satisfy(
+        &mut self,
+        want: consensus::Output,
+        me: NodeId,
+        turn: &mut Turn<'_>,
+    ) -> Option<consensus::Input> {
+        match want {
+            consensus::Output::Log { height, record } => turn.log.push((height, record)),
+            consensus::Output::Say { message } => self.say(message, turn),
+            consensus::Output::WantBlock { height, round, made } => return self.build(height, round, made, me, turn),
+            consensus::Output::WantBody { block, from } => {
+                if self.bodies.get(block).is_some() {
+                    return Some(consensus::Input::Body { block });
+                }
+                self.ask(from, ChainRequest::Body { block }, turn);
+            }
+            consensus::Output::WantDecision { height, from } => {
+                self.ask(from, ChainRequest::Decisions { from: height }, turn);
+            }
+            consensus::Output::Check { block, .. } => return self.check(block, turn),
+            consensus::Output::Decided { certificate } => {
+                self.last = turn.now.mono;
+                self.decided = Some(certificate);
+                self.apply(turn);
+            }
+            consensus::Output::Evidence(evidence) => {
+                self.evidence += 1;
+                tracing::warn!(validator = %evidence.culprit(), height = %evidence.height(), "a validator said two things");
+                let piece = Bytes::from(evidence.encode());
+                if let Err(fault) = self.ledger.accuse(piece, &mut self.pool, &mut turn.tx, &Signatures) {
+                    halt(fault, turn);
+                }
+            }
+            consensus::Output::Refused { from, why } => {
+                tracing::debug!(peer = %from, %why, "a proof that proves nothing")
+            }
+            consensus::Output::Halt { fault } => halt(fault, turn),
+        }
+        None
+    }
+
+    pub(super) fn say(&mut self, message: Message, turn: &mut Turn<'_>) {
+        self.again = self.again.wrapping_add(1);
+        let bytes = Bytes::from(Saying { again: self.again, message }.encode());
+        turn.out.push((Stage::Logged, Output::Chain(ChainOutput::Say { channel: Channel::Agreement, bytes })));
+    }
+
+    pub(super) fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) {
+        self.next_request += 1;
+        self.asked.insert(self.next_request, request);
+        turn.want(Output::Request { to: from, id: self.next_request, request: Request::Chain(request) });
+    }
+
+    pub(super) fn build(
+        &mut self,
+        height: Height,
+        round: u32,
+        made: Option<BlockId>,
+        me: NodeId,
+        turn: &mut Turn<'_>,
+    ) -> Option<consensus::Input> {
+        if let Some(block) = made.filter(|block| self.bodies.is_executed(*block)) {
+            return Some(consensus::Input::Built { height, round, block });
+        }
+        match self.ledger.propose(&self.pool, &turn.tx, round, turn.now.wall, me, &Signatures) {
+            Ok(executed) => {
+                let block = executed.id;
+                self.bodies.keep_executed(executed);
+                Some(consensus::Input::Built { height, round, block })
+            }
+            Err(fault) => {
+                halt(fault, turn);
+                None
+            }
+        }
+    }
+
+    pub(super) fn check(&mut self, block: BlockId, turn: &mut Turn<'_>) -> Option<consensus::Input> {
+        // What is decided already is executed whenever it was made; what is to be voted for is of now.
+        let timely = match self.bodies.get(block) {
+            Some(body) => Ledger::timely(body.header(), turn.now.wall),
+            None => Ok(()),
+        };
+        if let Err(why) = &timely {
+            tracing::warn!(%block, %why, "a proposed block is not of now");
+        }
+        let valid = timely.is_ok() && self.execute(block, turn)?;
+        Some(consensus::Input::Checked { block, valid })
+    }
+
+    pub(super) fn tell(&mut self, input: consensus::Input, me: NodeId, turn: &mut Turn<'_>) {
+        let out = self.consensus.handle(input, turn.now.mono);
+        self.follow(out, me, turn);
+    }
+}

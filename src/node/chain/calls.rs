@@ -1,0 +1,122 @@
+//! The node's doors to its chain: what comes for it, time, and calls of clients.
+
+use super::super::call::{Answer, CallRefusal};
+use super::super::chain_io::{ChainInput, ChainOutput, Channel};
+use super::super::output::{Output, Verdict};
+use super::super::owner::{Node, Turn};
+use super::{Chain, POLL};
+use crate::consensus;
+use crate::ledger::NotTaken;
+use crate::types::chain::TransactionId;
+use crate::types::{NodeId, limits};
+use crate::wire::Response;
+use crate::wire::agreement::{ChainRequest, ChainResponse};
+use crate::wire::ledger::Sealed;
+
+impl Chain {
+    fn take(&mut self, sealed: Sealed, me: NodeId, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
+        let ids = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx)?;
+        self.tell(consensus::Input::Work, me, turn);
+        Ok(ids)
+    }
+}
+
+impl Node {
+    /// Takes the chain out for one use: its parts and the node's are then apart.
+    fn with_chain<T>(
+        &mut self,
+        turn: &mut Turn<'_>,
+        use_it: impl FnOnce(&mut Chain, NodeId, &mut Turn<'_>) -> T,
+    ) -> Option<T> {
+        let mut chain = self.chain.take()?;
+        let used = use_it(&mut chain, self.id, turn);
+        self.chain = Some(chain);
+        Some(used)
+    }
+
+    pub(in crate::node) fn on_chain(&mut self, input: ChainInput, turn: &mut Turn<'_>) {
+        self.with_chain(turn, |chain, me, turn| match input {
+            ChainInput::Heard { from, ticket, message } => {
+                turn.want(Output::Verdict { ticket, verdict: Verdict::Accept });
+                chain.tell(consensus::Input::Heard { from, message }, me, turn);
+            }
+            ChainInput::Transactions { ticket, sealed, .. } => {
+                let taken = chain.take(*sealed, me, turn).is_ok();
+                let verdict = if taken { Verdict::Accept } else { Verdict::Ignore };
+                turn.want(Output::Verdict { ticket, verdict });
+            }
+            ChainInput::Body { from, id, block, proposal } => {
+                let block_id = block.id();
+                if chain.asked.remove(&id) == Some(ChainRequest::Body { block: block_id }) {
+                    chain.bodies.keep(*block);
+                    if let Some(message) = proposal {
+                        chain.tell(consensus::Input::Heard { from, message }, me, turn);
+                    }
+                    chain.tell(consensus::Input::Body { block: block_id }, me, turn);
+                }
+            }
+            ChainInput::Decisions { from, id, decisions } => {
+                if chain.asked.remove(&id).is_some() {
+                    for (certificate, block) in decisions {
+                        chain.learn(from, certificate, block, me, turn);
+                    }
+                }
+            }
+            ChainInput::Applied { height } => chain.next(height, me, turn),
+        });
+    }
+
+    /// Time has passed for the chain.
+    pub(in crate::node) fn tick_chain(&mut self, turn: &mut Turn<'_>) {
+        let peers: Vec<NodeId> = self.peers.connected().collect();
+        self.with_chain(turn, |chain, me, turn| {
+            if chain.consensus.next_wake().is_some_and(|due| due <= turn.now.mono) {
+                chain.tell(consensus::Input::Tick, me, turn);
+            }
+            if chain.poll <= turn.now.mono {
+                chain.poll = turn.now.mono + POLL;
+                chain.polled = chain.polled.wrapping_add(1);
+                if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
+                    let from = chain.consensus.height();
+                    chain.ask(*peer, ChainRequest::Decisions { from }, turn);
+                }
+            }
+        });
+    }
+
+    pub(in crate::node) fn serve_chain(&self, request: ChainRequest, turn: &Turn<'_>) -> Response {
+        Response::Chain(self.chain.as_ref().map_or(ChainResponse::Nothing, |chain| chain.serve(request, turn)))
+    }
+
+    /// What was asked for will not come; agreement asks another by itself.
+    pub(in crate::node) fn on_chain_failed(&mut self, id: u64) {
+        if let Some(chain) = &mut self.chain {
+            chain.asked.remove(&id);
+        }
+    }
+
+    /// A peer may have decisions that are missing here: asked when it comes, and when it speaks of a later height.
+    pub(in crate::node) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        self.with_chain(turn, |chain, _, turn| {
+            if chain.asked.len() < limits::RANGES_IN_FLIGHT {
+                let from = chain.consensus.height();
+                chain.ask(peer, ChainRequest::Decisions { from }, turn);
+            }
+        });
+    }
+
+    /// Transactions of a client of this node.
+    pub(in crate::node) fn on_submit(&mut self, id: u64, sealed: Sealed, turn: &mut Turn<'_>) {
+        let bytes = sealed.bytes().clone();
+        let taken = self.with_chain(turn, |chain, me, turn| chain.take(sealed, me, turn));
+        let answer = match taken {
+            Some(Ok(ids)) => {
+                turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));
+                Ok(Answer::Submitted { ids })
+            }
+            Some(Err(why)) => Err(CallRefusal::NotTaken(why.to_string())),
+            None => Err(CallRefusal::NoChain),
+        };
+        turn.want(Output::Reply { id, answer });
+    }
+}

@@ -1,0 +1,193 @@
+//! Agreement and the ledger, joined: what one wants the other gives. The only place that knows both.
+//!
+//! ```text
+//!   Heard, Body, Decisions ─▶ consensus ─ WantBlock, Check ─▶ ledger: propose, execute
+//!                                 └────── Decided ─────────▶ ledger: apply ─▶ flush ─▶ Applied ─▶ the next height
+//! ```
+
+mod agree;
+mod apply;
+mod bodies;
+mod calls;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use self::bodies::Bodies;
+use super::output::{Output, Stage};
+use super::owner::Turn;
+use crate::consensus::{self, Consensus, Phase, Record, Start, Timeouts};
+use crate::ledger::{self, Agreement as Signatures, Genesis, Ledger, Mempool};
+use crate::types::chain::{ChainId, Height, Validator, ValidatorSet};
+use crate::types::{Hash, Mono, NodeId};
+use crate::wire::agreement::{Certificate, ChainRequest, DECISIONS, Genuine};
+use crate::wire::ledger::Block;
+
+/// Decisions kept until their turn comes, heights.
+const AHEAD: u64 = DECISIONS as u64;
+/// One peer after the other is asked so often whether it has decisions that are missing here: where nothing goes on,
+/// nobody speaks of them.
+const POLL: Duration = Duration::from_secs(2);
+/// Numbers of requests about the chain have this bit, so that they are none of repair's.
+const CHAIN_REQUEST: u64 = 1 << 63;
+
+/// What a node is told of the chain.
+#[derive(Clone)]
+pub struct ChainSetup {
+    /// What it begins with; the same at every node.
+    pub genesis: Genesis,
+    /// Whether this node votes when it is a validator.
+    pub validates: bool,
+    /// How long the steps of a round may take.
+    pub timeouts: Timeouts,
+    /// From a decision to the next height, at least.
+    pub cadence: Duration,
+    /// What agreement's log holds of the height after the last applied one.
+    pub log: Vec<Record>,
+}
+
+/// The chain of a node.
+pub(super) struct Chain {
+    consensus: Consensus,
+    ledger: Ledger,
+    pool: Mempool,
+    cadence: Duration,
+    validates: bool,
+    /// Blocks of the height whose bodies are here.
+    bodies: Bodies,
+    /// Decided; its block is not applied yet.
+    decided: Option<Certificate>,
+    /// Applied; it is not on the disk yet.
+    applied: Option<Height>,
+    /// When the last height was decided.
+    last: Mono,
+    /// Decisions of heights that have not come yet.
+    ahead: BTreeMap<Height, (NodeId, Genuine<Certificate>, Block)>,
+    /// Requests under way, by number, and what they ask for.
+    asked: BTreeMap<u64, ChainRequest>,
+    next_request: u64,
+    /// Numbers what is said, from anywhere on, so that gossip takes no word for one it has carried.
+    again: u16,
+    /// The validators of the height before.
+    before: Arc<ValidatorSet>,
+    /// When a peer is asked next whether it has more.
+    poll: Mono,
+    polled: usize,
+    evidence: u64,
+}
+
+/// Agreement, for people and programs.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct AgreementStatus {
+    /// The chain.
+    pub chain: ChainId,
+    /// The height that is agreed on; the one before is final.
+    pub height: Height,
+    /// The attempt at it, from 0.
+    pub round: u32,
+    /// How far it is: `waiting`, `running`, `decided` or `halted`.
+    pub phase: &'static str,
+    /// Whether this node votes.
+    pub votes: bool,
+    /// The validators of the height.
+    pub validators: Vec<Validator>,
+    /// Sealed groups that wait for a block.
+    pub waiting: u64,
+    /// Contradictions of validators seen since the start.
+    pub evidence: u64,
+}
+
+impl Chain {
+    pub fn open(
+        setup: ChainSetup,
+        me: NodeId,
+        key: &ed25519_dalek::SigningKey,
+        entropy: u64,
+        turn: &mut Turn<'_>,
+    ) -> Result<Chain, String> {
+        let ledger = Ledger::open(&setup.genesis, ledger::HISTORY, &mut turn.tx).map_err(|e| e.to_string())?;
+        let pool = ledger.load_pool(&turn.tx).map_err(|e| e.to_string())?;
+        let agreement = consensus::Setup {
+            chain: ledger.head().chain,
+            me,
+            key: setup.validates.then(|| key.clone()),
+            timeouts: setup.timeouts,
+        };
+        let now = turn.now.mono;
+        let start = Start {
+            height: ledger.head().height.next(),
+            validators: ledger.next_validators().clone(),
+            not_before: now,
+            idle: is_idle(&pool),
+        };
+        let (head, view) = (ledger.head().height, &turn.tx);
+        let last = ledger::chain::certificate(head, view).and_then(|bytes| Certificate::decode(&bytes).ok());
+        let before = ledger.validators(head, view).map_err(|e| e.to_string())?;
+        let before = before.unwrap_or_else(|| ledger.next_validators().clone());
+        let (consensus, out) = Consensus::open(agreement, start, &setup.log, last, now);
+        let mut chain = Chain {
+            consensus,
+            ledger,
+            pool,
+            cadence: setup.cadence,
+            validates: setup.validates,
+            bodies: Bodies::default(),
+            decided: None,
+            applied: None,
+            last: now,
+            ahead: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_request: CHAIN_REQUEST,
+            again: entropy as u16,
+            before,
+            poll: now + POLL,
+            polled: 0,
+            evidence: 0,
+        };
+        chain.announce_roster(turn);
+        chain.follow(out, me, turn);
+        Ok(chain)
+    }
+
+    /// Where the chain stands.
+    pub fn head(&self) -> (Height, Hash) {
+        (self.ledger.head().height, self.ledger.head().state_root)
+    }
+
+    pub fn next_wake(&self) -> Mono {
+        self.consensus.next_wake().map_or(self.poll, |wake| wake.min(self.poll))
+    }
+
+    pub fn status(&self) -> AgreementStatus {
+        let phase = match self.consensus.phase() {
+            Phase::Waiting { .. } => "waiting",
+            Phase::Running => "running",
+            Phase::Decided => "decided",
+            Phase::Halted => "halted",
+        };
+        AgreementStatus {
+            chain: self.ledger.head().chain,
+            height: self.consensus.height(),
+            round: self.consensus.round(),
+            phase,
+            votes: self.validates,
+            validators: self.ledger.next_validators().iter().copied().collect(),
+            waiting: self.pool.size().0 as u64,
+            evidence: self.evidence,
+        }
+    }
+}
+
+/// Whether there is nothing to put into a block.
+fn is_idle(pool: &Mempool) -> bool {
+    pool.size().0 == 0 && pool.evidence().next().is_none()
+}
+
+fn halt(fault: impl std::fmt::Display, turn: &mut Turn<'_>) {
+    turn.out.push((Stage::Now, Output::Halt { fault: Some(format!("agreement stops: {fault}")) }));
+}
