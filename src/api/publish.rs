@@ -200,13 +200,15 @@ struct Batch {
     single: bool,
     faults: Vec<LineFault>,
     faulty: usize,
+    bytes: usize,
 }
 
 impl Batch {
-    /// Takes one message in. False when enough are faulty.
+    /// Takes one message in. False when enough are faulty, or all take too much.
     fn take(&mut self, line: usize, read: Result<Draft, Faults>) -> bool {
         match read {
             Ok(draft) => {
+                self.bytes += draft.size_bytes();
                 self.drafts.push(draft);
                 self.lines.push(line);
             }
@@ -216,12 +218,17 @@ impl Batch {
                 self.faults.extend(faults.as_slice().iter().map(|f| LineFault { line, fault: f.clone() }));
             }
         }
-        self.faulty < FAULTY_MESSAGES
+        self.faulty < FAULTY_MESSAGES && self.bytes <= limits::API_DRAFT_BYTES
     }
 
     fn done(self) -> Result<Batch, Problem> {
         if self.faulty > 0 {
             return Err(invalid(self.faulty, &self.faults, 0));
+        }
+        if self.bytes > limits::API_DRAFT_BYTES {
+            let most = limits::API_DRAFT_BYTES;
+            let detail = format!("with tags and headers the messages take more than {most} bytes; send fewer at once");
+            return Err(Problem::new(Cause::TooLarge, detail));
         }
         let empty = || Problem::request("the body has no message; send one JSON object, an array, or one on each line");
         if self.drafts.is_empty() { Err(empty()) } else { Ok(self) }

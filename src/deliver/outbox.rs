@@ -27,12 +27,13 @@ fn spec() -> Spec {
 }
 
 impl Deliveries {
-    /// How many more messages may wait for a destination; none that is no single reader's.
-    pub fn room_for(&self, to: &Destination) -> usize {
+    /// How many more messages may wait for a destination; none that is no single reader's. `coming` destinations are
+    /// there soon.
+    pub fn room_for(&self, to: &Destination, coming: usize) -> usize {
         let Some(name) = Name::of(to) else { return 0 };
         match self.subscriptions.get(&name) {
             Some(one) => one.spare(),
-            None if self.destinations().count() < limits::DESTINATIONS => limits::SUBSCRIPTION_OPEN,
+            None if self.destinations().count() + coming < limits::DESTINATIONS => limits::SUBSCRIPTION_OPEN,
             None => 0,
         }
     }

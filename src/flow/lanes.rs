@@ -121,13 +121,6 @@ pub struct Load {
 /// The lanes of Critical and High.
 const URGENT: usize = 2;
 
-/// What surrounds a payload in the common case, bytes; the target of a bundle is far below its limit.
-const AROUND_BYTES: usize = 96;
-
-fn size(draft: &Draft) -> usize {
-    draft.payload_bytes() + AROUND_BYTES
-}
-
 impl Lanes {
     /// Empty lanes.
     pub fn new(policy: Policy) -> Lanes {
@@ -150,7 +143,7 @@ impl Lanes {
         for draft in drafts {
             let (messages, bytes) = &mut more[rank(draft) as usize];
             *messages += 1;
-            *bytes += size(draft);
+            *bytes += draft.size_bytes();
         }
         let full = |(lane, (messages, bytes)): (&Lane, &(usize, usize))| {
             // An empty lane takes any call, however large.
@@ -197,7 +190,7 @@ impl Lanes {
         self.next_number += 1;
         let lane = &mut self.lanes[rank(draft) as usize];
         lane.messages += 1;
-        lane.bytes += size(draft);
+        lane.bytes += draft.size_bytes();
         let kinship = Kinship::of(draft);
         lane.queues.entry(kinship).or_default().push_back(Queued { parcel, since: now, number });
     }
@@ -266,7 +259,7 @@ impl Lane {
         let queue = self.queues.get_mut(&kinship)?;
         let mut load = Load { parcels: Vec::new(), bytes: 0 };
         while let Some(queued) = queue.front() {
-            let bytes = size(&queued.parcel.draft);
+            let bytes = queued.parcel.draft.size_bytes();
             let full =
                 load.bytes + bytes > limits::BUNDLE_TARGET_BYTES || load.parcels.len() == limits::BUNDLE_MESSAGES;
             let alone = queued.parcel.draft.seal == Seal::Each;

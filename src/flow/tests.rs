@@ -105,7 +105,7 @@ fn spilled(spill: &mut Spill, store: &mut MemoryStore, calls: std::ops::Range<u6
 
 fn back(spill: &mut Spill, store: &mut MemoryStore) -> Vec<(u64, usize)> {
     let mut batch = Batch::default();
-    let parcels = spill.take(&mut Txn::new(store, &mut batch));
+    let parcels = spill.take(&mut Txn::new(store, &mut batch)).unwrap();
     store.commit(batch);
     parcels.iter().map(|parcel| (parcel.call, parcel.index)).collect()
 }

@@ -11,7 +11,7 @@ use super::input::Input;
 use super::output::{Event, Output, Stage, Step, Verdict};
 use super::peers::Peers;
 use super::post::Post;
-use super::publish::{Frame, Waiting};
+use super::publish::{Frame, Queued, Waiting};
 use super::registry::Registry;
 use super::state::States;
 use super::status::Counters;
@@ -39,6 +39,7 @@ pub struct Node {
     pub(super) log: Log,
     pub(super) lanes: Lanes,
     pub(super) spill: Spill,
+    pub(super) queued: Queued,
     /// The last step sealed only what was urgent.
     pub(super) hurried: bool,
     /// When a client last said something Critical.
@@ -87,6 +88,7 @@ impl Node {
     /// The node as the store has it. The first step, which the caller commits, begins the life.
     pub fn open(setup: Setup, view: &dyn View, now: Now) -> Result<(Node, Step), String> {
         let life = Life::begin(Life::load(view), &setup, now);
+        let spill = Spill::load(view);
         let id = NodeId(setup.key.verifying_key().to_bytes());
         let mut node = Node {
             id,
@@ -98,7 +100,8 @@ impl Node {
             listings: BTreeMap::new(),
             log: Log::load(view),
             lanes: Lanes::new(setup.scheduler),
-            spill: Spill::load(view),
+            queued: Queued::load(&spill, view),
+            spill,
             hurried: false,
             critical_said: None,
             waiting: BTreeMap::new(),

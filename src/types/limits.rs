@@ -110,6 +110,8 @@ pub const VERIFY_QUEUE: usize = 512;
 pub const STEP_INPUTS: usize = 512;
 /// Body of an API request, bytes.
 pub const API_BODY_BYTES: usize = 8 * MIB;
+/// What the messages of one request take with the tags and headers that its query gives to each, bytes.
+pub const API_DRAFT_BYTES: usize = 32 * MIB;
 /// Messages a query answers at most.
 pub const QUERY_MESSAGES: usize = 10_000;
 /// Messages of one page, bytes; one message is always in it.
