@@ -216,13 +216,24 @@ fn chain(
         false => Ok((None, Vec::new())),
     }
     .map_err(DriverError::from)?;
+    let lost = journal.is_some() && log.is_empty() && driver::begun(store) == Some(height);
+    let abstains = lost && !config.chain.vote_without_log;
+    if abstains {
+        tracing::warn!(
+            %height,
+            "agreement's log of this height is lost, so this validator does not know what it voted: it does not vote \
+             until the others have decided the height. If all validators have lost theirs, nobody would ever vote: \
+             then start them with chain.vote_without_log = true"
+        );
+    }
     let ms = Duration::from_millis;
     let propose = ms(config.chain.propose_ms);
     let timeouts =
         Timeouts { propose, vote: propose / 3, more: propose / 3, rebroadcast: propose, ..Timeouts::default() };
     let validates = config.chain.validator;
     let cadence = ms(config.chain.cadence_ms);
-    Ok((ChainSetup { genesis, validates, timeouts, cadence, log }, journal))
+    let heartbeat = (config.chain.heartbeat_ms > 0).then(|| ms(config.chain.heartbeat_ms));
+    Ok((ChainSetup { genesis, validates, timeouts, cadence, heartbeat, log, abstains }, journal))
 }
 
 fn retention(config: &Config) -> Retention {

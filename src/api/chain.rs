@@ -1,19 +1,68 @@
-//! The chain: how agreement stands, accounts, and transactions for the next block.
+//! The chain: how agreement stands, and transactions for the next block.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::params::Asked;
-use super::problem::{Cause, Problem};
+use super::problem::{Cause, Problem, not_taken};
 use super::state::{ApiState, unexpected};
-use crate::ledger::rows::Account;
-use crate::ledger::{Params, query};
+use crate::ledger::chain::{self, Head};
+use crate::ledger::{Fault, NotTaken};
 use crate::node::{AgreementStatus, Answer, Call, CallRefusal};
-use crate::types::chain::{ChainId, Height, TransactionId};
-use crate::types::{NodeId, Tokens};
+use crate::types::chain::TransactionId;
+use crate::types::storage::View;
 use crate::wire::ledger::Sealed;
+
+/// While something is read several blocks may become final; then it is read again, so often.
+const LOOKS: usize = 8;
+
+impl ApiState {
+    /// What `read` finds of the chain as it stands after one block.
+    pub(super) async fn ledger<T: Send + 'static>(
+        &self,
+        read: impl Fn(&dyn View, &Head) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.read(move |view| steady(view, read)).await?
+    }
+
+    /// How agreement stands; none at a node without a chain.
+    pub(super) async fn agreement(&self) -> Result<Option<AgreementStatus>, Problem> {
+        match self.client.call(Call::Agreement).await? {
+            Answer::Agreement(status) => Ok(status.map(|status| *status)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The store has no snapshots: what was read while a block became final is read again.
+fn steady<T>(view: &dyn View, read: impl Fn(&dyn View, &Head) -> Result<T, Problem>) -> Result<T, Problem> {
+    let mut now = head(view)?;
+    for _ in 0..LOOKS {
+        let found = read(view, &now);
+        let after = head(view)?;
+        if after.height == now.height {
+            return found;
+        }
+        now = after;
+    }
+    Err(Problem::new(Cause::Busy, "blocks come faster than this can be read; ask again"))
+}
+
+/// Where the chain stands.
+pub(super) fn head(view: &dyn View) -> Result<Head, Problem> {
+    chain::head(view).map_err(broken)?.ok_or_else(no_chain)
+}
+
+pub(super) fn no_chain() -> Problem {
+    Problem::new(Cause::NotFound, CallRefusal::NoChain.to_string())
+}
+
+/// The store does not make sense.
+pub(super) fn broken(fault: Fault) -> Problem {
+    Problem::new(Cause::Internal, format!("{fault}; please report this"))
+}
 
 /// How agreement stands.
 #[utoipa::path(
@@ -26,15 +75,7 @@ use crate::wire::ledger::Sealed;
     ),
 )]
 pub async fn show(State(state): State<ApiState>) -> Result<Json<AgreementStatus>, Problem> {
-    agreement(&state).await.map(Json)
-}
-
-async fn agreement(state: &ApiState) -> Result<AgreementStatus, Problem> {
-    match state.client.call(Call::Agreement).await? {
-        Answer::Agreement(Some(status)) => Ok(*status),
-        Answer::Agreement(None) => Err(Problem::new(Cause::NotFound, CallRefusal::NoChain.to_string())),
-        other => Err(unexpected(&other)),
-    }
+    state.agreement().await?.map(Json).ok_or_else(no_chain)
 }
 
 /// Transactions under one seal.
@@ -53,6 +94,9 @@ pub struct Submitted {
 }
 
 /// Takes sealed transactions and passes them on to the validators.
+///
+/// A problem has a `code` that says why they are not taken: `wrong_chain`, `bad_seal`, `nonce`, `fee_too_low`,
+/// `cannot_pay`, `known` and others, see docs/ledger.md.
 #[utoipa::path(
     post,
     path = "/v1/chain/transactions",
@@ -60,80 +104,24 @@ pub struct Submitted {
     request_body(content = ref("#/components/schemas/Submission"), content_type = "application/json"),
     responses(
         (status = 202, description = "They wait for a block", body = ref("#/components/schemas/Submitted"), content_type = "application/json"),
+        (status = 409, description = "They wait already", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 422, description = "They are not taken, and why", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 503, description = "There is no room now", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     ),
 )]
 pub async fn submit(
     State(state): State<ApiState>,
     Asked(Submission { sealed }): Asked<Submission>,
 ) -> Result<(axum::http::StatusCode, Json<Submitted>), Problem> {
-    let chain = agreement(&state).await?.chain;
-    let invalid = |why: String| Problem::new(Cause::Invalid, why);
-    let bytes = hex::decode(&sealed).map_err(|e| invalid(format!("`sealed` is hexadecimal: {e}")))?;
+    let chain = state.agreement().await?.ok_or_else(no_chain)?.chain;
+    let bytes =
+        hex::decode(&sealed).map_err(|e| Problem::new(Cause::Invalid, format!("`sealed` is hexadecimal: {e}")))?;
     // The seal is checked here, on a thread of the API's, not on the owner's.
     let sealed = tokio::task::spawn_blocking(move || Sealed::check(bytes.into(), chain)).await;
     let sealed = sealed.map_err(|_| Problem::new(Cause::Internal, "a check ended early"))?;
-    let sealed = sealed.map_err(|why| invalid(why.to_string()))?;
+    let sealed = sealed.map_err(|why| not_taken(&NotTaken::Seal(why)))?;
     match state.client.call(Call::Submit(Box::new(sealed))).await? {
         Answer::Submitted { ids } => Ok((axum::http::StatusCode::ACCEPTED, Json(Submitted { ids }))),
         other => Err(unexpected(&other)),
     }
-}
-
-/// An account as the last block left it.
-#[derive(Serialize, JsonSchema)]
-pub struct AccountInfo {
-    /// Whose.
-    account: NodeId,
-    /// What it has.
-    balance: Tokens,
-    /// The number its next transaction must have.
-    next_nonce: u64,
-    /// After which block this was so.
-    height: Height,
-    /// On which chain.
-    chain: ChainId,
-    /// What a transaction in the next block costs.
-    price: Price,
-}
-
-/// A transaction pays `transaction + byte × its sealed bytes + gas × its gas` or more, base units.
-#[derive(Serialize, JsonSchema)]
-pub struct Price {
-    transaction: Tokens,
-    byte: Tokens,
-    gas: Tokens,
-}
-
-/// An account as the last block left it.
-#[utoipa::path(
-    get,
-    path = "/v1/chain/accounts/{account}",
-    tag = "chain",
-    params(("account" = String, Path, description = "A node's id")),
-    responses(
-        (status = 200, description = "The account", body = ref("#/components/schemas/AccountInfo"), content_type = "application/json"),
-        (status = 404, description = "There is none", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
-    ),
-)]
-pub async fn account(State(state): State<ApiState>, Path(account): Path<String>) -> Result<Json<AccountInfo>, Problem> {
-    let account: NodeId =
-        account.parse().map_err(|e: crate::types::IdError| Problem::new(Cause::Invalid, e.to_string()))?;
-    let read = state
-        .read(move |view| {
-            let head = crate::ledger::chain::head(view)?;
-            Ok::<_, crate::ledger::Fault>((
-                head,
-                query::row::<Account>(&account, view)?,
-                query::row::<Params>(&(), view)?,
-            ))
-        })
-        .await?;
-    let (head, row, params) = read.map_err(|fault| Problem::new(Cause::Internal, fault.to_string()))?;
-    let head = head.ok_or_else(|| Problem::new(Cause::NotFound, CallRefusal::NoChain.to_string()))?;
-    let row = row.ok_or_else(|| Problem::new(Cause::NotFound, format!("there is no account {account}")))?;
-    let fees = params.ok_or_else(|| Problem::new(Cause::Internal, "the ledger has no rules; please report this"))?.fees;
-    let price = Price { transaction: fees.transaction, byte: fees.byte, gas: fees.gas };
-    let (balance, next_nonce) = (row.balance, row.nonce);
-    Ok(Json(AccountInfo { account, balance, next_nonce, height: head.height, chain: head.chain, price }))
 }

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::chain_metrics::chain;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::status::used;
@@ -25,7 +26,7 @@ use crate::node::{LaneInfo, Queues, Status, SubscriptionInfo};
 /// Upper ends of the latency buckets, seconds: from 50 µs.
 const BUCKETS: [f64; 16] = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// What the API counts of itself.
 pub struct Requests {
@@ -78,6 +79,9 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem>
     let mut registry = registry(&state, &status, used);
     flow(registry.sub_registry_with_prefix("flow"), &state.queues().await?);
     deliver(registry.sub_registry_with_prefix("deliver"), &state.subscriptions(None).await?);
+    if let Some(agreement) = state.agreement().await? {
+        chain(registry.sub_registry_with_prefix("chain"), &agreement);
+    }
     let (schemas, (refused, withheld)) = (registry.sub_registry_with_prefix("schema"), state.judge.counts());
     counter(schemas, "refused_messages", "Messages of clients that their registered schema refuses", refused);
     counter(schemas, "withheld_messages", "Messages not handed out because their schema refuses them", withheld);
@@ -233,13 +237,13 @@ fn set(family: &Family<Labels, Gauge>, labels: &Labels, value: u64) {
     family.get_or_create(labels).set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-fn gauge(room: &mut Registry, name: &str, help: &str, value: u64) {
+pub(super) fn gauge(room: &mut Registry, name: &str, help: &str, value: u64) {
     let gauge: Gauge = Gauge::default();
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     room.register(name, help, gauge);
 }
 
-fn counter(room: &mut Registry, name: &str, help: &str, value: u64) {
+pub(super) fn counter(room: &mut Registry, name: &str, help: &str, value: u64) {
     let counter: Counter = Counter::default();
     counter.inc_by(value);
     room.register(name, help, counter);

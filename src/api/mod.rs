@@ -13,17 +13,24 @@
 //! Invariants: every error is a problem document that says what to do; every body, page, stream and wait is bounded;
 //! a browser on another site gets nothing (see the guard).
 
+mod accounts;
+mod block_stream;
+mod blocks;
 mod bundles;
 mod cells;
 mod chain;
+mod chain_metrics;
+mod chain_rows;
 mod changes;
 mod collections;
 mod consume;
 mod consumers;
 mod cursor;
 mod dead_letters;
+mod economy;
 mod envelope;
 mod filter;
+mod governance;
 mod guard;
 mod health;
 mod intake;
@@ -48,6 +55,7 @@ mod serve;
 mod state;
 mod status;
 mod subscribe;
+mod transactions;
 mod vault;
 mod webhook;
 mod worker;

@@ -10,14 +10,19 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 
+use super::accounts::{AccountInfo, AccountTransactions};
+use super::blocks::{BlockInfo, BlockRecords, Blocks};
 use super::cells::{Again, Batch, Put, WrittenCells};
-use super::chain::{AccountInfo, Submission, Submitted};
+use super::chain::{Submission, Submitted};
+use super::chain_rows::ChainRows;
 use super::changes::StateEvents;
 use super::collections::{Checked, Collections, Conflicts, History};
 use super::consume::{DeliveryForm, Fetch, FetchedForm, Settle, SettledMessages};
 use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
+use super::economy::{Supply, Validators};
 use super::envelope::Envelope;
+use super::governance::{ChainRules, ProposalInfo, Proposals, Votes};
 use super::health::{Alive, Readiness};
 use super::keys::{Rotated, SealingKeys};
 use super::kinds::{KindSchema, Kinds};
@@ -30,6 +35,7 @@ use super::queues::Schedule;
 use super::routes::described;
 use super::schemas::{NewSchema, SchemaCheck, SchemaHistory, SchemaToCheck, SchemaVersion, Schemas};
 use super::status::NodeState;
+use super::transactions::TransactionInfo;
 use crate::crdt::{Cell, Listed};
 use crate::node::{AgreementStatus, Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
@@ -168,8 +174,20 @@ fn schemas() -> Map<String, Value> {
         Rotated,
         AgreementStatus,
         AccountInfo,
+        AccountTransactions,
+        BlockInfo,
+        BlockRecords,
+        Blocks,
+        ChainRows,
+        ChainRules,
+        ProposalInfo,
+        Proposals,
         Submission,
         Submitted,
+        Supply,
+        TransactionInfo,
+        Validators,
+        Votes,
         Selection,
         Settle,
         SettledMessages,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::crdt;
 use crate::deliver::Refused;
 use crate::driver::CallError;
+use crate::ledger::{NotPooled, NotTaken};
 use crate::node::CallRefusal;
 use crate::wire::Fault;
 
@@ -190,11 +191,26 @@ impl From<CallError> for Problem {
                 Problem::new(Cause::NotFound, format!("{error}; `metanode peer ls` lists the peers that are"))
             }
             CallError::Refused(CallRefusal::NoChain) => Problem::new(Cause::NotFound, error.to_string()),
-            CallError::Refused(CallRefusal::NotTaken(_) | CallRefusal::Invalid { .. } | CallRefusal::TooMany) => {
+            CallError::Refused(CallRefusal::NotTaken(why)) => not_taken(why),
+            CallError::Refused(CallRefusal::Invalid { .. } | CallRefusal::TooMany) => {
                 Problem::new(Cause::Invalid, error.to_string())
             }
         }
     }
+}
+
+/// Why transactions are not taken: `code` is a stable name.
+pub(super) fn not_taken(why: &NotTaken) -> Problem {
+    let cause = match why {
+        NotTaken::Pool(NotPooled::AccountFull | NotPooled::Full { .. }) => Cause::Busy,
+        NotTaken::Pool(NotPooled::Known) => Cause::Conflict,
+        NotTaken::Fault(_) => Cause::Internal,
+        NotTaken::Seal(_)
+        | NotTaken::Pool(NotPooled::Unfit(_) | NotPooled::TooFarAhead { .. } | NotPooled::Underpriced { .. }) => {
+            Cause::Invalid
+        }
+    };
+    Problem::new(cause, why.to_string()).with("code", json!(why.code()))
 }
 
 /// Why a write to replicated state is refused.

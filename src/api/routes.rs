@@ -12,8 +12,9 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    bundles, cells, chain, changes, collections, consume, consumers, dead_letters, health, keys, kinds, messages,
-    metrics, nodes, openapi, peers, publish, queues, requests, routing, schemas, status, subscribe,
+    accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
+    dead_letters, economy, governance, health, keys, kinds, messages, metrics, nodes, openapi, peers, publish, queues,
+    requests, routing, schemas, status, subscribe, transactions,
 };
 use crate::types::limits;
 
@@ -63,7 +64,22 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::show))
         .routes(routes!(chain::show))
         .routes(routes!(chain::submit))
-        .routes(routes!(chain::account))
+        .routes(routes!(accounts::show))
+        .routes(routes!(accounts::transactions))
+        .routes(routes!(transactions::show))
+        .routes(routes!(blocks::list))
+        .routes(routes!(blocks::show))
+        .routes(routes!(blocks::records))
+        .routes(routes!(block_stream::events))
+        .routes(routes!(block_stream::frames))
+        .routes(routes!(chain_rows::list))
+        .routes(routes!(chain_rows::prove))
+        .routes(routes!(economy::validators))
+        .routes(routes!(economy::supply))
+        .routes(routes!(governance::list))
+        .routes(routes!(governance::show))
+        .routes(routes!(governance::votes))
+        .routes(routes!(governance::rules))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))
         .routes(routes!(routing::explain))

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::state::ApiState;
 
 /// A silent stream shows that it lives this often.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// A frame is taken within this long.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// A client's frame has at most this many bytes; it has nothing to say but control frames.
@@ -65,10 +65,30 @@ pub async fn frames(
     Params(params): Params<FollowParams>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
+    upgraded(upgrade, open(state, &params, None)).await
+}
+
+/// What tells one frame after the other.
+pub(super) trait Frames: Send + 'static {
+    /// The next frame; none when the stream ends. Dropping it before it is there loses nothing.
+    fn frame(&mut self) -> impl Future<Output = Option<Message>> + Send;
+}
+
+impl Frames for Cursor {
+    async fn frame(&mut self) -> Option<Message> {
+        self.next().await.map(frame)
+    }
+}
+
+/// Answers a WebSocket client with the frames of what is opened for it.
+pub(super) async fn upgraded<F: Frames>(
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    opened: impl Future<Output = Result<F, Problem>>,
+) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|e| Problem::request(format!("{}; ask with a WebSocket client", e.body_text())))?;
-    let cursor = open(state, &params, None).await?;
+    let frames = opened.await?;
     let upgrade = upgrade.max_message_size(FRAME_BYTES).max_frame_size(FRAME_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| tell(socket, cursor)).into_response())
+    Ok(upgrade.on_upgrade(move |socket| tell(socket, frames)).into_response())
 }
 
 async fn open(state: ApiState, params: &FollowParams, resume: Option<u64>) -> Result<Cursor, Problem> {
@@ -105,17 +125,17 @@ fn frame(told: Told) -> Message {
 }
 
 /// Tells a client until it leaves or the stream ends.
-async fn tell(mut socket: WebSocket, mut cursor: Cursor) {
+async fn tell(mut socket: WebSocket, mut frames: impl Frames) {
     loop {
         tokio::select! {
-            told = cursor.next() => {
-                let Some(told) = told else {
+            frame = frames.frame() => {
+                let Some(frame) = frame else {
                     // The client may be gone already; then nobody waits for this frame.
                     let _ = socket.send(Message::Close(None)).await;
                     return;
                 };
                 // Whoever takes nothing for so long gives its seat to another.
-                match tokio::time::timeout(TAKEN_WITHIN, socket.send(frame(told))).await {
+                match tokio::time::timeout(TAKEN_WITHIN, socket.send(frame)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) | Err(_) => return,
                 }

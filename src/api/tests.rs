@@ -1,6 +1,7 @@
 //! The API over a real node.
 
 mod binary;
+mod chain;
 mod delivering;
 mod following;
 mod operating;

@@ -8,6 +8,7 @@ mod dlq;
 mod doctor;
 mod durable;
 mod get;
+mod gov;
 mod init;
 mod key;
 mod kinds;
@@ -27,7 +28,6 @@ mod subscribe;
 mod testnet;
 mod top;
 mod trace;
-mod transfer;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -67,6 +67,7 @@ enum Command {
     Kinds(kinds::KindsArgs),
     Schema(schema::SchemaArgs),
     Ledger(ledger::LedgerArgs),
+    Gov(gov::GovArgs),
     Testnet(testnet::TestnetCommand),
     Sim(sim::SimArgs),
     Bench(bench::BenchArgs),
@@ -120,6 +121,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Kinds(args) => block_on(args.run()),
         Command::Schema(args) => block_on(args.run()),
         Command::Ledger(args) => block_on(args.run()),
+        Command::Gov(args) => block_on(args.run()),
         Command::Testnet(args) => block_on(args.run()),
         Command::Sim(args) => args.run(),
         Command::Bench(args) => block_on(args.run()),

@@ -123,6 +123,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         "chain.validator",
         "Vote, when this node's key is a validator's. A key must vote at one place only: turn it off at every\ncopy.",
     ),
+    key(
+        "chain.vote_without_log",
+        "Vote at a height of which the log of this node's votes is lost. Only when all validators have lost\ntheirs: two votes for one place cost a part of the stake.",
+    ),
+    key(
+        "chain.heartbeat_ms",
+        "Without transactions a block is made this long after the last, milliseconds, so that epochs end; 0 is\nnever.",
+    ),
     key("chain.cadence_ms", "From one block to the next, at least, milliseconds. Without transactions there are none."),
     key("chain.propose_ms", "For a proposed block to come and be checked, milliseconds. Votes get a third of it."),
     key("log.format", "\"text\" for people or \"json\" for programs."),

@@ -26,6 +26,7 @@ impl Config {
         within(&mut wrong, "store.cache_bytes", store.cache_bytes, MIB, MIB << 20);
         within(&mut wrong, "store.flush_every_ms", store.flush_every_ms, 1, 60_000);
         within(&mut wrong, "chain.cadence_ms", self.chain.cadence_ms, 1, 3_600_000);
+        within(&mut wrong, "chain.heartbeat_ms", self.chain.heartbeat_ms, 0, 86_400_000);
         within(&mut wrong, "chain.propose_ms", self.chain.propose_ms, 10, 600_000);
         if let Err(e) = EnvFilter::builder().parse(&self.log.level) {
             wrong.push(("log.level".into(), format!("{e}; write error, warn, info, debug or trace")));

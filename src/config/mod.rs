@@ -78,6 +78,10 @@ pub struct ChainConfig {
     pub genesis: Option<PathBuf>,
     /// Whether this node votes when it is a validator. One key must vote at one place only.
     pub validator: bool,
+    /// Whether it votes at a height of which the log of its votes is lost, instead of waiting until it is decided.
+    pub vote_without_log: bool,
+    /// Without transactions a block is made this long after the last, milliseconds, up to 86,400,000; 0 is never.
+    pub heartbeat_ms: u64,
     /// From one block to the next, at least, milliseconds. 1 to 3,600,000.
     pub cadence_ms: u64,
     /// For a proposal and its block to come, milliseconds. 10 to 600,000. Votes get a third of it.
@@ -86,7 +90,14 @@ pub struct ChainConfig {
 
 impl Default for ChainConfig {
     fn default() -> ChainConfig {
-        ChainConfig { genesis: None, validator: true, cadence_ms: 500, propose_ms: 1_000 }
+        ChainConfig {
+            genesis: None,
+            validator: true,
+            vote_without_log: false,
+            heartbeat_ms: 0,
+            cadence_ms: 500,
+            propose_ms: 1_000,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -15,6 +16,7 @@ use tokio::sync::mpsc as tokio_mpsc;
 use crate::consensus::Record;
 use crate::consensus::journal::{self, JournalFault, Owner};
 use crate::types::chain::Height;
+use crate::types::storage::{Batch, Key, Table, View};
 
 /// Why agreement's log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +31,32 @@ pub enum JournalError {
     )]
     Fault { path: PathBuf, fault: JournalFault },
     #[error(
+        "agreement's log {path} was taken away while this validator was writing it, so it stops. Put the file back if \
+         you have it; without it this node does not vote again before its height is decided"
+    )]
+    Gone { path: PathBuf },
+    #[error(
         "agreement's log {path} is of a later height than the store's next one, {next}: the store is an older copy. To \
          vote now could be to vote twice; start with `chain.validator = false` until this node has caught up"
     )]
     Ahead { path: PathBuf, next: Height },
+}
+
+/// What the store says of the log.
+fn begun_row() -> Key {
+    Key::new(Table::Ledger, &[b"logged"])
+}
+
+/// The last height of which something is known to have been in the log. Where the log of that height is not there, it
+/// is lost, and with it what was voted.
+pub fn begun(view: &dyn View) -> Option<Height> {
+    let bytes = view.get(&begun_row())?;
+    Some(Height(u64::from_le_bytes(bytes.as_ref().try_into().ok()?)))
+}
+
+/// Notes that the log of a height has begun, and is on the disk.
+pub fn note_begun(height: Height, batch: &mut Batch) {
+    batch.put(begun_row(), height.0.to_le_bytes().to_vec());
 }
 
 /// A height's log, open for more.
@@ -99,8 +123,18 @@ impl Journal {
             let records: Vec<Record> = part.iter().map(|(_, record)| record.clone()).collect();
             let written = self.append(height, &records);
             written.map_err(|cause| JournalError::Io { path: self.path(), cause })?;
+            if !self.is_there() {
+                return Err(JournalError::Gone { path: self.path() });
+            }
         }
         Ok(())
+    }
+
+    /// Whether the file that is written is the one that the next start will read.
+    fn is_there(&self) -> bool {
+        let written = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let named = fs::metadata(self.path()).ok();
+        written.zip(named).is_some_and(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino()))
     }
 
     fn append(&mut self, height: Height, records: &[Record]) -> io::Result<()> {
@@ -235,6 +269,29 @@ mod tests {
         fs::write(&path, altered).unwrap();
         let refused = Journal::open(dir.path(), owner(1)).err().unwrap().to_string();
         assert!(refused.contains("1.log") && refused.contains("altered"), "{refused}");
+    }
+
+    #[test]
+    fn a_log_that_is_taken_away_is_noticed_with_the_next_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(dir.path(), owner(1)).unwrap();
+        journal.write(&records(1, 0..1)).unwrap();
+        let (path, elsewhere) = (dir.path().join("1.log"), dir.path().join("kept"));
+        fs::rename(&path, &elsewhere).unwrap();
+        let gone = journal.write(&records(1, 1..2)).unwrap_err().to_string();
+        assert!(gone.contains("1.log") && gone.contains("taken away"), "{gone}");
+        fs::copy(&elsewhere, &path).unwrap();
+        assert!(matches!(journal.write(&records(1, 2..3)), Err(JournalError::Gone { .. })), "a copy is another file");
+        journal.write(&records(2, 0..1)).unwrap();
+    }
+
+    #[test]
+    fn the_store_knows_of_which_height_there_was_a_log() {
+        let (mut store, mut batch) = (crate::types::MemoryStore::default(), Batch::default());
+        assert_eq!(begun(&store), None);
+        note_begun(Height(300), &mut batch);
+        store.commit(batch);
+        assert_eq!(begun(&store), Some(Height(300)));
     }
 
     #[test]

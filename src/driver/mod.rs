@@ -17,7 +17,7 @@ mod owner;
 mod ports;
 
 pub use clock::SystemClock;
-pub use journal::{Journal, JournalError};
+pub use journal::{Journal, JournalError, begun};
 pub use owner::{Driver, DriverError, Ended};
 pub use ports::{CallError, Client, Inlet, NetCommand, Ports, Watch, ports};
 

@@ -8,11 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::SystemClock;
 use super::flusher::Flusher;
-use super::journal::{Journal, JournalError, Scribe};
+use super::journal::{self, Journal, JournalError, Scribe};
 use super::ports::{Asked, NetCommand, Ports};
 use crate::feed::ephemeral_entries;
 use crate::node::{Answer, Call, CallRefusal, ChainInput, ChainOutput, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
+use crate::types::chain::Height;
+use crate::types::storage::Batch;
 use crate::types::{Mono, Now, WallMs, limits};
 use crate::wire::{Course, Header, Priority, Verified};
 
@@ -42,6 +44,9 @@ pub struct Driver {
     /// Agreement's log, and how far it is written; none without a chain.
     scribe: Option<Scribe>,
     logged: mpsc::UnboundedReceiver<Result<u64, JournalError>>,
+    /// The last height of which something is in that log, and the step with which it begins there, until it is noted.
+    begun: Option<(u64, Height)>,
+    noted: Option<Height>,
     /// What the node tells itself.
     own: Vec<Input>,
     flushed: mpsc::UnboundedReceiver<Result<u64, StoreError>>,
@@ -75,6 +80,8 @@ impl Driver {
             flusher: Flusher::start(store.clone(), done),
             scribe,
             logged,
+            begun: None,
+            noted: None,
             own: Vec::new(),
             store,
             flushed,
@@ -172,6 +179,10 @@ impl Driver {
         }
         let freed = self.gate.committed(outputs, flush, barrier, !log.is_empty());
         if let (Some(number), Some(scribe)) = (freed.log, &self.scribe) {
+            let height = log.last().map(|(height, _)| *height);
+            if height > self.begun.map(|(_, height)| height) {
+                self.begun = height.map(|height| (number, height));
+            }
             scribe.write(number, log);
         }
         if let Some(epoch) = freed.flush {
@@ -190,9 +201,26 @@ impl Driver {
 
     fn on_logged(&mut self, done: Option<Result<u64, JournalError>>) {
         match done {
-            Some(Ok(number)) => self.gate.logged(number).into_iter().for_each(|output| self.emit(output)),
+            Some(Ok(number)) => {
+                self.note_begun(number);
+                self.gate.logged(number).into_iter().for_each(|output| self.emit(output));
+            }
             Some(Err(e)) => self.ended = Some(Err(e.to_string())),
             None => self.ended = Some(Err("the thread that writes agreement's log has died".into())),
+        }
+    }
+
+    /// The log of a height is on the disk up to this step: from now on it must be there.
+    fn note_begun(&mut self, number: u64) {
+        let begun = self.begun.filter(|(step, _)| *step <= number).map(|(_, height)| height);
+        if begun <= self.noted {
+            return;
+        }
+        let mut batch = Batch::default();
+        begun.iter().for_each(|height| journal::note_begun(*height, &mut batch));
+        match self.store.commit(batch) {
+            Ok(()) => self.noted = begun,
+            Err(e) => self.ended = Some(Err(e.to_string())),
         }
     }
 
@@ -244,6 +272,9 @@ impl Driver {
             }
             Event::State { end } => {
                 self.ports.state_end.send_replace(end);
+            }
+            Event::Block { height } => {
+                self.ports.height.send_replace(height.0);
             }
             Event::Deliverable(names) => {
                 // Nobody may be waiting.

@@ -84,6 +84,8 @@ pub struct Watch {
     pub log_end: watch::Receiver<u64>,
     /// The end of the events of replicated state. Zero until the first in this life.
     pub state_end: watch::Receiver<u64>,
+    /// The height of the last block that became final in this life; zero until then.
+    pub height: watch::Receiver<u64>,
     /// Messages that are not kept, as they come; a slow listener is told how many it missed.
     pub ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
     /// Durable subscriptions that may have something now; who misses some looks for itself.
@@ -115,6 +117,7 @@ pub struct Ports {
     pub(super) queued_bytes: Arc<AtomicUsize>,
     pub(super) log_end: watch::Sender<u64>,
     pub(super) state_end: watch::Sender<u64>,
+    pub(super) height: watch::Sender<u64>,
     pub(super) roster: watch::Sender<Option<Arc<Roster>>>,
     pub(super) ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
     pub(super) deliverable: broadcast::Sender<Arc<BTreeSet<Name>>>,
@@ -131,6 +134,7 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
     let (net, commands) = mpsc::unbounded_channel();
     let (log_end, log_end_seen) = watch::channel(0);
     let (state_end, state_end_seen) = watch::channel(0);
+    let (height, height_seen) = watch::channel(0);
     let (roster, roster_seen) = watch::channel(None);
     let (ephemeral, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let (deliverable, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
@@ -145,6 +149,7 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
     let watch = Watch {
         log_end: log_end_seen,
         state_end: state_end_seen,
+        height: height_seen,
         ephemeral: ephemeral.clone(),
         deliverable: deliverable.clone(),
     };
@@ -159,6 +164,7 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
         queued_bytes,
         log_end,
         state_end,
+        height,
         roster,
         ephemeral,
         deliverable,

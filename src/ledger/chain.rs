@@ -180,6 +180,31 @@ pub fn records(height: Height, view: &dyn View) -> Result<Vec<Record>, Fault> {
     bytes.iter().map(|bytes| exactly(bytes).ok_or(Fault::Corrupt("a record is none"))).collect()
 }
 
+/// Up to so many records of a block, from one on, each with its place.
+pub fn records_from(from: Found, most: usize, view: &dyn View) -> Result<Vec<(Found, Record)>, Fault> {
+    let end = Key::new(Table::Record, &[&from.height.0.to_be_bytes()]).after_prefix();
+    let mut rows = Vec::new();
+    view.scan(&record_row(from), &end, &mut |key, value| {
+        let place = key.len().checked_sub(12).and_then(|at| key.get(at..)).and_then(place_in_key);
+        rows.push((place, value.clone()));
+        if rows.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    rows.truncate(most);
+    let read = |(place, bytes): (Option<Found>, Bytes)| Some((place?, exactly(&bytes)?));
+    rows.into_iter().map(|row| read(row).ok_or(Fault::Corrupt("a record is none"))).collect()
+}
+
+/// The first block from a height on that is here.
+pub fn first_block(from: Height, view: &dyn View) -> Option<Height> {
+    let end = Key::new(Table::Block, &[]).after_prefix();
+    let mut found = None;
+    view.scan(&block_row(from), &end, &mut |key, _| {
+        found = key.last_chunk::<8>().map(|height| Height(u64::from_be_bytes(*height)));
+        ControlFlow::Break(())
+    });
+    found
+}
+
 /// Where a transaction is, if a decided block has it.
 pub fn find(id: &TransactionId, view: &dyn View) -> Result<Option<Found>, Fault> {
     let bytes = view.get(&transaction_row(id));

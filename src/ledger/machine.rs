@@ -171,20 +171,17 @@ impl Ledger {
         Ok(ids)
     }
 
-    /// Takes evidence to wait for a block, if it shows someone guilty who can be punished.
+    /// Takes evidence to wait for a block, if it shows someone guilty who can be punished. False when there is no room.
     pub fn accuse(
         &self,
         evidence: Bytes,
         pool: &mut Mempool,
         tx: &mut Txn<'_>,
         witness: &dyn Witness,
-    ) -> Result<Result<(), BadEvidence>, Fault> {
+    ) -> Result<Result<bool, BadEvidence>, Fault> {
         let mut execution = Execution::begin(self.head.height.next(), self.head.id, NodeId([0; 32]), tx)?;
         let outcome = slash(&mut execution, self.head.chain, &evidence, witness)?;
-        if outcome.is_ok() {
-            pool.accuse(evidence, tx);
-        }
-        Ok(outcome)
+        Ok(outcome.map(|()| pool.accuse(evidence, tx)))
     }
 
     /// Makes the next block of what waits, dearest first.

@@ -300,11 +300,17 @@ impl Mempool {
     }
 
     /// Notes evidence that a block should carry; the caller knows that it shows someone guilty.
-    pub fn accuse(&mut self, evidence: Bytes, tx: &mut Txn<'_>) {
-        if evidence.len() <= EVIDENCE_BYTES && self.evidence.len() < POOL_EVIDENCE {
+    /// False when there is no room for it.
+    pub fn accuse(&mut self, evidence: Bytes, tx: &mut Txn<'_>) -> bool {
+        if self.evidence.contains(&evidence) {
+            return true;
+        }
+        let fits = evidence.len() <= EVIDENCE_BYTES && self.evidence.len() < POOL_EVIDENCE;
+        if fits {
             tx.put(evidence_row(&evidence), evidence.clone());
             self.evidence.insert(evidence);
         }
+        fits
     }
 
     /// Evidence that waits.

@@ -36,9 +36,9 @@ pub use genesis::{Genesis, GenesisAccount, GenesisError, GenesisValidator, Token
 pub use machine::{Executed, HISTORY, Ledger};
 pub use mempool::{ACCOUNT_BYTES, ACCOUNT_SEALS, Mempool, NONCES_AHEAD, NotPooled, POOL_BYTES, Picker};
 pub use params::{Emission, Fees, Params, Staking, Voting};
-pub use proof::{Proved, Unproved, verify};
+pub use proof::{Proved, Unproved, verify, verify_at};
 pub use refusal::{BlockRefusal, NotExecuted, NotTaken, OpenError};
-pub use show::{Shown, shown};
+pub use show::{Shown, key_named, shown, sort_named, sorts};
 pub use witness::{Agreement, Witness};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The rules of a chain that are numbers: genesis sets them, votes change the fees.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::types::chain::VALIDATORS;
@@ -8,7 +9,7 @@ use crate::wire::kind::economic::FeeType;
 use crate::wire::ledger::FEE;
 
 /// What things cost, base units. A transaction pays `transaction + byte × its bytes + gas × its gas` or more.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fees {
     /// Each transaction.
@@ -29,7 +30,7 @@ pub struct Fees {
 }
 
 /// How stake becomes a voice.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Staking {
     /// Validators at once, at most.
@@ -47,7 +48,7 @@ pub struct Staking {
 }
 
 /// What comes into being at the end of each epoch.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Emission {
     /// In the first epochs.
@@ -65,7 +66,7 @@ pub struct Emission {
 }
 
 /// How things are decided.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Voting {
     /// What is bound to a proposal, at least.
@@ -81,7 +82,7 @@ pub struct Voting {
 }
 
 /// The rules of a chain that are numbers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
     /// Blocks of an epoch.

@@ -5,7 +5,7 @@ use super::rows::{self, Row};
 use super::tree;
 use super::witness::Witness;
 use crate::types::Hash;
-use crate::types::chain::{ChainId, Height};
+use crate::types::chain::{BlockId, ChainId, Height};
 use crate::wire::ledger::{BlockHeader, Finality, LedgerProof};
 
 /// Why a proof proves nothing.
@@ -21,6 +21,8 @@ pub enum Unproved {
     Order(Height),
     #[error("there is no header")]
     Nothing,
+    #[error("it is about a block of height {0} that is not the trusted one")]
+    AnotherBlock(Height),
     #[error("the row is not under the state root of height {0}")]
     Path(Height),
 }
@@ -56,6 +58,20 @@ pub fn verify<'a>(
         decided(finality, chain, trusted, before, witness)?;
         (trusted, before) = (finality.header.next_validators, finality.header.height);
     }
+    under(proof)
+}
+
+/// Checks a proof for one who knows that a block with this id was decided: its header is all that is needed.
+pub fn verify_at(proof: &LedgerProof, block: BlockId) -> Result<Proved<'_>, Unproved> {
+    let Finality { header, .. } = proof.finalities.last().ok_or(Unproved::Nothing)?;
+    if header.id() != block {
+        return Err(Unproved::AnotherBlock(header.height));
+    }
+    under(proof)
+}
+
+/// The row, if it is under the state root of the last header.
+fn under(proof: &LedgerProof) -> Result<Proved<'_>, Unproved> {
     let Finality { header, .. } = proof.finalities.last().ok_or(Unproved::Nothing)?;
     let value = proof.value.as_deref();
     let (place, digest) = (rows::place(&proof.key), value.map(rows::digest));

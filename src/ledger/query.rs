@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::chain::{self, Head};
 use super::fault::Fault;
-use super::rows::{self, Row};
+use super::rows::{self, Pool, Row};
 use super::state::State;
 use super::tree;
+use crate::types::Tokens;
 use crate::types::chain::Height;
 use crate::types::storage::View;
 use crate::wire::ledger::{Finality, LedgerProof, PROOF_FINALITIES};
@@ -51,6 +52,24 @@ pub fn rows_of<R: Row>(
     });
     found.truncate(most);
     found.into_iter().map(|(key, value)| Ok((key, rows::decode(&value)?))).collect()
+}
+
+/// Up to `most` rows whose keys go on with `prefix`, a sort and maybe more, after the key `after`: keys and values.
+pub fn any_rows(prefix: &[u8], after: Option<&[u8]>, most: usize, view: &dyn View) -> Vec<(Vec<u8>, Bytes)> {
+    let all = super::books::state_row(prefix);
+    let from = after.map_or(all.clone(), |after| super::books::state_row(&[after, &[0]].concat()));
+    let mut found = Vec::new();
+    view.scan(&from, &all.after_prefix(), &mut |key, value| {
+        found.push((key.get(1..).unwrap_or_default().to_vec(), value.clone()));
+        if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    found.truncate(most);
+    found
+}
+
+/// What a staker's shares of a validator's pool are worth.
+pub fn worth(pool: &Pool, shares: u64) -> Tokens {
+    pool.tokens.share(shares, pool.shares).unwrap_or_default()
 }
 
 /// The proof of a row as it was after the block at `height` (the last, if none), for one who trusts the validators that

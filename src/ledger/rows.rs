@@ -70,6 +70,11 @@ macro_rules! rows {
         impl Sort {
             const ALL: &'static [Sort] = &[$(Sort::$row,)*];
 
+            /// Every sort.
+            pub fn all() -> &'static [Sort] {
+                Sort::ALL
+            }
+
             /// The sort with this byte.
             pub fn from_tag(tag: u8) -> Option<Sort> {
                 Sort::ALL.iter().copied().find(|sort| *sort as u8 == tag)
@@ -223,7 +228,8 @@ pub struct Billing {
 }
 
 /// Something put to the vote.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "ChainProposal")]
 pub struct Proposal {
     /// In short.
     pub title: String,
@@ -244,7 +250,8 @@ pub struct Proposal {
 }
 
 /// A staker's vote.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "ChainBallot")]
 pub struct Ballot {
     /// How.
     pub choice: VoteChoice,
@@ -253,7 +260,8 @@ pub struct Ballot {
 }
 
 /// A policy in effect.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "ChainPolicy")]
 pub struct Policy {
     /// Its version.
     pub version: u32,

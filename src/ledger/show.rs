@@ -1,5 +1,6 @@
 //! Rows of the state as people and programs outside read them: names and JSON in place of keys and bytes.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -12,7 +13,8 @@ use super::rows::{
 use crate::types::NodeId;
 
 /// A row of the state, in words.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChainRow")]
 pub struct Shown {
     /// What it is: `account`, `pool`, `proposal`.
     pub sort: &'static str,
@@ -27,6 +29,61 @@ pub fn shown(key: &[u8], value: Option<&[u8]>) -> Result<Option<Shown>, Fault> {
     let Some((sort, name)) = sort_of(key).zip(name_of(key)) else { return Ok(None) };
     let row = value.map_or(Ok(Value::Null), |value| row_of(sort, value))?;
     Ok(Some(Shown { sort: word(sort), name, row }))
+}
+
+/// The words for sorts of rows.
+pub fn sorts() -> impl Iterator<Item = &'static str> {
+    Sort::all().iter().copied().map(word)
+}
+
+/// The sort with this word.
+pub fn sort_named(name: &str) -> Option<Sort> {
+    Sort::all().iter().copied().find(|sort| word(*sort) == name)
+}
+
+/// The key of a row by its sort and the parts of its name, as [`Shown`] has them, with `/` between. What is missing at
+/// the end makes it the beginning of the keys of many rows: `delegation` and an account are all of its delegations.
+pub fn key_named(sort: Sort, name: &str) -> Option<Vec<u8>> {
+    let mut parts: Vec<&str> = if name.is_empty() { Vec::new() } else { name.split('/').collect() };
+    let shape: &[Part] = match sort {
+        Sort::Params | Sort::Totals | Sort::Seats => &[],
+        Sort::Account | Sort::Pool => &[Part::Node],
+        Sort::Delegation => &[Part::Node, Part::Node],
+        Sort::Unbonding => &[Part::Node, Part::Number],
+        Sort::Leaving => &[Part::Node, Part::Number, Part::Node],
+        Sort::Record => {
+            // A record's name may have a `/` itself.
+            parts = if name.is_empty() { Vec::new() } else { name.splitn(2, '/').collect() };
+            &[Part::Node, Part::Text]
+        }
+        Sort::Billing | Sort::Proposal => &[Part::Number],
+        Sort::Ballot => &[Part::Number, Part::Node],
+        Sort::Policy => {
+            parts = vec![name];
+            &[Part::Text]
+        }
+        Sort::Worker => &[Part::Number, Part::Node],
+        Sort::Duty => &[Part::Number],
+    };
+    if parts.len() > shape.len() {
+        return None;
+    }
+    let mut key = vec![sort as u8];
+    for (part, text) in shape.iter().zip(parts) {
+        match part {
+            Part::Node => key.extend(text.parse::<NodeId>().ok()?.0),
+            Part::Number => key.extend(text.parse::<u64>().ok()?.to_be_bytes()),
+            Part::Text => key.extend(text.as_bytes()),
+        }
+    }
+    Some(key)
+}
+
+/// What a part of a row's name is.
+enum Part {
+    Node,
+    Number,
+    Text,
 }
 
 fn sort_of(key: &[u8]) -> Option<Sort> {
@@ -125,4 +182,45 @@ fn node(bytes: &[u8]) -> Option<NodeId> {
 
 fn number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> NodeId {
+        NodeId([n; 32])
+    }
+
+    #[test]
+    fn a_row_is_named_in_words_and_found_by_them() {
+        let (a, b) = (id(1), id(2));
+        let due = Due::Tally(3);
+        for (sort, name, key) in [
+            (Sort::Params, String::new(), Params::key(&())),
+            (Sort::Totals, String::new(), Totals::key(&())),
+            (Sort::Seats, String::new(), Seats::key(&())),
+            (Sort::Account, a.to_string(), Account::key(&a)),
+            (Sort::Pool, a.to_string(), Pool::key(&a)),
+            (Sort::Delegation, format!("{a}/{b}"), Delegation::key(&(a, b))),
+            (Sort::Unbonding, format!("{a}/7"), Unbonding::key(&(a, 7))),
+            (Sort::Leaving, format!("{a}/7/{b}"), Leaving::key(&(a, 7, b))),
+            (Sort::Record, format!("{a}/x/y"), Record::key(&(a, "x/y".into()))),
+            (Sort::Billing, "9".into(), Billing::key(&9)),
+            (Sort::Proposal, "9".into(), Proposal::key(&9)),
+            (Sort::Ballot, format!("9/{a}"), Ballot::key(&(9, a))),
+            (Sort::Policy, "p/q".into(), Policy::key(&"p/q".into())),
+            (Sort::Worker, format!("9/{a}"), Worker::key(&(9, a))),
+        ] {
+            assert_eq!(sort_named(word(sort)), Some(sort));
+            assert_eq!(key_named(sort, &name), Some(key.clone()), "{sort:?} {name}");
+            assert!(shown(&key, None).unwrap().is_some(), "{sort:?}");
+        }
+        let duty = Duty::key(&(4, due));
+        assert!(duty.starts_with(&key_named(Sort::Duty, "4").unwrap()), "an epoch names its duties");
+        assert!(key_named(Sort::Account, "").is_some_and(|key| key == [Sort::Account as u8]));
+        let wrong = [(Sort::Account, "x"), (Sort::Totals, "x"), (Sort::Proposal, "-1"), (Sort::Ballot, "1/2")];
+        assert!(wrong.into_iter().all(|(sort, name)| key_named(sort, name).is_none()));
+        assert_eq!(sort_named("pocket"), None);
+    }
 }

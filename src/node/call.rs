@@ -12,6 +12,7 @@ use super::ways::{Explained, LinkedNode, Outbox};
 use crate::crdt;
 use crate::deliver::{Found, Leased, Name, Outcome, Refused, Selector, Settled, Spec, Swept};
 use crate::flow::Policy;
+use crate::ledger::NotTaken;
 use crate::route::Strategy;
 use crate::types::chain::TransactionId;
 use crate::types::{MessageId, NodeId, limits};
@@ -176,8 +177,8 @@ pub enum CallRefusal {
     State(#[from] crdt::Refused),
     #[error("this node takes part in no chain; give it one with `chain.genesis`")]
     NoChain,
-    #[error("{0}")]
-    NotTaken(String),
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     #[error("the node is stopping")]
     Stopping,
 }

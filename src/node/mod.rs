@@ -34,7 +34,7 @@ mod ways;
 
 pub use boot::{Life, Setup};
 pub use call::{Ack, Answer, Call, CallRefusal};
-pub use chain::{AgreementStatus, ChainSetup};
+pub use chain::{AgreementStatus, ChainCounts, ChainSetup, Ended, FINALITY_MS, Finality};
 pub use chain_io::{ChainInput, ChainOutput, Channel};
 pub use deliveries::SubscriptionInfo;
 pub use gate::{Freed, Gate};

@@ -34,6 +34,8 @@ pub enum Event {
     Fork(Box<Fork>),
     /// The events of replicated state have grown to here.
     State { end: u64 },
+    /// The block at this height is final and on the disk.
+    Block { height: Height },
     /// These durable subscriptions may have something that they had not before.
     Deliverable(BTreeSet<Name>),
 }

@@ -124,6 +124,8 @@ pub struct Status {
     pub state_root: Option<Hash>,
     /// The ledger's height; there is none before there is a ledger.
     pub height: Option<u64>,
+    /// The root of the ledger's state after that height. Equal at nodes of one chain at one height.
+    pub chain_root: Option<Hash>,
     /// Feeds with something missing.
     pub feeds_wanted: u64,
     /// Bundles in memory that wait for those before them.
@@ -156,6 +158,7 @@ impl Node {
             heads_roots: self.topic_roots().collect(),
             state_root: self.follows(Category::Data).then(|| self.replica().root()),
             height: self.chain.as_ref().map(|chain| chain.head().0.0),
+            chain_root: self.chain.as_ref().map(|chain| chain.head().1),
             feeds_wanted: self.repair.wanted_count() as u64,
             bundles_held: self.feeds.held_count() as u64,
             clock_offset_ms: self.peers.clock_offset_ms(),

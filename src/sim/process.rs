@@ -214,7 +214,7 @@ impl World {
             Output::Reply { id, answer } => self.on_reply(host, id, answer),
             Output::Chain(_) => {}
             Output::Event(Told::Log { .. }) => self.read(host),
-            Output::Event(Told::Ephemeral(_) | Told::Deliverable(_) | Told::State { .. }) => {}
+            Output::Event(Told::Ephemeral(_) | Told::Deliverable(_) | Told::State { .. } | Told::Block { .. }) => {}
             Output::Event(Told::Fork(fork)) => {
                 let (feed, at) = (fork.feed(), fork.sequence());
                 self.trace.note(self.now_us, host, "fork", &at.to_be_bytes(), format_args!("{feed} at {at}"));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::net_common::{Home, Node, both, run, succeed, until};
 
 /// Four homes of validators of one chain, each with an account.
-async fn validators(root: &Path) -> Vec<Home> {
+pub async fn validators(root: &Path) -> Vec<Home> {
     let mut homes = Vec::new();
     for n in 0..4 {
         homes.push(Home::new(root, &format!("v{n}"), "chain").await);
@@ -27,7 +27,7 @@ async fn validators(root: &Path) -> Vec<Home> {
     homes.into_iter().map(with).collect()
 }
 
-async fn start(homes: &[Home]) -> Vec<Node> {
+pub async fn start(homes: &[Home]) -> Vec<Node> {
     let mut nodes = vec![homes[0].start().await];
     for home in &homes[1..] {
         nodes.push(home.clone().knowing(&nodes[0]).start().await);
@@ -39,7 +39,7 @@ async fn start(homes: &[Home]) -> Vec<Node> {
 }
 
 /// Pays, and waits until it is final.
-async fn pay(home: &Home, at: &Node, to: &Node) -> Value {
+pub async fn pay(home: &Home, at: &Node, to: &Node) -> Value {
     let words = ["ledger", "transfer", "--json", "--amount", "7", "--timeout", "60"];
     let (to, api) = (to.id(), at.api());
     let more = ["--to", &to, "--api", &api, "--dir", home.dir.to_str().unwrap()];
@@ -47,7 +47,7 @@ async fn pay(home: &Home, at: &Node, to: &Node) -> Value {
     serde_json::from_slice(&paid.stdout).unwrap()
 }
 
-async fn agree(nodes: &[Node]) -> u64 {
+pub async fn agree(nodes: &[Node]) -> u64 {
     until("all hold the same", || async {
         let mut found = Vec::new();
         for node in nodes {

@@ -236,7 +236,7 @@ async fn a_local_network_comes_up_is_watched_and_goes_down() {
 
     let status = network.json(&["status"]).await;
     assert_eq!((keys(&status), &status["converged"]), (vec!["converged", "nodes"], &true.into()));
-    let expected = ["heads_root", "height", "messages", "name", "peers", "state", "state_root", "up"];
+    let expected = ["chain_root", "heads_root", "height", "messages", "name", "peers", "state", "state_root", "up"];
     assert_eq!(keys(&status["nodes"][0]), expected);
     assert!(
         status["nodes"].as_array().unwrap().iter().all(|node| node["peers"] == 2 && node["up"] == true),

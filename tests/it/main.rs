@@ -1,6 +1,7 @@
 //! Tests from outside: the house's rules, processes, files.
 
 mod chain;
+mod chain_use;
 mod cluster;
 mod deliver;
 mod direct;

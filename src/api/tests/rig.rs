@@ -13,14 +13,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{ApiState, serve};
-use crate::driver::{Driver, Ended, NetCommand, ports};
-use crate::node::{Ack, Answer, Call, Setup};
+use crate::consensus::Timeouts;
+use crate::consensus::journal::Owner;
+use crate::driver::{Driver, Ended, Journal, NetCommand, ports};
+use crate::ledger::Genesis;
+use crate::node::{Ack, Answer, Call, ChainSetup, Setup};
 use crate::store::{Store, StoreOptions};
-use crate::types::{MessageId, NetworkName};
+use crate::types::chain::Height;
+use crate::types::{MessageId, NetworkName, NodeId};
 use crate::wire::{Draft, Kind, Payload};
 
 /// Nothing here takes this long, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The node's key.
+pub fn key() -> ed25519_dalek::SigningKey {
+    ed25519_dalek::SigningKey::from_bytes(&[7; 32])
+}
 
 /// A node with its API.
 pub struct Rig {
@@ -40,15 +49,24 @@ impl Rig {
         Rig::start_with(|state, _| state).await
     }
 
+    /// With a chain of which the node is the only validator.
+    pub async fn start_chain(genesis: Genesis) -> Rig {
+        Rig::start_as(Some(genesis), |state, _| state).await
+    }
+
     /// With an API that is not as usual.
     pub async fn start_with(change: impl FnOnce(ApiState, Arc<Store>) -> ApiState) -> Rig {
+        Rig::start_as(None, change).await
+    }
+
+    async fn start_as(genesis: Option<Genesis>, change: impl FnOnce(ApiState, Arc<Store>) -> ApiState) -> Rig {
         let dir = TempDir::new().unwrap();
         let options = StoreOptions { path: dir.path().join("store"), cache_bytes: 1 << 20, flush_every_ms: 500 };
         let store = Arc::new(Store::open(&options).unwrap());
         let network: NetworkName = "api-test".parse().unwrap();
         let setup = Setup {
             network: network.clone(),
-            key: ed25519_dalek::SigningKey::from_bytes(&[7; 32]),
+            key: key(),
             entropy: 11,
             place: store.place(),
             bootstrap: Vec::new(),
@@ -60,8 +78,23 @@ impl Rig {
             registration: None,
             chain: None,
         };
+        let journal = genesis.as_ref().map(|genesis| {
+            let node = NodeId(key().verifying_key().to_bytes());
+            let owner = Owner { chain: genesis.chain(), node, height: Height(1) };
+            Journal::open(&dir.path().join("agreement"), owner).unwrap().0
+        });
+        let chain = genesis.map(|genesis| ChainSetup {
+            genesis,
+            validates: true,
+            timeouts: Timeouts::default(),
+            cadence: Duration::ZERO,
+            heartbeat: None,
+            log: Vec::new(),
+            abstains: false,
+        });
+        let setup = Setup { chain, ..setup };
         let (ports, _inlet, commands, client, watch) = ports();
-        let node = Driver::start(setup, None, store.clone(), ports).unwrap();
+        let node = Driver::start(setup, journal, store.clone(), ports).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = change(ApiState::new(client, watch, store.clone(), network), store.clone());

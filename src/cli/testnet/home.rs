@@ -23,7 +23,10 @@ pub const GENESIS: &str = "genesis.toml";
 const STAKE: Tokens = Tokens(10_000_000);
 const BALANCE: Tokens = Tokens(1_000_000_000);
 
-/// Begins a chain of these nodes: all of them validators, each with an account that has something to spend.
+/// So many nodes of a new chain are validators; the others follow. Each hears every vote of each.
+const VALIDATORS: usize = 16;
+
+/// Begins a chain of these nodes: the first of them validators, each with an account that has something to spend.
 pub fn begin_chain(dir: &Path, plan: &Plan, nodes: &[NodeRecord]) -> anyhow::Result<()> {
     let ids = nodes.iter().map(|node| node.id.parse()).collect::<Result<Vec<NodeId>, _>>()?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
@@ -32,13 +35,25 @@ pub fn begin_chain(dir: &Path, plan: &Plan, nodes: &[NodeRecord]) -> anyhow::Res
         time_ms: WallMs(u64::try_from(now.as_millis())?),
         treasury: Tokens::ZERO,
         token: Token { symbol: "MNT".into(), decimals: 6 },
-        params: Params::default(),
-        validators: ids.iter().map(|id| GenesisValidator { id: *id, stake: STAKE, commission_permille: 100 }).collect(),
+        params: quick(),
+        validators: ids
+            .iter()
+            .take(VALIDATORS)
+            .map(|id| GenesisValidator { id: *id, stake: STAKE, commission_permille: 100 })
+            .collect(),
         accounts: ids.iter().map(|id| GenesisAccount { id: *id, balance: BALANCE }).collect(),
     };
     let file = dir.join(GENESIS);
     write_new(&file, genesis.checked()?.to_toml()?.as_bytes(), 0o644).map_err(|e| e.at(&file))?;
     Ok(())
+}
+
+/// Rules for trying things: epochs are short, so that votes are decided and stake comes free within some blocks.
+fn quick() -> Params {
+    let mut params = Params { epoch_blocks: 5, ..Params::default() };
+    params.voting.epochs = 1;
+    params.staking.unbonding_epochs = 2;
+    params
 }
 
 /// Makes `dir`/`name`. The node knows `bootstrap` and nobody else.

@@ -40,6 +40,8 @@ pub struct Status {
     #[serde(default)]
     pub height: Option<u64>,
     #[serde(default)]
+    pub chain_root: Option<String>,
+    #[serde(default)]
     pub categories: BTreeMap<String, Category>,
 }
 

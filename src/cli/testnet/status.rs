@@ -30,6 +30,7 @@ pub struct Row {
     heads_root: Option<String>,
     state_root: Option<String>,
     height: Option<u64>,
+    chain_root: Option<String>,
 }
 
 /// The nodes as programs see them.
@@ -48,6 +49,7 @@ fn row(sight: &Sight) -> Row {
         heads_root: status.map(|status| status.heads_root.clone()),
         state_root: status.and_then(|status| status.state_root.clone()),
         height: status.and_then(|status| status.height),
+        chain_root: status.and_then(|status| status.chain_root.clone()),
     }
 }
 
@@ -60,7 +62,7 @@ impl StatusArgs {
         if self.place.json {
             return print::json(&json!({"converged": converged, "nodes": rows}));
         }
-        let head = ["NAME", "STATE", "PEERS", "MESSAGES", "HEADS", "STATE ROOT", "HEIGHT"];
+        let head = ["NAME", "STATE", "PEERS", "MESSAGES", "HEADS", "STATE", "HEIGHT", "LEDGER"];
         print::table(&head, &rows.iter().map(Row::cells).collect::<Vec<_>>())?;
         print::line(if converged { "all nodes hold the same" } else { "not all nodes hold the same" })
     }
@@ -83,6 +85,7 @@ impl Row {
             root(&self.heads_root),
             root(&self.state_root),
             number(self.height),
+            root(&self.chain_root),
         ]
     }
 }

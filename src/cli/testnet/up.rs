@@ -27,7 +27,8 @@ Examples:
   metanode testnet up                        five nodes in ./testnet-data
   metanode testnet up -n 3 --dir /tmp/t      three nodes elsewhere
   metanode testnet up --transport quic       QUIC in the place of TCP
-  metanode testnet up -n 4 --chain           four validators that agree on blocks
+  metanode testnet up -n 4                   four validators that agree on blocks
+  metanode testnet up --no-chain             messages only, no chain
   metanode testnet up --json | jq -r '.nodes[0].api'
 
 Run again, it starts what is stopped and keeps the data. METANODE_LOG=debug makes the nodes talkative.";
@@ -53,9 +54,10 @@ pub struct UpArgs {
     /// What the nodes speak over [default: tcp].
     #[arg(long, value_enum)]
     transport: Option<Transport>,
-    /// Begin a chain: all nodes are validators, and each has an account with something to spend.
+    /// Begin no chain. Otherwise the first 16 nodes are its validators, and every node has an account with something
+    /// to spend.
     #[arg(long)]
-    chain: bool,
+    no_chain: bool,
     /// On failure, leave running what was started.
     #[arg(long)]
     keep: bool,
@@ -121,7 +123,7 @@ impl UpArgs {
             UpArgs { transport: Some(transport), .. } if *transport != plan.transport => {
                 differs("--transport", "another transport".into())
             }
-            UpArgs { chain: true, .. } if !plan.chain => differs("--chain", "no chain".into()),
+            UpArgs { no_chain: true, .. } if plan.chain => differs("--no-chain", "a chain".into()),
             UpArgs { .. } => Ok(record),
         }
     }
@@ -133,7 +135,7 @@ impl UpArgs {
             network: self.network.as_ref().map_or(NETWORK, NetworkName::as_str).into(),
             profile: self.profile.unwrap_or_default(),
             transport: self.transport.unwrap_or_default(),
-            chain: self.chain,
+            chain: !self.no_chain,
         };
         let mut record = Record { plan, nodes: Vec::new() };
         for (n, ports) in ports::pick(self.nodes.unwrap_or(NODES).into())?.into_iter().enumerate() {
@@ -141,7 +143,7 @@ impl UpArgs {
             let node = home::create(dir, &format!("node-{n}"), &record.plan, ports, &bootstrap)?;
             record.nodes.push(node);
         }
-        if self.chain {
+        if !self.no_chain {
             home::begin_chain(dir, &record.plan, &record.nodes)?;
         }
         record.write(dir)?;

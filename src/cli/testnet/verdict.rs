@@ -23,7 +23,8 @@ pub fn converged(sights: &[Sight]) -> bool {
         let topics = status.heads_roots.iter().map(|(topic, root)| (topic.as_str(), root.as_str()));
         let all = status.heads_roots.is_empty().then_some(("", status.heads_root.as_str()));
         let state = status.state_root.as_deref().map(|root| ("state", root));
-        for (of, root) in topics.chain(all).chain(state) {
+        let ledger = status.chain_root.as_deref().map(|root| ("ledger", root));
+        for (of, root) in topics.chain(all).chain(state).chain(ledger) {
             roots.entry(of).or_default().insert(root);
         }
     }
@@ -104,16 +105,20 @@ fn counts(status: &Status) -> impl Iterator<Item = (&str, u64)> {
 fn roots(sights: &[Sight]) -> Vec<String> {
     let mut groups: BTreeMap<_, Vec<&str>> = BTreeMap::new();
     for (name, status) in accounts(sights) {
-        groups.entry((&status.heads_root, &status.state_root)).or_default().push(name);
+        let key = (&status.heads_root, &status.state_root, &status.chain_root);
+        groups.entry(key).or_default().push(name);
     }
     if groups.len() < 2 {
         return Vec::new();
     }
-    let line = |((heads, state), names): (&(&String, &Option<String>), &Vec<&str>)| {
-        let state = state.as_deref().map(|root| format!(", state {}", short(root))).unwrap_or_default();
-        format!("{} hold what has heads {}{state}", names.join(", "), short(heads))
+    let root = |name: &str, root: &Option<String>| {
+        root.as_deref().map(|root| format!(", {name} {}", short(root))).unwrap_or_default()
     };
-    groups.iter().map(line).collect()
+    let lines = groups.iter().map(|((heads, state, ledger), names)| {
+        let (state, ledger) = (root("state", state), root("ledger", ledger));
+        format!("{} hold what has heads {}{state}{ledger}", names.join(", "), short(heads))
+    });
+    lines.collect()
 }
 
 /// The first eight characters of a digest.
@@ -135,6 +140,7 @@ mod tests {
             heads_roots: BTreeMap::new(),
             state_root: None,
             height: None,
+            chain_root: None,
             categories: BTreeMap::from([("Data".into(), Category { messages })]),
         };
         Sight { name: format!("node-{n}"), id: format!("id-{n}"), state: State::Up, status: Some(status) }

@@ -137,7 +137,7 @@ fn evidence_costs_stake_and_seat_and_none_twice() {
     assert_eq!(accuse(&mut world, 3, 0), Err(BadEvidence::Age(Height(0))));
     let nothing = world.commit(|ledger, pool, tx| ledger.accuse(Bytes::from_static(b"?"), pool, tx, &Gullible));
     assert_eq!(nothing.unwrap(), Err(BadEvidence::NoGuilt));
-    assert_eq!(accuse(&mut world, 3, 2), Ok(()));
+    assert_eq!(accuse(&mut world, 3, 2), Ok(true));
     let records = world.block();
     // A tenth of what is staked and of what was taken back since.
     let burned = Tokens(40_000);

@@ -112,7 +112,7 @@ fn real_evidence_is_believed_and_forged_is_not() {
     let framed = Signed { signature: one.signature, said: Vote { voter: id(2), ..one.said } };
     let forged = Evidence::of_votes(framed, forged).unwrap();
     assert_eq!(accuse(&mut world, &forged), Err(BadEvidence::NoGuilt));
-    assert_eq!(accuse(&mut world, &Evidence::of_votes(one, other).unwrap()), Ok(()));
+    assert_eq!(accuse(&mut world, &Evidence::of_votes(one, other).unwrap()), Ok(true));
     decided(&mut world);
     assert_eq!(world.row::<Pool>(&id(3)).unwrap().standing, rows::Standing::Slashed);
 }

@@ -12,18 +12,15 @@ use super::{Chain, Signatures, halt};
 use crate::consensus;
 use crate::ledger::Ledger;
 use crate::types::NodeId;
-use crate::types::chain::{BlockId, Height};
+use crate::types::chain::{BlockId, Height, ValidatorSet};
 use crate::wire::Request;
 use crate::wire::agreement::{ChainRequest, Message, Roster, Saying};
 
 impl Chain {
-    pub(super) fn announce_roster(&self, turn: &mut Turn<'_>) {
-        let validators = self.ledger.next_validators().clone();
-        // Sets change with a decided block, and a message of the next height by a validator who is new there is said
-        // again; so the present set stands for the next one until then.
-        let (height, next) = (self.ledger.head().height.next(), validators.clone());
-        let roster =
-            Roster { chain: self.ledger.head().chain, height, current: validators, next, before: self.before.clone() };
+    /// Who may speak of the height that is agreed on, and of the next: others may be there before this node is.
+    pub(super) fn announce_roster(&self, next: Arc<ValidatorSet>, turn: &mut Turn<'_>) {
+        let (height, current) = (self.ledger.head().height.next(), self.ledger.next_validators().clone());
+        let roster = Roster { chain: self.ledger.head().chain, height, current, next, before: self.before.clone() };
         turn.out.push((Stage::Now, Output::Chain(ChainOutput::Roster(Arc::new(roster)))));
     }
 
@@ -45,6 +42,8 @@ impl Chain {
         turn: &mut Turn<'_>,
     ) -> Option<consensus::Input> {
         match want {
+            // Who abstains says nothing that rests on a log, and must not look later as if it had had one.
+            consensus::Output::Log { .. } if self.abstains.is_some() => {}
             consensus::Output::Log { height, record } => turn.log.push((height, record)),
             consensus::Output::Say { message } => self.say(message, turn),
             consensus::Output::WantBlock { height, round, made } => return self.build(height, round, made, me, turn),
@@ -64,16 +63,16 @@ impl Chain {
                 self.apply(turn);
             }
             consensus::Output::Evidence(evidence) => {
-                self.evidence += 1;
+                self.counts.evidence += 1;
                 tracing::warn!(validator = %evidence.culprit(), height = %evidence.height(), "a validator said two things");
                 let piece = Bytes::from(evidence.encode());
-                if let Err(fault) = self.ledger.accuse(piece, &mut self.pool, &mut turn.tx, &Signatures) {
-                    halt(fault, turn);
+                match self.ledger.accuse(piece, &mut self.pool, &mut turn.tx, &Signatures) {
+                    Ok(Ok(kept)) => self.counts.evidence_dropped += u64::from(!kept),
+                    Ok(Err(why)) => tracing::info!(%why, "nobody can be punished for it"),
+                    Err(fault) => halt(fault, turn),
                 }
             }
-            consensus::Output::Refused { from, why } => {
-                tracing::debug!(peer = %from, %why, "a proof that proves nothing")
-            }
+            consensus::Output::Refused { from, why } => self.blamed.push((from, why.to_string())),
             consensus::Output::Halt { fault } => halt(fault, turn),
         }
         None

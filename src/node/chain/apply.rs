@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::super::chain_io::ChainOutput;
-use super::super::output::{Output, Stage};
+use super::super::output::{Event, Output, Stage};
 use super::super::owner::Turn;
 use super::{AHEAD, Chain, Signatures, halt, is_idle};
-use crate::consensus::{self, Start};
-use crate::ledger::NotExecuted;
+use crate::consensus::{self, Consensus, Start};
+use crate::ledger::{self, NotExecuted};
 use crate::types::NodeId;
 use crate::types::chain::{BlockId, Height};
 use crate::wire::agreement::{Certificate, Genuine};
@@ -22,6 +22,10 @@ impl Chain {
         let block = self.bodies.get(id)?;
         match self.ledger.execute(block, &self.pool, &turn.tx, &Signatures) {
             Ok(executed) => {
+                // Should it be decided, others may speak of the next height before this node has applied it.
+                if executed.next != *self.ledger.next_validators() {
+                    self.announce_roster(executed.next.clone(), turn);
+                }
                 self.bodies.keep_executed(executed);
                 Some(true)
             }
@@ -48,12 +52,16 @@ impl Chain {
         let Some(executed) = self.bodies.take(id) else { return };
         let (height, bytes) = (certificate.height, Bytes::from(certificate.encode()));
         self.before = self.ledger.next_validators().clone();
+        self.counts.block(&executed.block, &executed.records, certificate.round);
+        self.stopwatch.applied(&executed.records);
         match self.ledger.apply(executed, bytes, &mut self.pool, &mut turn.tx, &Signatures) {
             Ok(()) => {
                 tracing::info!(%height, round = certificate.round, block = %id, "block final");
                 self.applied = Some(height);
                 self.bodies.clear();
+                self.announce_roster(self.ledger.next_validators().clone(), turn);
                 turn.out.push((Stage::Flushed, Output::Chain(ChainOutput::Applied { height })));
+                turn.out.push((Stage::Flushed, Output::Event(Event::Block { height })));
             }
             Err(fault) => halt(fault, turn),
         }
@@ -65,19 +73,32 @@ impl Chain {
             return;
         }
         self.applied = None;
-        self.announce_roster(turn);
+        self.stopwatch.settled(is_idle(&self.pool), &mut self.counts.finality, turn.now.mono);
         let start = Start {
             height: height.next(),
             validators: self.ledger.next_validators().clone(),
             not_before: self.last + self.cadence,
             idle: is_idle(&self.pool),
         };
-        let out = self.consensus.handle(consensus::Input::Start(start), turn.now.mono);
+        let out = match self.abstains.take() {
+            Some(voting) => self.vote_again(voting, start, turn),
+            None => self.consensus.handle(consensus::Input::Start(start), turn.now.mono),
+        };
         self.follow(out, me, turn);
         self.ahead = self.ahead.split_off(&height.next());
         if let Some((from, certificate, block)) = self.ahead.remove(&height.next()) {
             self.learn(from, certificate, block, me, turn);
         }
+    }
+
+    /// The height whose log was lost is decided: what was said there cannot be contradicted any more.
+    fn vote_again(&mut self, voting: consensus::Setup, start: Start, turn: &mut Turn<'_>) -> Vec<consensus::Output> {
+        tracing::warn!(height = %start.height, "this validator votes again");
+        let last = ledger::chain::certificate(self.ledger.head().height, &turn.tx);
+        let last = last.and_then(|bytes| Certificate::decode(&bytes).ok());
+        let (consensus, out) = Consensus::open(voting, start, &[], last, turn.now.mono);
+        self.consensus = consensus;
+        out
     }
 
     /// A decision from elsewhere: of this height it is used, of a later one it waits.

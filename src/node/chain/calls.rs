@@ -9,13 +9,14 @@ use crate::consensus;
 use crate::ledger::NotTaken;
 use crate::types::chain::TransactionId;
 use crate::types::{NodeId, limits};
-use crate::wire::Response;
 use crate::wire::agreement::{ChainRequest, ChainResponse};
 use crate::wire::ledger::Sealed;
+use crate::wire::{Refusal, Response};
 
 impl Chain {
     fn take(&mut self, sealed: Sealed, me: NodeId, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
-        let ids = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx)?;
+        let taken = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx);
+        let ids = taken.inspect_err(|why| *self.counts.refused.entry(why.code()).or_default() += 1)?;
         self.tell(consensus::Input::Work, me, turn);
         Ok(ids)
     }
@@ -30,7 +31,11 @@ impl Node {
     ) -> Option<T> {
         let mut chain = self.chain.take()?;
         let used = use_it(&mut chain, self.id, turn);
+        let blamed = std::mem::take(&mut chain.blamed);
         self.chain = Some(chain);
+        for (from, reason) in blamed {
+            self.on_refused(from, &Refusal::Agreement { reason }, turn);
+        }
         Some(used)
     }
 
@@ -73,6 +78,9 @@ impl Node {
             if chain.consensus.next_wake().is_some_and(|due| due <= turn.now.mono) {
                 chain.tell(consensus::Input::Tick, me, turn);
             }
+            if chain.heartbeat_due().is_some_and(|due| due <= turn.now.mono) {
+                chain.tell(consensus::Input::Work, me, turn);
+            }
             if chain.poll <= turn.now.mono {
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
@@ -111,10 +119,13 @@ impl Node {
         let taken = self.with_chain(turn, |chain, me, turn| chain.take(sealed, me, turn));
         let answer = match taken {
             Some(Ok(ids)) => {
+                if let Some(chain) = &mut self.chain {
+                    chain.stopwatch.start(&ids, turn.now.mono);
+                }
                 turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));
                 Ok(Answer::Submitted { ids })
             }
-            Some(Err(why)) => Err(CallRefusal::NotTaken(why.to_string())),
+            Some(Err(why)) => Err(CallRefusal::NotTaken(why)),
             None => Err(CallRefusal::NoChain),
         };
         turn.want(Output::Reply { id, answer });

@@ -9,6 +9,7 @@ mod agree;
 mod apply;
 mod bodies;
 mod calls;
+mod counts;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::bodies::Bodies;
+use self::counts::Stopwatch;
+pub use self::counts::{ChainCounts, Ended, FINALITY_MS, Finality};
 use super::output::{Output, Stage};
 use super::owner::Turn;
 use crate::consensus::{self, Consensus, Phase, Record, Start, Timeouts};
@@ -47,8 +50,12 @@ pub struct ChainSetup {
     pub timeouts: Timeouts,
     /// From a decision to the next height, at least.
     pub cadence: Duration,
+    /// Without anything to agree on a block is made this long after the last; none waits for something.
+    pub heartbeat: Option<Duration>,
     /// What agreement's log holds of the height after the last applied one.
     pub log: Vec<Record>,
+    /// The log of that height is lost: this node may have voted, does not know what, and votes again when it is decided.
+    pub abstains: bool,
 }
 
 /// The chain of a node.
@@ -57,7 +64,10 @@ pub(super) struct Chain {
     ledger: Ledger,
     pool: Mempool,
     cadence: Duration,
+    heartbeat: Option<Duration>,
     validates: bool,
+    /// Does not vote at this height; with this it votes from the next on.
+    abstains: Option<consensus::Setup>,
     /// Blocks of the height whose bodies are here.
     bodies: Bodies,
     /// Decided; its block is not applied yet.
@@ -78,7 +88,10 @@ pub(super) struct Chain {
     /// When a peer is asked next whether it has more.
     poll: Mono,
     polled: usize,
-    evidence: u64,
+    /// Who brought proofs that prove nothing, and why, since the node last looked.
+    blamed: Vec<(NodeId, String)>,
+    counts: ChainCounts,
+    stopwatch: Stopwatch,
 }
 
 /// Agreement, for people and programs.
@@ -94,12 +107,20 @@ pub struct AgreementStatus {
     pub phase: &'static str,
     /// Whether this node votes.
     pub votes: bool,
+    /// It does not at this height, because the log of what it voted is lost; it will at the next.
+    pub abstains: bool,
     /// The validators of the height.
     pub validators: Vec<Validator>,
     /// Sealed groups that wait for a block.
     pub waiting: u64,
+    /// Transactions in these.
+    pub waiting_transactions: u64,
+    /// Their size, bytes.
+    pub waiting_bytes: u64,
     /// Contradictions of validators seen since the start.
     pub evidence: u64,
+    /// Counts since the start.
+    pub counts: ChainCounts,
 }
 
 impl Chain {
@@ -112,12 +133,14 @@ impl Chain {
     ) -> Result<Chain, String> {
         let ledger = Ledger::open(&setup.genesis, ledger::HISTORY, &mut turn.tx).map_err(|e| e.to_string())?;
         let pool = ledger.load_pool(&turn.tx).map_err(|e| e.to_string())?;
-        let agreement = consensus::Setup {
+        let voting = consensus::Setup {
             chain: ledger.head().chain,
             me,
             key: setup.validates.then(|| key.clone()),
             timeouts: setup.timeouts,
         };
+        let abstains = (setup.validates && setup.abstains).then(|| voting.clone());
+        let agreement = consensus::Setup { key: voting.key.filter(|_| abstains.is_none()), ..voting };
         let now = turn.now.mono;
         let start = Start {
             height: ledger.head().height.next(),
@@ -135,7 +158,9 @@ impl Chain {
             ledger,
             pool,
             cadence: setup.cadence,
+            heartbeat: setup.heartbeat,
             validates: setup.validates,
+            abstains,
             bodies: Bodies::default(),
             decided: None,
             applied: None,
@@ -147,9 +172,11 @@ impl Chain {
             before,
             poll: now + POLL,
             polled: 0,
-            evidence: 0,
+            blamed: Vec::new(),
+            counts: ChainCounts::default(),
+            stopwatch: Stopwatch::default(),
         };
-        chain.announce_roster(turn);
+        chain.announce_roster(chain.ledger.next_validators().clone(), turn);
         chain.follow(out, me, turn);
         Ok(chain)
     }
@@ -160,7 +187,14 @@ impl Chain {
     }
 
     pub fn next_wake(&self) -> Mono {
-        self.consensus.next_wake().map_or(self.poll, |wake| wake.min(self.poll))
+        let wakes = [self.consensus.next_wake(), self.heartbeat_due()];
+        wakes.into_iter().flatten().fold(self.poll, Mono::min)
+    }
+
+    /// When an idle chain gets a block all the same.
+    fn heartbeat_due(&self) -> Option<Mono> {
+        let waits = matches!(self.consensus.phase(), Phase::Waiting { idle: true, .. });
+        self.heartbeat.filter(|_| waits && self.validates).map(|heartbeat| self.last + heartbeat)
     }
 
     pub fn status(&self) -> AgreementStatus {
@@ -170,15 +204,20 @@ impl Chain {
             Phase::Decided => "decided",
             Phase::Halted => "halted",
         };
+        let (waiting, waiting_transactions, waiting_bytes) = self.pool.size();
         AgreementStatus {
             chain: self.ledger.head().chain,
             height: self.consensus.height(),
             round: self.consensus.round(),
             phase,
-            votes: self.validates,
+            votes: self.validates && self.abstains.is_none(),
+            abstains: self.abstains.is_some(),
             validators: self.ledger.next_validators().iter().copied().collect(),
-            waiting: self.pool.size().0 as u64,
-            evidence: self.evidence,
+            waiting: waiting as u64,
+            waiting_transactions: waiting_transactions as u64,
+            waiting_bytes: waiting_bytes as u64,
+            evidence: self.counts.evidence,
+            counts: self.counts.clone(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Blocks: a header that agreement is about, and the body it stands for.
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::types::chain::{BlockId, ChainId, Height};
@@ -22,7 +23,7 @@ pub const EVIDENCE_BYTES: usize = 4096;
 const VERSION: u8 = 1;
 
 /// What a block's id is taken over.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct BlockHeader {
     /// The chain.
     pub chain: ChainId,

@@ -219,6 +219,30 @@ impl Body {
         }
     }
 
+    /// Its name, as in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Body::Transfer { .. } => "transfer",
+            Body::Mint { .. } => "mint",
+            Body::Burn { .. } => "burn",
+            Body::Stake { .. } => "stake",
+            Body::Unstake { .. } => "unstake",
+            Body::Delegate { .. } => "delegate",
+            Body::Undelegate { .. } => "undelegate",
+            Body::SetCommission { .. } => "set_commission",
+            Body::Work { .. } => "work",
+            Body::PayGas { .. } => "pay_gas",
+            Body::Store { .. } => "store",
+            Body::PayRent { .. } => "pay_rent",
+            Body::Erase { .. } => "erase",
+            Body::OpenBilling { .. } => "open_billing",
+            Body::CloseBilling { .. } => "close_billing",
+            Body::FundTreasury { .. } => "fund_treasury",
+            Body::Propose { .. } => "propose",
+            Body::Vote { .. } => "vote",
+        }
+    }
+
     /// What is wrong with it whatever the state is: the first thing found, as a field and a rule.
     pub fn fault(&self) -> Option<&'static str> {
         match self {

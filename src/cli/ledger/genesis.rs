@@ -1,60 +1,18 @@
-//! `metanode ledger`: begin a chain, and check proofs of what is on one; both without a node.
+//! `metanode ledger genesis`: begin a chain, without a node.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{pairs, plain, print, print_json, table, write_file};
-use super::transfer::TransferArgs;
-use crate::ledger::{Agreement, Genesis, GenesisAccount, GenesisValidator, Params, Token, shown, verify};
-use crate::types::chain::ChainId;
-use crate::types::{Hash, NodeId, Tokens, WallMs};
-use crate::wire::ledger::LedgerProof;
-
-/// What is read of a file, bytes: more than any genesis or proof.
-const FILE_BYTES: u64 = 64 << 20;
-
-const EXAMPLES: &str = "\
-Examples:
-  metanode ledger genesis new --name main --validator 12D3KooW…=5000000 --account 12D3KooW…=1000000 --out genesis.toml
-  metanode ledger genesis check genesis.toml
-  metanode ledger genesis show genesis.toml
-  metanode ledger verify balance.proof --genesis genesis.toml
-  metanode ledger transfer --to 12D3KooW… --amount 1000
-
-A genesis file says how a chain begins: its validators, who has tokens, its rules.
-The chain's id is the digest of what it says, so nodes with different files are
-on different chains. Amounts are base units of the chain's token.
-
-A proof shows a row of the ledger's state, such as an account, to anyone who has
-the genesis file, without a node.
-
-Exit codes: 0 done, 1 failed or does not hold, 2 wrong usage.";
-
-/// Begin a chain, and check proofs of what is on one.
-#[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
-pub struct LedgerArgs {
-    #[command(subcommand)]
-    command: LedgerCommand,
-}
+use super::super::client::{pairs, plain, print, print_json, table, write_file};
+use super::{holder, read};
+use crate::ledger::{Genesis, GenesisAccount, GenesisValidator, Params, Token};
+use crate::types::{NodeId, Tokens, WallMs};
 
 #[derive(Subcommand, Debug)]
-enum LedgerCommand {
-    /// How a chain begins
-    #[command(subcommand)]
-    Genesis(GenesisCommand),
-    /// Check the proof of a row of the state
-    Verify(VerifyArgs),
-    /// Pay another account, and wait until that is final
-    Transfer(TransferArgs),
-}
-
-#[derive(Subcommand, Debug)]
-enum GenesisCommand {
+pub enum GenesisCommand {
     /// Write a genesis file with the usual rules, to be edited before the chain begins
     New(NewArgs),
     /// Print what a genesis file says
@@ -64,7 +22,7 @@ enum GenesisCommand {
 }
 
 #[derive(Args, Debug)]
-struct NewArgs {
+pub struct NewArgs {
     /// The chain's name: 1 to 32 of a-z, 0-9 and -
     #[arg(long)]
     name: String,
@@ -92,7 +50,7 @@ struct NewArgs {
 }
 
 #[derive(Args, Debug)]
-struct FileArgs {
+pub struct FileArgs {
     /// The genesis file, TOML or JSON; `-` for standard input
     file: PathBuf,
     /// Print JSON
@@ -100,33 +58,13 @@ struct FileArgs {
     json: bool,
 }
 
-#[derive(Args, Debug)]
-struct VerifyArgs {
-    /// The proof; `-` for standard input
-    file: PathBuf,
-    /// The genesis file of the chain: its validators are trusted
-    #[arg(long, value_name = "FILE", required_unless_present = "chain")]
-    genesis: Option<PathBuf>,
-    /// The chain's id, instead of its genesis file
-    #[arg(long, value_name = "ID", requires = "trusted", conflicts_with = "genesis")]
-    chain: Option<ChainId>,
-    /// The hash of the validators that are trusted, from a header known to be decided; those of genesis without it
-    #[arg(long, value_name = "HASH")]
-    trusted: Option<Hash>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl LedgerArgs {
+impl GenesisCommand {
     /// Does what is asked, and prints what came of it.
-    pub async fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            LedgerCommand::Genesis(GenesisCommand::New(args)) => args.run(),
-            LedgerCommand::Genesis(GenesisCommand::Show(args)) => args.show(),
-            LedgerCommand::Genesis(GenesisCommand::Check(args)) => args.check(),
-            LedgerCommand::Verify(args) => args.run(),
-            LedgerCommand::Transfer(args) => args.run().await,
+    pub fn run(self) -> anyhow::Result<()> {
+        match self {
+            GenesisCommand::New(args) => args.run(),
+            GenesisCommand::Show(args) => args.show(),
+            GenesisCommand::Check(args) => args.check(),
         }
     }
 }
@@ -218,63 +156,9 @@ fn summary(genesis: &Genesis, told: &Value) -> String {
     text
 }
 
-impl VerifyArgs {
-    fn run(self) -> anyhow::Result<()> {
-        let bytes = read(&self.file)?;
-        let proof = match std::str::from_utf8(&bytes) {
-            Ok(text) if text.trim_start().starts_with('{') => LedgerProof::from_json(text),
-            _ => LedgerProof::from_bytes(&bytes),
-        };
-        let proof = proof.with_context(|| format!("{} is no proof of the ledger", self.file.display()))?;
-        let (chain, trusted) = self.trust()?;
-        let proved = verify(&proof, chain, trusted, &Agreement).context("the proof does not hold: do not trust it")?;
-        let row = shown(proved.key, proved.value)?.context("the proof holds, for a row this version cannot read")?;
-        let header = proved.header;
-        if self.json {
-            let told = json!({
-                "valid": true, "chain": chain, "height": header.height, "block": header.id(),
-                "time_ms": header.time_ms, "state_root": header.state_root, "row": row,
-            });
-            return print_json(&told).map(drop);
-        }
-        let (sort, name) = (row.sort, plain(&row.name));
-        print(&format!("the proof holds: {sort} {name} after block {}\n{}\n", header.height, pretty(&row.row)))
-            .map(drop)
-    }
-
-    fn trust(&self) -> anyhow::Result<(ChainId, Hash)> {
-        let Some(path) = &self.genesis else {
-            return self.chain.zip(self.trusted).context("give --genesis, or --chain and --trusted");
-        };
-        let genesis = genesis(path)?;
-        let seats = genesis.seats()?.hash();
-        Ok((genesis.chain(), self.trusted.unwrap_or(seats)))
-    }
-}
-
-fn pretty(row: &Value) -> String {
-    if row.is_null() { "there is none".into() } else { serde_json::to_string_pretty(row).unwrap_or_default() }
-}
-
-fn genesis(path: &Path) -> anyhow::Result<Genesis> {
+/// The genesis in a file.
+pub fn genesis(path: &Path) -> anyhow::Result<Genesis> {
     let bytes = read(path)?;
     let text = std::str::from_utf8(&bytes).with_context(|| format!("{} is no text", path.display()))?;
     Genesis::from_text(text).with_context(|| path.display().to_string())
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let outcome = if path == Path::new("-") {
-        std::io::stdin().lock().take(FILE_BYTES).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES).read_to_end(&mut bytes))
-    };
-    outcome.with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(bytes)
-}
-
-/// `ID=AMOUNT`.
-fn holder(text: &str) -> Result<(NodeId, Tokens), String> {
-    let (id, amount) = text.split_once('=').ok_or_else(|| format!("`{text}`: write ID=AMOUNT"))?;
-    Ok((id.parse().map_err(|e: crate::types::IdError| e.to_string())?, amount.parse()?))
 }
