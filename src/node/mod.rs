@@ -24,6 +24,7 @@ mod post;
 mod publish;
 mod queues;
 mod registry;
+mod relay;
 mod role;
 mod schemas;
 mod sealing_keys;

@@ -14,11 +14,12 @@ use std::time::Duration;
 use super::heartbeat::payload;
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
+use super::relay::Relayed;
 use crate::deliver::{Disposition, Lease, Name, Outcome, Subscription};
-use crate::feed::{NotPlaced, Stored, stored_at};
+use crate::feed::{Stored, stored_at};
 use crate::route::{Strategy, Way};
 use crate::types::storage::View;
-use crate::types::{ClockRefusal, Hash, Mono, NodeId, WallMs, limits};
+use crate::types::{Hash, Mono, NodeId, WallMs, limits};
 use crate::wire::kind::system::LinkReport;
 use crate::wire::{
     Bundle, Delivery, Destination, Draft, Hop, Hops, Message, Payload, Priority, Receipt, Refusal, Request, Response,
@@ -37,7 +38,7 @@ const LOST: Duration = Duration::from_secs(3 * limits::REQUEST_TIMEOUT.as_secs()
 #[derive(Debug, Default)]
 pub(super) struct Post {
     flights: BTreeMap<u64, Flight>,
-    relayed: BTreeMap<u64, Relayed>,
+    pub relayed: BTreeMap<u64, Relayed>,
     /// When the time of each message that waits is over.
     overdue: BTreeSet<(WallMs, Name, u64)>,
     report_due: Mono,
@@ -56,14 +57,6 @@ struct Flight {
     bundle: Hash,
     reader: NodeId,
     first: NodeId,
-    sent: Mono,
-}
-
-/// A bundle of another node's that was passed on and not answered: who asked, under which number.
-#[derive(Debug)]
-struct Relayed {
-    from: NodeId,
-    answer: u64,
     sent: Mono,
 }
 
@@ -155,7 +148,7 @@ impl Node {
         }
     }
 
-    fn keep_direct(&mut self, bundle: &Verified, hops: Option<Hops>, turn: &mut Turn<'_>) -> u64 {
+    pub(super) fn keep_direct(&mut self, bundle: &Verified, hops: Option<Hops>, turn: &mut Turn<'_>) -> u64 {
         let (position, bytes) = self.log.append(bundle, hops, turn.now.wall, &mut turn.tx);
         self.directs.stored(bundle.slot(), bytes, &mut turn.tx);
         self.counters.kept(bundle);
@@ -283,69 +276,6 @@ impl Node {
         self.settle_post(&flight.name, &failed, turn);
     }
 
-    /// A direct bundle comes: for this node, or to be passed on.
-    pub(super) fn on_deliver_request(
-        &mut self,
-        from: NodeId,
-        id: u64,
-        hops: Hops,
-        bundle: &Verified,
-        turn: &mut Turn<'_>,
-    ) {
-        if hops.passed.last().is_none_or(|hop| hop.node != from) || hops.ahead.first() != Some(&self.id) {
-            let reason = "hops that are not those it came by".to_string();
-            self.on_refused(from, &Refusal::Frame { reason }, turn);
-            return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::NoRoute) });
-        }
-        if hops.ahead.len() > 1 {
-            // What is for this node is bounded by how much may be under way; what is not costs others, too.
-            if !self.peers.take_token(from, turn) {
-                self.counters.requests_put_off += 1;
-                return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::Busy) });
-            }
-            return self.relay(from, id, hops, bundle, turn);
-        }
-        let delivery = self.receive(hops, bundle, turn);
-        let receipt = Receipt::sign(bundle.id(), delivery, turn.now.wall, self.network, &self.setup.key);
-        // Its author lets go of it then: it must be on this disk before.
-        turn.out.push((Stage::Flushed, Output::Respond { id, response: Response::Receipt(receipt) }));
-    }
-
-    fn receive(&mut self, hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) -> Delivery {
-        if let Err(ClockRefusal::FarFuture { .. }) = self.clock.see(bundle.header().clock, turn.now.wall) {
-            return Delivery::Early;
-        }
-        if !bundle.messages().all(|message| self.answers_to(&message.destination)) {
-            self.post.counts.misdirected += 1;
-            return Delivery::NotMine;
-        }
-        match self.directs.check(bundle, turn.now.wall, &turn.tx) {
-            Ok(()) => {
-                self.keep_direct(bundle, Some(Hops { ahead: Vec::new(), ..hops }), turn);
-                self.post.counts.received += u64::from(bundle.count());
-                Delivery::Taken
-            }
-            Err(NotPlaced::Duplicate) => {
-                self.post.counts.received_again += 1;
-                Delivery::Known
-            }
-            Err(_) => Delivery::Old,
-        }
-    }
-
-    fn relay(&mut self, from: NodeId, answer: u64, mut hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) {
-        hops.ahead.remove(0);
-        hops.passed.push(Hop { node: self.id, at_ms: turn.now.wall });
-        let next = hops.ahead.first().copied().filter(|next| self.peers.is_connected(*next));
-        let Some(next) = next.filter(|_| self.post.relayed.len() < limits::RELAYED) else {
-            return turn.want(Output::Respond { id: answer, response: Response::Unserved(Unserved::NoRoute) });
-        };
-        let id = self.repair.fresh_id();
-        self.post.counts.relayed_bundles += 1;
-        self.post.relayed.insert(id, Relayed { from, answer, sent: turn.now.mono });
-        turn.want(Output::Request { to: next, id, request: Request::Deliver { hops, bundle: bundle.wire().clone() } });
-    }
-
     /// Who is connected to whom has changed: what waits may have a way now.
     pub(super) fn links_changed(&mut self, turn: &Turn<'_>) {
         let soon = turn.now.mono + SOON;
@@ -423,11 +353,6 @@ impl Node {
         for id in lost {
             self.on_undelivered(id, turn);
         }
-    }
-
-    /// A peer is gone: nobody waits for what it had asked to be passed on.
-    pub(super) fn drop_relays_of(&mut self, peer: NodeId) {
-        self.post.relayed.retain(|_, relayed| relayed.from != peer);
     }
 
     /// When links are reported next, or destinations tried.
