@@ -51,3 +51,6 @@ pub use sealing_keys::{Announced, sealing_key, sealing_keys};
 pub use state::{Restore, Write, Wrote};
 pub use status::{CategoryTotals, Counters, Status};
 pub use ways::{Explained, LinkedNode, Outbox, Waiting};
+
+#[cfg(test)]
+mod tests;

@@ -225,16 +225,18 @@ impl Node {
     /// A reader's word on a bundle that was sent or passed on.
     pub(super) fn on_receipt(&mut self, from: NodeId, id: u64, receipt: Receipt, turn: &mut Turn<'_>) {
         if let Some(relayed) = self.post.relayed.remove(&id) {
-            return turn.want(Output::Respond { id: relayed.answer, response: Response::Receipt(receipt) });
+            return self.on_relayed_receipt(from, &relayed, receipt, turn);
         }
         let Some(flight) = self.post.flights.remove(&id) else { return };
         if receipt.reader != flight.reader || receipt.bundle != flight.bundle {
             self.on_refused(from, &Refusal::Unasked { reason: "the receipt of another bundle" }, turn);
+            self.routes.on_outcome(flight.reader, flight.first, false, turn.now.mono);
             return self.try_again(flight, "a receipt came that is none", turn);
         }
+        // Whatever its reader makes of it: the bundle got there, and its word back.
+        self.routes.on_outcome(flight.reader, flight.first, true, turn.now.mono);
         match receipt.delivery {
             Delivery::Taken | Delivery::Known => {
-                self.routes.on_outcome(flight.reader, flight.first, true, turn.now.mono);
                 self.post.counts.delivered += flight.positions.len() as u64;
                 let done: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, Outcome::Ack)).collect();
                 self.settle_post(&flight.name, &done, turn);
@@ -245,6 +247,7 @@ impl Node {
                 self.settle_post(&flight.name, &dead, turn);
             }
             Delivery::NotMine | Delivery::Early => {
+                self.routes.on_declined(flight.reader, turn.now.mono);
                 let words = format!("{}: {}", flight.reader, receipt.delivery.words());
                 return self.try_again(flight, &words, turn);
             }
@@ -259,6 +262,7 @@ impl Node {
             return turn.want(Output::Respond { id: relayed.answer, response });
         }
         if let Some(flight) = self.post.flights.remove(&id) {
+            self.routes.on_outcome(flight.reader, flight.first, false, turn.now.mono);
             let reason = format!("no receipt from {} by way of {}", flight.reader, flight.first);
             self.try_again(flight, &reason, turn);
         }
@@ -267,7 +271,6 @@ impl Node {
     /// Another way at once, if there is one; else after a while.
     fn try_again(&mut self, flight: Flight, reason: &str, turn: &mut Turn<'_>) {
         self.post.counts.failed_bundles += 1;
-        self.routes.on_outcome(flight.reader, flight.first, false, turn.now.mono);
         let to = flight.name.destination().unwrap_or_default();
         let other = self.ways(&to, self.setup.strategy, turn.now.mono).first().is_some_and(|way| !way.avoided);
         let after = other.then_some(Duration::ZERO);

@@ -5,14 +5,17 @@
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::feed::NotPlaced;
-use crate::types::{ClockRefusal, Mono, NodeId, limits};
+use crate::types::{ClockRefusal, Hash, Mono, NodeId, limits};
 use crate::wire::{Delivery, Hop, Hops, Receipt, Refusal, Request, Response, Unserved, Verified};
 
-/// A bundle of another node's that was passed on and not answered: who asked, under which number.
+/// A bundle of another node's that was passed on and not answered: who asked, under which number, and whose word on
+/// what is waited for.
 #[derive(Debug)]
 pub(super) struct Relayed {
     pub from: NodeId,
     pub answer: u64,
+    reader: NodeId,
+    bundle: Hash,
     pub sent: Mono,
 }
 
@@ -71,13 +74,28 @@ impl Node {
         hops.ahead.remove(0);
         hops.passed.push(Hop { node: self.id, at_ms: turn.now.wall });
         let next = hops.ahead.first().copied().filter(|next| self.peers.is_connected(*next));
-        let Some(next) = next.filter(|_| self.post.relayed.len() < limits::RELAYED) else {
+        let next = next.filter(|_| self.post.relayed.len() < limits::RELAYED);
+        let (Some(next), Some(reader)) = (next, hops.ahead.last().copied()) else {
             return turn.want(Output::Respond { id: answer, response: Response::Unserved(Unserved::NoRoute) });
         };
         let id = self.repair.fresh_id();
         self.post.counts.relayed_bundles += 1;
-        self.post.relayed.insert(id, Relayed { from, answer, sent: turn.now.mono });
+        let (bundle_id, sent) = (bundle.id(), turn.now.mono);
+        self.post.relayed.insert(id, Relayed { from, answer, reader, bundle: bundle_id, sent });
         turn.want(Output::Request { to: next, id, request: Request::Deliver { hops, bundle: bundle.wire().clone() } });
+    }
+
+    /// A receipt for what was passed on. Only the reader's own word on that very bundle goes back: whoever passes on
+    /// another answers for it, as this node would have to.
+    pub(super) fn on_relayed_receipt(&mut self, from: NodeId, relayed: &Relayed, receipt: Receipt, turn: &mut Turn<'_>) {
+        let is_asked = receipt.reader == relayed.reader && receipt.bundle == relayed.bundle;
+        let response = if is_asked {
+            Response::Receipt(receipt)
+        } else {
+            self.on_refused(from, &Refusal::Unasked { reason: "the receipt of another bundle" }, turn);
+            Response::Unserved(Unserved::NoRoute)
+        };
+        turn.want(Output::Respond { id: relayed.answer, response });
     }
 
     /// A peer is gone: nobody waits for what it had asked to be passed on.

@@ -38,6 +38,8 @@ pub struct Routes {
     reports: BTreeMap<NodeId, Report>,
     /// First hops that led nowhere, by where they were to lead.
     avoided: BTreeMap<(NodeId, NodeId), Mono>,
+    /// Readers that did not take what reached them: no way to them is better than another.
+    declined: BTreeMap<NodeId, Mono>,
     /// Ways found a moment ago.
     found: RefCell<BTreeMap<(NodeId, Strategy), Found>>,
 }
@@ -67,6 +69,7 @@ impl Routes {
             own: BTreeMap::new(),
             reports: BTreeMap::new(),
             avoided: BTreeMap::new(),
+            declined: BTreeMap::new(),
             found: RefCell::default(),
         }
     }
@@ -107,6 +110,22 @@ impl Routes {
                 self.avoided.insert((to, first), now + AVOID);
             }
         }
+    }
+
+    /// A reader has, and does not take, what was for it. That is no link's fault; others that answer to the same
+    /// destination are tried first.
+    pub fn on_declined(&mut self, reader: NodeId, now: Mono) {
+        self.look_anew();
+        self.declined.retain(|_, until| now < *until);
+        if self.declined.len() < limits::LINK_REPORTS {
+            self.declined.insert(reader, now + AVOID);
+        }
+    }
+
+    /// Whether a way is to be tried last: it failed, or its reader declined, a moment ago.
+    fn is_avoided(&self, to: NodeId, first: NodeId, now: Mono) -> bool {
+        let since = [self.avoided.get(&(to, first)), self.declined.get(&to)];
+        since.into_iter().flatten().any(|until| now < *until)
     }
 
     /// A node says how it is connected. True when it is connected to others than before.
@@ -191,7 +210,7 @@ impl Routes {
                 while let Some(last) = hops.last().filter(|last| **last != to) {
                     hops.push(spread.get(last)?.1);
                 }
-                let avoided = self.avoided.get(&(to, *first)).is_some_and(|until| now < *until);
+                let avoided = self.is_avoided(to, *first, now);
                 (hops.len() <= limits::HOPS).then(|| self.way(hops, *link, strategy, avoided))
             })
             .collect();

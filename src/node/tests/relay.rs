@@ -1,0 +1,33 @@
+//! What comes from peers, for this node and for others.
+
+use super::*;
+
+/// The node is asked by 2 to pass a bundle on over 3 to 4; under which number 3 was asked.
+fn passed_on(machine: &mut Machine, answer: u64, ms: u64) -> (u64, Hash) {
+    let bundle = direct(2, peer(4), Category::Data, ms);
+    let outputs = machine.tell(deliver(2, answer, &[peer(1), peer(3), peer(4)], bundle));
+    let (to, id, bundle) = sent(&outputs)[0];
+    assert_eq!(to, peer(3));
+    (id, bundle)
+}
+
+#[test]
+fn a_relay_passes_on_the_readers_word_on_that_bundle_and_no_other() {
+    let mut machine = Machine::with([2, 3]);
+    let (id, bundle) = passed_on(&mut machine, 1, 1);
+    let good = receipt(4, bundle, Delivery::Taken);
+    let outputs = machine.tell(Input::Receipt { from: peer(3), id, receipt: good });
+    assert_eq!(answered(&outputs), [(1, &Response::Receipt(good))]);
+    assert_eq!(machine.penalty(3), 0);
+
+    let other = Hash([9; 32]);
+    for (n, false_one) in [(2, |_| receipt(4, Hash([9; 32]), Delivery::Taken)), (3, |b| receipt(3, b, Delivery::Taken))]
+        as [(u64, fn(Hash) -> Receipt); 2]
+    {
+        let (id, bundle) = passed_on(&mut machine, n, n);
+        assert_ne!(bundle, other);
+        let outputs = machine.tell(Input::Receipt { from: peer(3), id, receipt: false_one(bundle) });
+        assert_eq!(answered(&outputs), [(n, &Response::Unserved(Unserved::NoRoute))]);
+    }
+    assert_eq!((machine.penalty(3), machine.penalty(2)), (50, 0), "whoever answered so pays, and nobody else");
+}
