@@ -74,7 +74,9 @@ impl Node {
             }
             Call::Sweep { selector, redrive, dry } => {
                 let swept = if redrive {
-                    self.deliveries.redrive(&selector, dry, &mut turn.tx)
+                    let swept = self.deliveries.redrive(&selector, dry, &mut turn.tx);
+                    self.repost(turn);
+                    swept
                 } else {
                     self.deliveries.drop_dead(&selector, dry, &mut turn.tx)
                 };

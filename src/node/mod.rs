@@ -12,6 +12,7 @@ mod boot;
 mod call;
 mod chain;
 mod chain_io;
+mod deadlines;
 mod deliveries;
 mod evidence;
 mod gate;

@@ -8,11 +8,12 @@
 //!
 //! A message waits at its author, nowhere else: relays keep nothing, and pass the reader's signed receipt back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::deadlines::Deadlines;
 use super::heartbeat::payload;
-use super::output::{Output, Stage};
+use super::output::Output;
 use super::owner::{Node, Turn};
 use super::relay::Relayed;
 use crate::deliver::{Disposition, Lease, Name, Outcome, Subscription};
@@ -34,13 +35,16 @@ const REACH_AT_ONCE: usize = 64;
 /// What is under way for longer will not be answered any more.
 const LOST: Duration = Duration::from_secs(3 * limits::REQUEST_TIMEOUT.as_secs());
 
+/// A message that was to die, and found no room among the dead letters, dies this much later: before it is tried again.
+const BURY_AGAIN: Duration = Duration::from_secs(15);
+
 /// Direct messages under way.
 #[derive(Debug, Default)]
 pub(super) struct Post {
     flights: BTreeMap<u64, Flight>,
     pub relayed: BTreeMap<u64, Relayed>,
-    /// When the time of each message that waits is over.
-    overdue: BTreeSet<(WallMs, Name, u64)>,
+    /// Messages that wait, and when the time of each is over.
+    pub waiting: Deadlines,
     report_due: Mono,
     /// Links have changed: who waits is to be tried, then, from the one after this destination on.
     reach_due: Option<Mono>,
@@ -88,7 +92,7 @@ impl Node {
         for (name, positions) in waiting {
             for position in positions {
                 let until = stored_at(position, view).and_then(|stored| deadline(&stored, position));
-                self.post.overdue.insert((until.unwrap_or_default(), name.clone(), position));
+                self.post.waiting.insert(position, until.unwrap_or_default(), &name);
             }
             self.deliveries.reach(&name);
         }
@@ -144,7 +148,7 @@ impl Node {
         self.deliveries.post(&to, position..position + u64::from(bundle.count()), &mut turn.tx);
         let Some(name) = Name::of(&to) else { return };
         for (message, position) in bundle.messages().zip(position..) {
-            self.post.overdue.insert((until(&message), name.clone(), position));
+            self.post.waiting.insert(position, until(&message), &name);
         }
     }
 
@@ -213,13 +217,28 @@ impl Node {
         }
     }
 
-    fn settle_post(&mut self, name: &Name, outcomes: &[(u64, Outcome)], turn: &mut Turn<'_>) {
+    /// Returns how many were settled as was said: those that were not settled before.
+    fn settle_post(&mut self, name: &Name, outcomes: &[(u64, Outcome)], turn: &mut Turn<'_>) -> u64 {
         if outcomes.is_empty() {
-            return;
+            return 0;
         }
         // What is settled is known to be there; a destination is not removed while it has anything.
         let settled = self.deliveries.settle(name, outcomes, turn.now, &mut turn.tx);
         debug_assert!(settled.is_ok(), "the destination is there");
+        for (position, _) in outcomes.iter().filter(|(position, _)| !self.deliveries.is_open(name, *position)) {
+            self.post.waiting.remove(*position);
+        }
+        settled.map_or(0, |settled| settled.settled)
+    }
+
+    /// Dead letters of destinations wait again: their time is over when they say so themselves, or as long from now as
+    /// that of a new message.
+    pub(super) fn repost(&mut self, turn: &Turn<'_>) {
+        for (name, position) in self.deliveries.take_redriven() {
+            let said = stored_at(position, &turn.tx).and_then(|stored| message_at(&stored, position, |m| m.expires));
+            let until = said.flatten().unwrap_or_else(|| turn.now.wall.plus(limits::DIRECT_KEEP));
+            self.post.waiting.insert(position, until, &name);
+        }
     }
 
     /// A reader's word on a bundle that was sent or passed on.
@@ -237,9 +256,8 @@ impl Node {
         self.routes.on_outcome(flight.reader, flight.first, true, turn.now.mono);
         match receipt.delivery {
             Delivery::Taken | Delivery::Known => {
-                self.post.counts.delivered += flight.positions.len() as u64;
                 let done: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, Outcome::Ack)).collect();
-                self.settle_post(&flight.name, &done, turn);
+                self.post.counts.delivered += self.settle_post(&flight.name, &done, turn);
             }
             Delivery::Old => {
                 let outcome = Outcome::Park { disposition: Disposition::Expired, reason: Delivery::Old.words().into() };
@@ -340,21 +358,27 @@ impl Node {
     /// Does what is due: destinations are tried, messages whose time is over die, what is lost is given up.
     pub(super) fn tick_post(&mut self, turn: &mut Turn<'_>) {
         self.reach(turn.now.mono);
-        let mut over = BTreeMap::<Name, Vec<u64>>::new();
-        while let Some((until, name, position)) = self.post.overdue.first().cloned()
-            && until <= turn.now.wall
-        {
-            self.post.overdue.pop_first();
-            over.entry(name).or_default().push(position);
-        }
-        for (name, positions) in over {
-            self.post.counts.overdue += self.deliveries.overdue(&name, &positions, turn.now, &mut turn.tx);
-        }
+        self.expire_post(turn);
         let late = |sent: Mono| turn.now.mono - sent >= LOST;
         let lost: Vec<u64> = self.post.flights.iter().filter(|(_, f)| late(f.sent)).map(|(id, _)| *id).collect();
         self.post.relayed.retain(|_, relayed| !late(relayed.sent));
         for id in lost {
             self.on_undelivered(id, turn);
+        }
+    }
+
+    /// Messages whose time is over die; those there is no room for among the dead letters do so later, and are not sent
+    /// meanwhile.
+    fn expire_post(&mut self, turn: &mut Turn<'_>) {
+        let mut over = BTreeMap::<Name, Vec<u64>>::new();
+        while let Some((name, position)) = self.post.waiting.pop(turn.now.wall) {
+            over.entry(name).or_default().push(position);
+        }
+        for (name, positions) in over {
+            self.post.counts.overdue += self.deliveries.overdue(&name, &positions, turn.now, &mut turn.tx);
+            for position in positions.into_iter().filter(|position| self.deliveries.is_open(&name, *position)) {
+                self.post.waiting.insert(position, turn.now.wall.plus(BURY_AGAIN), &name);
+            }
         }
     }
 
@@ -420,9 +444,13 @@ fn until(message: &Message<'_>) -> WallMs {
 
 /// The same of the message at a position of a bundle.
 fn deadline(stored: &Stored, position: u64) -> Option<WallMs> {
+    message_at(stored, position, until)
+}
+
+fn message_at<T>(stored: &Stored, position: u64, read: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
     let bundle = Bundle::decode(stored.wire.clone()).ok()?;
     let index = usize::try_from(position.checked_sub(stored.position)?).ok()?;
     let body = bundle.unpack().ok()?;
     let bytes = bundle.divide(&body).nth(index)?;
-    Message::decode(&bytes).ok().map(|message| until(&message))
+    Message::decode(&bytes).ok().map(|message| read(&message))
 }

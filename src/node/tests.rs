@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use ed25519_dalek::SigningKey;
 
 use super::*;
+use crate::deliver::Selector;
 use crate::feed::{Retention, Rule};
 use crate::types::{
     Hash, Incarnation, MemoryStore, MessageId, Mono, NetworkId, NetworkName, NodeId, Now, Stamp, WallMs, limits,
 };
+use crate::wire::kind::Blob;
 use crate::wire::kind::external::Custom;
 use crate::wire::{
     Bundle, Category, Course, Delivery, Destination, Draft, FeedId, Header, Hop, Hops, Message, Payload, Pending,
@@ -105,7 +107,8 @@ impl Machine {
 
     /// Says one message for a node.
     fn post(&mut self, to: NodeId, expires: Option<WallMs>) -> Vec<Output> {
-        let payload = Custom { sub_type: "test.note".into(), body: (&serde_json::Value::Null).into() };
+        let content_type = "application/octet-stream".into();
+        let payload = Custom { type_name: "test.note".into(), schema_version: 1, content_type, body: Blob(Vec::new()) };
         let mut draft = Draft::new(&Payload::Custom(payload));
         (draft.destination, draft.expires) = (Destination::Node(to), expires);
         self.call(Call::Publish { drafts: vec![draft], ack: Ack::Accepted })

@@ -15,3 +15,52 @@ fn a_reader_that_declines_says_nothing_against_the_link() {
         assert!(!sent(&again).is_empty(), "it is tried again: {delivery:?}");
     }
 }
+
+/// The node's dead letters at a destination are redriven.
+fn redrive(machine: &mut Machine) -> Vec<Output> {
+    machine.call(Call::Sweep { selector: Selector::default(), redrive: true, dry: false })
+}
+
+fn soon(machine: &Machine, ms: u64) -> Option<WallMs> {
+    Some(WallMs(machine.now.wall.0 + ms))
+}
+
+#[test]
+fn what_its_reader_has_is_forgotten_and_its_time_with_it() {
+    let mut machine = Machine::with([2]);
+    for _ in 0..20 {
+        let (to, id, bundle) = sent(&machine.post(peer(2), None))[0];
+        assert!(machine.node.post.waiting.any(0..u64::MAX));
+        machine.tell(Input::Receipt { from: to, id, receipt: receipt(2, bundle, Delivery::Taken) });
+        assert!(!machine.node.post.waiting.any(0..u64::MAX), "nothing waits");
+    }
+    assert_eq!(machine.node.post.counts.delivered, 20);
+}
+
+#[test]
+fn what_expires_under_way_is_not_delivered_as_well() {
+    let mut machine = Machine::with([2]);
+    let until = soon(&machine, 1_000);
+    let (to, id, bundle) = sent(&machine.post(peer(2), until))[0];
+    machine.pass(3_000);
+    machine.tell(Input::Receipt { from: to, id, receipt: receipt(2, bundle, Delivery::Taken) });
+    let counts = machine.node.post.counts;
+    assert_eq!((counts.overdue, counts.delivered), (1, 0));
+}
+
+#[test]
+fn a_redriven_message_has_time_and_is_over_again_when_that_is() {
+    let mut machine = Machine::with([2]);
+    let _unanswered = machine.post(peer(2), None);
+    machine.now.wall = WallMs(START_MS + limits::DIRECT_KEEP.as_millis() as u64 + 10_000);
+    machine.tell(Input::Tick);
+    assert_eq!(machine.node.post.counts.overdue, 1);
+    assert!(!sent(&redrive(&mut machine)).is_empty(), "it is sent again");
+    assert!(machine.node.post.waiting.any(0..u64::MAX));
+    machine.now.wall = WallMs(machine.now.wall.0 + limits::DIRECT_KEEP.as_millis() as u64 - 1);
+    machine.tell(Input::Tick);
+    assert_eq!(machine.node.post.counts.overdue, 1, "it has as much time as a new one");
+    machine.now.wall = WallMs(machine.now.wall.0 + 2);
+    machine.tell(Input::Tick);
+    assert_eq!(machine.node.post.counts.overdue, 2);
+}
