@@ -84,6 +84,14 @@ pub struct PostCounts {
     pub misdirected: u64,
 }
 
+impl Post {
+    /// Whether any message of a bundle of this node's waits for its reader.
+    pub fn waits(&self, stored: &Stored) -> bool {
+        let count = Bundle::decode(stored.wire.clone()).map_or(0, |bundle| bundle.header().count);
+        self.waiting.any(stored.position..stored.position + u64::from(count))
+    }
+}
+
 impl Node {
     /// Takes up again what waited when the node ended.
     pub(super) fn resume_post(&mut self, view: &dyn View) {

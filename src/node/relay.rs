@@ -42,31 +42,42 @@ impl Node {
             }
             return self.relay(from, id, hops, bundle, turn);
         }
-        let delivery = self.receive(hops, bundle, turn);
+        let Some(delivery) = self.receive(hops, bundle, turn) else {
+            return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::Busy) });
+        };
         let receipt = Receipt::sign(bundle.id(), delivery, turn.now.wall, self.network, &self.setup.key);
         // Its author lets go of it then: it must be on this disk before.
         turn.out.push((Stage::Flushed, Output::Respond { id, response: Response::Receipt(receipt) }));
     }
 
-    fn receive(&mut self, hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) -> Delivery {
+    /// What becomes of a bundle for this node; none when there is no room for it now.
+    fn receive(&mut self, hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) -> Option<Delivery> {
         if let Err(ClockRefusal::FarFuture { .. }) = self.clock.see(bundle.header().clock, turn.now.wall) {
-            return Delivery::Early;
+            return Some(Delivery::Early);
         }
         if !bundle.messages().all(|message| self.answers_to(&message.destination)) {
             self.post.counts.misdirected += 1;
-            return Delivery::NotMine;
+            return Some(Delivery::NotMine);
         }
         match self.directs.check(bundle, turn.now.wall, &turn.tx) {
             Ok(()) => {
                 self.keep_direct(bundle, Some(Hops { ahead: Vec::new(), ..hops }), turn);
                 self.post.counts.received += u64::from(bundle.count());
-                Delivery::Taken
+                Some(Delivery::Taken)
             }
             Err(NotPlaced::Duplicate) => {
                 self.post.counts.received_again += 1;
-                Delivery::Known
+                Some(Delivery::Known)
             }
-            Err(_) => Delivery::Old,
+            // Old is for good; who finds no room comes again.
+            Err(NotPlaced::Old) => Some(Delivery::Old),
+            Err(
+                NotPlaced::NoRoom
+                | NotPlaced::AfterFork
+                | NotPlaced::TooManyFeeds
+                | NotPlaced::Misdirected
+                | NotPlaced::NotFollowed,
+            ) => None,
         }
     }
 

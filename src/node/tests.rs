@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 
 use super::*;
 use crate::deliver::Selector;
-use crate::feed::{Retention, Rule};
+use crate::feed::{Retention, Rule, stored_at};
 use crate::types::{
     Hash, Incarnation, MemoryStore, MessageId, Mono, NetworkId, NetworkName, NodeId, Now, Stamp, WallMs, limits,
 };

@@ -174,6 +174,9 @@ pub const HOPS: usize = 8;
 pub const DIRECT_BYTES: usize = MESSAGE_BYTES + 64 * KIB;
 /// Direct bundles older than this are not taken, so that one that was let go is not taken for new.
 pub const DIRECT_AGE: Duration = Duration::from_secs(48 * 3600);
+/// Lives of authors of one topic of whose direct bundles something is kept, or is not to be taken again. Beyond it the
+/// oldest bundles go, and authors that are new here come again.
+pub const DIRECT_LIVES: usize = 16_384;
 /// A direct message that does not expire by itself is kept for its reader this long.
 pub const DIRECT_KEEP: Duration = Duration::from_secs(24 * 3600);
 /// Destinations that direct messages wait for at once.

@@ -31,3 +31,25 @@ fn a_relay_passes_on_the_readers_word_on_that_bundle_and_no_other() {
     }
     assert_eq!((machine.penalty(3), machine.penalty(2)), (50, 0), "whoever answered so pays, and nobody else");
 }
+
+#[test]
+fn a_flood_of_strangers_takes_nothing_of_what_waits_nor_of_what_others_said() {
+    let rule = Rule { max_age: None, max_bytes: Some(8_000) };
+    let mut machine = Machine::new(Retention::from([(Category::External, rule)]));
+    [2, 3, 4].into_iter().for_each(|seed| machine.up(seed));
+    let waits = machine.node.log.end();
+    let _unanswered = machine.post(peer(2), None);
+    machine.tell(deliver(3, 1, &[peer(1)], direct(3, peer(1), Category::External, 0)));
+    for n in 0..100 {
+        machine.tell(deliver(4, 2 + n, &[peer(1)], direct(4, peer(1), Category::External, 100 + n)));
+    }
+    machine.pass(20_000);
+    assert!(machine.node.directs.bytes(Category::External) <= 8_000);
+    assert!(stored_at(waits, &machine.store).is_some(), "its own waits for its reader");
+    assert!(stored_at(waits + 1, &machine.store).is_some(), "what another said is there");
+    assert_eq!(machine.node.deliveries.dead_count(), 0);
+    let late = direct(3, peer(1), Category::External, 1);
+    let outputs = machine.tell(deliver(3, 200, &[peer(1)], late.clone()));
+    let [(200, Response::Receipt(receipt))] = answered(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!((receipt.bundle, receipt.delivery), (late.id(), Delivery::Taken), "a flood makes nobody else's old");
+}
