@@ -85,6 +85,7 @@ impl Deliveries {
     /// Returns how many died.
     pub fn overdue(&mut self, name: &Name, positions: &[u64], now: Now, tx: &mut Txn<'_>) -> u64 {
         let Some(one) = self.subscriptions.get_mut(name) else { return 0 };
+        let before = one.gate(now.mono);
         let mut open: Vec<(u64, Disposition)> = Vec::new();
         for position in positions {
             if !one.open.contains_key(position) {
@@ -102,6 +103,10 @@ impl Deliveries {
             open.push((*position, Disposition::Expired));
         }
         let died = self.bury(name, &open, now, tx);
+        // One of them may have been what its breaker let through: the next takes its place.
+        if self.subscriptions.get(name).is_some_and(|one| one.gate(now.mono) > before) {
+            self.woken.insert(name.clone());
+        }
         self.touch(name);
         died
     }

@@ -8,7 +8,7 @@
 //!
 //! A message waits at its author, nowhere else: relays keep nothing, and pass the reader's signed receipt back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
@@ -42,6 +42,9 @@ const BURY_AGAIN: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub(super) struct Post {
     flights: BTreeMap<u64, Flight>,
+    /// Destinations that nothing was sent to because as much as may be is under way: each is tried when something of
+    /// that has ended, in this order.
+    in_line: VecDeque<Name>,
     pub relayed: BTreeMap<u64, Relayed>,
     /// Messages that wait, and when the time of each is over.
     pub waiting: Deadlines,
@@ -171,10 +174,16 @@ impl Node {
     /// Sends what waits for a destination, as much as may be under way.
     pub(super) fn send_post(&mut self, name: &Name, turn: &mut Turn<'_>) {
         let Some(to) = name.destination() else { return };
+        if self.stopping || self.post.in_line.contains(name) {
+            return;
+        }
+        let of_all = limits::DIRECT_IN_FLIGHT_ALL.saturating_sub(self.post.flights.len());
+        if of_all == 0 {
+            return self.post.in_line.push_back(name.clone());
+        }
         let of_name = self.post.flights.values().filter(|flight| flight.name == *name).count();
-        let room = (limits::DIRECT_IN_FLIGHT_ALL.saturating_sub(self.post.flights.len()))
-            .min(limits::DIRECT_IN_FLIGHT.saturating_sub(of_name));
-        if room == 0 || self.stopping {
+        let room = of_all.min(limits::DIRECT_IN_FLIGHT.saturating_sub(of_name));
+        if room == 0 {
             return;
         }
         let leased = self.deliveries.lease(name, limits::LEASE_MESSAGES, None, self.log.end(), turn.now.mono);
@@ -187,6 +196,15 @@ impl Node {
             }
         }
         self.settle_post(name, &outcomes, turn);
+    }
+
+    /// Something that was under way has ended: whoever waits for that is next.
+    fn send_next(&mut self, turn: &mut Turn<'_>) {
+        while self.post.flights.len() < limits::DIRECT_IN_FLIGHT_ALL
+            && let Some(name) = self.post.in_line.pop_front()
+        {
+            self.send_post(&name, turn);
+        }
     }
 
     /// Sends one bundle; what comes of it if it cannot be sent.
@@ -278,6 +296,7 @@ impl Node {
                 return self.try_again(flight, &words, turn);
             }
         }
+        self.send_next(turn);
         self.send_post(&flight.name, turn);
     }
 
@@ -303,6 +322,7 @@ impl Node {
         let failed = Outcome::Nack { reason: reason.into(), after, sink_down: !other };
         let failed: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, failed.clone())).collect();
         self.settle_post(&flight.name, &failed, turn);
+        self.send_next(turn);
     }
 
     /// Who is connected to whom has changed: what waits may have a way now.

@@ -64,3 +64,39 @@ fn a_redriven_message_has_time_and_is_over_again_when_that_is() {
     machine.tell(Input::Tick);
     assert_eq!(machine.node.post.counts.overdue, 2);
 }
+
+#[test]
+fn a_destination_turned_away_because_too_much_is_under_way_has_its_turn() {
+    let full = (limits::DIRECT_IN_FLIGHT_ALL / limits::DIRECT_IN_FLIGHT) as u8;
+    let mut machine = Machine::with(2..full + 3);
+    let mut flights = Vec::new();
+    for seed in 2..full + 2 {
+        for _ in 0..limits::DIRECT_IN_FLIGHT + 5 {
+            flights.extend(sent(&machine.post(peer(seed), None)));
+        }
+    }
+    assert_eq!(flights.len(), limits::DIRECT_IN_FLIGHT_ALL);
+    let late = peer(full + 2);
+    assert_eq!(sent(&machine.post(late, None)), []);
+    let (to, id, bundle) = flights[0];
+    let outputs = machine.tell(Input::Receipt { from: to, id, receipt: receipt(2, bundle, Delivery::Taken) });
+    assert_eq!(sent(&outputs).iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [late], "before more of the same");
+}
+
+#[test]
+fn others_go_on_when_what_the_breaker_let_through_is_over_meanwhile() {
+    let mut machine = Machine::with([2]);
+    let mut flights = sent(&machine.post(peer(2), soon(&machine, 30_000)));
+    for _ in 0..limits::BREAKER_FAILURES {
+        let (to, id, _) = flights.pop().unwrap();
+        machine.tell(Input::Failed { from: to, id });
+        flights = sent(&machine.pass(1_500));
+        assert_eq!(flights.len(), 1);
+    }
+    // What is under way now is the probe, and the only one its time is over for.
+    let waits = sent(&machine.post(peer(2), None));
+    assert_eq!(waits, []);
+    let over = machine.pass(27_000);
+    assert_eq!(machine.node.post.counts.overdue, 1);
+    assert_eq!(sent(&over).len(), 1, "the other is the probe now");
+}
