@@ -210,8 +210,13 @@ impl Node {
     /// Sends one bundle; what comes of it if it cannot be sent.
     fn send_group(&mut self, name: &Name, to: &Destination, group: Group, turn: &mut Turn<'_>) -> Vec<(u64, Outcome)> {
         let positions: Vec<u64> = group.leases.iter().map(|lease| lease.position).collect();
-        let Some(way) = self.ways(to, group.strategy.unwrap_or(self.setup.strategy), turn.now.mono).into_iter().next()
-        else {
+        let ways = self.ways(to, group.strategy.unwrap_or(self.setup.strategy), turn.now.mono);
+        let found = !ways.is_empty();
+        let Some(way) = ways.into_iter().find(|way| self.has_room(way)) else {
+            if found {
+                self.post.in_line.push_back(name.clone());
+                return positions.into_iter().map(|position| (position, Outcome::Return)).collect();
+            }
             let reason = self.why_no_way(to, turn);
             let failed = Outcome::Nack { reason, after: None, sink_down: true };
             return positions.into_iter().map(|position| (position, failed.clone())).collect();
@@ -228,6 +233,13 @@ impl Node {
         self.post.counts.sent_bundles += 1;
         turn.want(Output::Request { to: first, id, request: Request::Deliver { hops, bundle: group.stored.wire } });
         Vec::new()
+    }
+
+    /// Whether the first node of a way carries on as much for this one as it does at once.
+    fn has_room(&self, way: &Way) -> bool {
+        let [first, _, ..] = way.hops[..] else { return true };
+        let by_it = self.post.flights.values().filter(|flight| flight.first == first && flight.reader != first);
+        by_it.count() < limits::RELAYED_PER_PEER
     }
 
     /// Why there is no way; where an address is known, a connection is tried.

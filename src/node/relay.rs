@@ -85,7 +85,11 @@ impl Node {
         hops.ahead.remove(0);
         hops.passed.push(Hop { node: self.id, at_ms: turn.now.wall });
         let next = hops.ahead.first().copied().filter(|next| self.peers.is_connected(*next));
-        let next = next.filter(|_| self.post.relayed.len() < limits::RELAYED);
+        let of_peer = self.post.relayed.values().filter(|relayed| relayed.from == from).count();
+        if self.post.relayed.len() >= limits::RELAYED || of_peer >= limits::RELAYED_PER_PEER {
+            self.counters.requests_put_off += 1;
+            return turn.want(Output::Respond { id: answer, response: Response::Unserved(Unserved::Busy) });
+        }
         let (Some(next), Some(reader)) = (next, hops.ahead.last().copied()) else {
             return turn.want(Output::Respond { id: answer, response: Response::Unserved(Unserved::NoRoute) });
         };

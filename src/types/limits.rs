@@ -184,8 +184,10 @@ pub const DESTINATIONS: usize = 1_024;
 /// Direct bundles under way to one destination, and to all.
 pub const DIRECT_IN_FLIGHT: usize = 32;
 pub const DIRECT_IN_FLIGHT_ALL: usize = 256;
-/// Direct bundles of others that are being carried on.
-pub const RELAYED: usize = 256;
+/// Direct bundles of others that are being carried on, of one peer's and of all: each may have to wait for a silent
+/// node, and takes one of the places above meanwhile. The rest is for what is for this node.
+pub const RELAYED_PER_PEER: usize = 8;
+pub const RELAYED: usize = DIRECT_IN_FLIGHT_ALL / 2;
 /// Links a node reports, and nodes whose reports are remembered.
 pub const LINKS: usize = 64;
 pub const LINK_REPORTS: usize = 4_096;

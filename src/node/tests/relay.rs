@@ -33,6 +33,28 @@ fn a_relay_passes_on_the_readers_word_on_that_bundle_and_no_other() {
 }
 
 #[test]
+fn what_others_want_passed_on_leaves_room_for_what_is_for_this_node() {
+    let most = (limits::RELAYED / limits::RELAYED_PER_PEER) as u8;
+    let mut machine = Machine::with(2..most + 4);
+    let ahead = [peer(1), peer(2), peer(200)];
+    let (mut taken, mut busy) = (0, 0);
+    for seed in 3..most + 4 {
+        for n in 0..limits::RELAYED_PER_PEER as u64 + 2 {
+            let bundle = direct(seed, peer(200), Category::Data, n);
+            let outputs = machine.tell(deliver(seed, 100 * u64::from(seed) + n, &ahead, bundle));
+            taken += sent(&outputs).len();
+            busy += answered(&outputs).iter().filter(|(_, r)| **r == Response::Unserved(Unserved::Busy)).count();
+        }
+    }
+    assert_eq!(taken, limits::RELAYED);
+    assert!(taken <= limits::DIRECT_IN_FLIGHT_ALL / 2, "half of the places stay");
+    assert_eq!(busy, 2 * usize::from(most) + limits::RELAYED_PER_PEER + 2, "at once, and not when it is too late");
+    let own = direct(3, peer(1), Category::Data, 900);
+    let outputs = machine.tell(deliver(3, 1, &[peer(1)], own));
+    assert!(matches!(answered(&outputs)[..], [(1, Response::Receipt(_))]));
+}
+
+#[test]
 fn a_flood_of_strangers_takes_nothing_of_what_waits_nor_of_what_others_said() {
     let rule = Rule { max_age: None, max_bytes: Some(8_000) };
     let mut machine = Machine::new(Retention::from([(Category::External, rule)]));
