@@ -179,7 +179,7 @@ impl Node {
         }
         let of_all = limits::DIRECT_IN_FLIGHT_ALL.saturating_sub(self.post.flights.len());
         if of_all == 0 {
-            return self.post.in_line.push_back(name.clone());
+            return self.wait_in_line(name);
         }
         let of_name = self.post.flights.values().filter(|flight| flight.name == *name).count();
         let room = of_all.min(limits::DIRECT_IN_FLIGHT.saturating_sub(of_name));
@@ -198,12 +198,23 @@ impl Node {
         self.settle_post(name, &outcomes, turn);
     }
 
-    /// Something that was under way has ended: whoever waits for that is next.
+    fn wait_in_line(&mut self, name: &Name) {
+        if !self.post.in_line.contains(name) {
+            self.post.in_line.push_back(name.clone());
+        }
+    }
+
+    /// Something that was under way has ended: whoever waits for that is next. Those that can still send nothing are at
+    /// the end of the line again.
     fn send_next(&mut self, turn: &mut Turn<'_>) {
-        while self.post.flights.len() < limits::DIRECT_IN_FLIGHT_ALL
-            && let Some(name) = self.post.in_line.pop_front()
-        {
-            self.send_post(&name, turn);
+        let before = self.post.flights.len();
+        for _ in 0..self.post.in_line.len() {
+            if self.post.flights.len() > before || before >= limits::DIRECT_IN_FLIGHT_ALL {
+                return;
+            }
+            if let Some(name) = self.post.in_line.pop_front() {
+                self.send_post(&name, turn);
+            }
         }
     }
 
@@ -214,7 +225,7 @@ impl Node {
         let found = !ways.is_empty();
         let Some(way) = ways.into_iter().find(|way| self.has_room(way)) else {
             if found {
-                self.post.in_line.push_back(name.clone());
+                self.wait_in_line(name);
                 return positions.into_iter().map(|position| (position, Outcome::Return)).collect();
             }
             let reason = self.why_no_way(to, turn);
