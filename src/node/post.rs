@@ -31,7 +31,7 @@ use crate::wire::{
 const SOON: Duration = Duration::from_millis(300);
 /// Destinations are tried anew, after a change of links, no sooner than this after the last time, and so many at once.
 const REACH_EVERY: Duration = Duration::from_secs(1);
-const REACH_AT_ONCE: usize = 64;
+const REACH_AT_ONCE: usize = 16;
 /// What is under way for longer will not be answered any more.
 const LOST: Duration = Duration::from_secs(3 * limits::REQUEST_TIMEOUT.as_secs());
 
@@ -140,12 +140,9 @@ impl Node {
         }
     }
 
-    /// Every way to a destination, over all its readers, the best first.
+    /// The ways to a destination, to the nearest of its readers, the best first.
     pub(super) fn ways(&self, to: &Destination, strategy: Strategy, now: Mono) -> Vec<Way> {
-        let ways = self.readers(to).into_iter().flat_map(|reader| self.routes.ways(reader, strategy, now));
-        let mut ways: Vec<Way> = ways.collect();
-        ways.sort_by(|a, b| (a.avoided, a.cost, &a.hops).cmp(&(b.avoided, b.cost, &b.hops)));
-        ways
+        self.routes.ways(to, || self.readers(to), strategy, now)
     }
 
     /// Keeps a direct bundle of this node's own, and posts its messages unless this node is their reader.
