@@ -103,10 +103,10 @@ fn of_many_readers_the_nearest_is_found_and_another_once_that_has_failed() {
     let of_three = report(0.0, &[(1, 2_000, 100_000), (2, 80_000, 0), (4, 10_000, 0)]);
     routes.on_report(node(3), &of_three, NOW);
     assert_eq!(service(&routes, &[3, 4], NOW), [vec![node(1), node(3)], vec![node(2), node(3)]]);
-    assert_eq!(service(&routes, &[2, 4], NOW)[0], [node(2)], "a neighbour itself is one");
-    routes.on_declined(node(3), NOW);
-    let later = NOW + Duration::from_secs(1);
-    let ways = service(&routes, &[3, 4], later);
+    let [second, third] = [1, 2].map(|seconds| NOW + Duration::from_secs(seconds));
+    assert_eq!(service(&routes, &[2, 4], second)[0], [node(2)], "a neighbour itself is one");
+    routes.on_declined(node(3), second);
+    let ways = service(&routes, &[3, 4], third);
     assert_eq!(ways[0], [node(1), node(3), node(4)], "behind it is another");
     assert_eq!(ways[2..], [vec![node(1), node(3)], vec![node(2), node(3)]], "it is tried last");
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub struct Routes {
     strangers: NodeId,
     /// Ways found a moment ago, and the links they were found over.
     found: RefCell<BTreeMap<(Destination, Strategy), Found>>,
-    graph: RefCell<Option<(Mono, Rc<Graph>)>>,
+    graph: RefCell<Option<(Mono, Arc<Graph>)>>,
 }
 
 /// A way to a node.
@@ -269,12 +269,12 @@ impl Routes {
     }
 
     /// The links as they were reported up to a moment ago.
-    fn graph(&self, now: Mono) -> Rc<Graph> {
+    fn graph(&self, now: Mono) -> Arc<Graph> {
         let mut kept = self.graph.borrow_mut();
         match &*kept {
             Some((at, graph)) if now - *at < FRESH => graph.clone(),
             Some(_) | None => {
-                let graph = Rc::new(Graph::new(&self.reports));
+                let graph = Arc::new(Graph::new(&self.reports));
                 *kept = Some((now, graph.clone()));
                 graph
             }
