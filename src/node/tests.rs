@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ed25519_dalek::SigningKey;
 
 use super::*;
-use crate::deliver::Selector;
+use crate::deliver::{Name, Outcome, Selector};
 use crate::feed::{Retention, Rule, stored_at};
 use crate::types::{
     Hash, Incarnation, MemoryStore, MessageId, Mono, NetworkId, NetworkName, NodeId, Now, Stamp, WallMs, limits,

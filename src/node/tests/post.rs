@@ -100,3 +100,28 @@ fn others_go_on_when_what_the_breaker_let_through_is_over_meanwhile() {
     assert_eq!(machine.node.post.counts.overdue, 1);
     assert_eq!(sent(&over).len(), 1, "the other is the probe now");
 }
+
+#[test]
+fn clients_take_nothing_from_a_destination_and_do_not_do_away_with_it() {
+    let mut machine = Machine::with([2]);
+    let (to, id, bundle) = sent(&machine.post(peer(2), None))[0];
+    let name = Name::of(&Destination::Node(peer(2))).unwrap();
+    let outcomes = vec![(0, Outcome::Ack)];
+    let calls = [
+        Call::DropSubscription { name: name.clone() },
+        Call::PauseSubscription { name: name.clone(), reason: Some("no".into()) },
+        Call::Lease { name: name.clone(), most: 1, found: None },
+        Call::Settle { name: name.clone(), outcomes, ack: Ack::Written },
+    ];
+    for call in calls {
+        let outputs = machine.call(call);
+        let refused = |output: &Output| match output {
+            Output::Reply { answer: Err(refusal), .. } => Some(refusal.to_string()),
+            _ => None,
+        };
+        let refusal = outputs.iter().find_map(refused).unwrap();
+        assert!(refusal.contains("route pending"), "{refusal}");
+    }
+    machine.tell(Input::Receipt { from: to, id, receipt: receipt(2, bundle, Delivery::Taken) });
+    assert_eq!(machine.node.post.counts.delivered, 1);
+}
