@@ -136,11 +136,13 @@ fn sent(outputs: &[Output]) -> Vec<(NodeId, u64, Hash)> {
 }
 
 fn answered(outputs: &[Output]) -> Vec<(u64, &Response)> {
-    let respond = |output: &'_ _| match output {
-        Output::Respond { id, response } => Some((*id, response)),
-        _ => None,
-    };
-    outputs.iter().filter_map(respond).collect()
+    let mut answers = Vec::new();
+    for output in outputs {
+        if let Output::Respond { id, response } = output {
+            answers.push((*id, response));
+        }
+    }
+    answers
 }
 
 fn receipt(seed: u8, bundle: Hash, delivery: Delivery) -> Receipt {
