@@ -91,7 +91,9 @@ impl Net {
         let (all, of_peer) =
             of_protocol.fold((0, 0), |(all, of_peer), (_, other)| (all + 1, of_peer + usize::from(*other == peer)));
         let (most_of_peer, most) = protocol.room();
-        of_peer < most_of_peer && all < most
+        // Others may have taken all there is: direct bundles are small, and everyone has a place for one.
+        let first = protocol == Protocol::Direct && of_peer == 0;
+        first || of_peer < most_of_peer && all < most
     }
 
     fn on_request(&mut self, protocol: Protocol, peer: PeerId, bytes: &[u8], channel: ResponseChannel<Bytes>) {

@@ -51,25 +51,44 @@ struct Waiting {
     /// turn, so that neither a flood of one nor of the other keeps the rest away.
     urgent: VecDeque<Job>,
     other: VecDeque<Job>,
-    /// Urgent jobs taken since one of the others was.
-    urgent_in_turn: u32,
+    /// Direct bundles by who brings them: as many as have a place to be answered from. Each peer has its turn.
+    direct: VecDeque<(NodeId, VecDeque<Job>)>,
+    /// Whose turn it is: the urgent ones' first, then one of the direct, then one of the others.
+    turn: u32,
     closed: bool,
 }
 
 impl Waiting {
-    /// Answers first; then four urgent ones to one of the others.
+    /// Answers first; then four urgent ones, one direct and one of the others. Where none waits, the next has the turn.
     fn next(&mut self) -> Option<Job> {
         if let Some(answer) = self.answers.pop_front() {
             return Some(answer);
         }
-        if self.urgent_in_turn < URGENT_IN_TURN
-            && let Some(job) = self.urgent.pop_front()
-        {
-            self.urgent_in_turn += 1;
-            return Some(job);
+        (0..URGENT_IN_TURN + 2).find_map(|_| {
+            let turn = self.turn;
+            self.turn = (turn + 1) % (URGENT_IN_TURN + 2);
+            match turn {
+                URGENT_IN_TURN => self.next_direct(),
+                turn if turn < URGENT_IN_TURN => self.urgent.pop_front(),
+                _ => self.other.pop_front(),
+            }
+        })
+    }
+
+    fn add_direct(&mut self, from: NodeId, job: Job) {
+        match self.direct.iter_mut().find(|(peer, _)| *peer == from) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.direct.push_back((from, VecDeque::from([job]))),
         }
-        self.urgent_in_turn = 0;
-        self.other.pop_front().or_else(|| self.urgent.pop_front())
+    }
+
+    fn next_direct(&mut self) -> Option<Job> {
+        let (from, mut jobs) = self.direct.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.direct.push_back((from, jobs));
+        }
+        job
     }
 }
 
@@ -140,8 +159,12 @@ impl Verifiers {
                 }
                 waiting.other.push_back(job);
             }
-            // As many as there are requests under way, of this node and of its peers.
-            Job::Response { .. } | Job::Deliver { .. } => waiting.answers.push_back(job),
+            // As many as there are requests under way, of this node, and of its peers.
+            Job::Response { .. } => waiting.answers.push_back(job),
+            Job::Deliver { from, .. } => {
+                let from = *from;
+                waiting.add_direct(from, job);
+            }
         }
         drop(waiting);
         self.queue.changed.notify_one();
@@ -192,12 +215,11 @@ impl Worker {
 
     fn deliver(&self, from: NodeId, id: u64, hops: Hops, bytes: Bytes) -> bool {
         let urgent = Bundle::urgency(&bytes) <= Priority::High;
-        match Bundle::decode(bytes).and_then(|bundle| Verified::check(bundle, self.network)) {
-            Ok(bundle) if bundle.header().course == Course::Direct => {
+        match Bundle::decode(bytes).and_then(|bundle| Verified::check(direct(bundle)?, self.network)) {
+            Ok(bundle) => {
                 let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
                 inlet.blocking_send(Input::Deliver { from, id, hops, bundle: Box::new(bundle) }).is_ok()
             }
-            Ok(_) => self.refuse(from, Refusal::OutsideFeed),
             Err(refusal) => self.refuse(from, refusal),
         }
     }
@@ -296,6 +318,19 @@ impl Worker {
     }
 }
 
+/// The bundle, if it is a direct one that unpacks to no more than such a bundle may; before it is unpacked.
+fn direct(bundle: Bundle) -> Result<Bundle, Refusal> {
+    let header = bundle.header();
+    let size_bytes = header.body_bytes as usize;
+    if header.course != Course::Direct {
+        return Err(Refusal::OutsideFeed);
+    }
+    if size_bytes > limits::DIRECT_BYTES {
+        return Err(Refusal::TooLarge { size_bytes });
+    }
+    Ok(bundle)
+}
+
 fn heard(from: NodeId, ticket: u64, bytes: &[u8], roster: &Roster) -> Result<ChainInput, Refusal> {
     Ok(ChainInput::Heard { from, ticket, message: roster.admit_bytes(bytes)? })
 }
@@ -322,4 +357,85 @@ fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Res
 
 fn refused(why: impl std::fmt::Display) -> Refusal {
     Refusal::Agreement { reason: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Hash, Incarnation, MessageId, Stamp};
+    use crate::wire::{self, Category, FeedId, Header, Pending};
+
+    fn deliver(from: u8) -> Job {
+        Job::Deliver { from: NodeId([from; 32]), id: 0, hops: Hops::default(), bytes: Bytes::new() }
+    }
+
+    fn gossip() -> Job {
+        Job::Gossip { from: NodeId([0; 32]), ticket: 0, bytes: Bytes::new() }
+    }
+
+    fn senders(waiting: &mut Waiting, count: usize) -> Vec<u8> {
+        let sender = |job: Job| match job {
+            Job::Deliver { from, .. } | Job::Gossip { from, .. } => from.0[0],
+            Job::Said { .. } | Job::Response { .. } => 0,
+        };
+        std::iter::from_fn(|| waiting.next()).take(count).map(sender).collect()
+    }
+
+    #[test]
+    fn direct_bundles_leave_gossip_its_turn_and_each_peer_its_own() {
+        let mut waiting = Waiting::default();
+        (0..9).for_each(|_| waiting.add_direct(NodeId([1; 32]), deliver(1)));
+        (0..2).for_each(|_| waiting.add_direct(NodeId([2; 32]), deliver(2)));
+        (0..8).for_each(|_| waiting.urgent.push_back(gossip()));
+        (0..2).for_each(|_| waiting.other.push_back(gossip()));
+        assert_eq!(senders(&mut waiting, 12), [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0]);
+        waiting.other.push_back(gossip());
+        assert_eq!(senders(&mut waiting, 20), [1, 0, 2, 1, 1, 1, 1, 1, 1, 1], "and nothing waits for who is not there");
+    }
+
+    /// A bundle of this many messages of 200 KiB.
+    fn bundle(course: Course, count: u64) -> Bundle {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+        let mut pending = Pending::default();
+        for n in 0..count {
+            pending.push(&wire::Message {
+                id: MessageId::new(Stamp::new(1_700_000_000_000 + n, 0), 1),
+                kind: u16::from(Category::Data.tag()) << 8 | 0xEE,
+                schema_version: 1,
+                content_type: Default::default(),
+                destination: Default::default(),
+                correlation: None,
+                parent: None,
+                expires: None,
+                tags: Vec::new(),
+                headers: Default::default(),
+                encryption: None,
+                payload: &[0; 200 * 1024],
+            });
+        }
+        let author = NodeId(key.verifying_key().to_bytes());
+        let header = Header {
+            course,
+            priority: Priority::Normal,
+            network: NetworkId(Hash::ZERO),
+            feed: FeedId { author, incarnation: Incarnation(1), topic: Category::Data },
+            sequence: 0,
+            previous: Hash::ZERO,
+            clock: Stamp(0),
+            count: 0,
+            body_bytes: 0,
+            root: Hash::ZERO,
+        };
+        Bundle::decode(pending.seal(header, &key).unwrap().wire().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_direct_bundle_is_measured_before_it_is_unpacked() {
+        assert!(direct(bundle(Course::Direct, 1)).is_ok());
+        let large = bundle(Course::Direct, 2);
+        assert!(large.unpack().is_ok(), "it could be");
+        let size_bytes = large.header().body_bytes as usize;
+        assert_eq!(direct(large).err(), Some(Refusal::TooLarge { size_bytes }));
+        assert_eq!(direct(bundle(Course::Feed, 1)).err(), Some(Refusal::OutsideFeed));
+    }
 }

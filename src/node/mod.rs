@@ -12,6 +12,7 @@ mod boot;
 mod call;
 mod chain;
 mod chain_io;
+mod deadlines;
 mod deliveries;
 mod evidence;
 mod gate;
@@ -24,6 +25,7 @@ mod post;
 mod publish;
 mod queues;
 mod registry;
+mod relay;
 mod role;
 mod schemas;
 mod sealing_keys;
@@ -50,3 +52,6 @@ pub use sealing_keys::{Announced, sealing_key, sealing_keys};
 pub use state::{Restore, Write, Wrote};
 pub use status::{CategoryTotals, Counters, Status};
 pub use ways::{Explained, LinkedNode, Outbox, Waiting};
+
+#[cfg(test)]
+mod tests;

@@ -18,13 +18,13 @@ use super::status::Counters;
 use super::sync::Listing;
 use crate::consensus::Record;
 use crate::deliver::Deliveries;
-use crate::feed::{Directs, Feeds, Log, NotPlaced, Placed, Repair};
+use crate::feed::{Directs, Feeds, Log, NotPlaced, Placed, Repair, Stored};
 use crate::flow::{Idempotency, Lanes, Spill};
 use crate::route::Routes;
 use crate::types::chain::Height;
 use crate::types::storage::{Txn, View};
 use crate::types::{Clock, ClockRefusal, Hash, Mono, NetworkId, NodeId, Now, limits};
-use crate::wire::{Category, Course, Refusal, Verified};
+use crate::wire::{Category, Course, Refusal, Slot, Verified};
 
 /// All protocol state of a node. See the module's page for the way through.
 pub struct Node {
@@ -403,7 +403,9 @@ impl Node {
         const BUDGET: usize = 256;
         let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
         self.counters.retired_bundles += gone as u64;
-        let went = self.directs.trim(&self.setup.retention, turn.now.wall, BUDGET - gone, &mut turn.tx);
+        let stays = |slot: Slot, stored: &Stored| slot.feed.author == self.id && self.post.waits(stored);
+        let (rules, left) = (&self.setup.retention, BUDGET - gone);
+        let went = self.directs.trim(rules, turn.now.wall, left, &stays, &mut turn.tx);
         self.counters.retired_bundles += went as u64;
         self.deliveries.forget_idle(&mut turn.tx);
         self.feeds.age_held();

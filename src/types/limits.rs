@@ -176,6 +176,9 @@ pub const HOPS: usize = 8;
 pub const DIRECT_BYTES: usize = MESSAGE_BYTES + 64 * KIB;
 /// Direct bundles older than this are not taken, so that one that was let go is not taken for new.
 pub const DIRECT_AGE: Duration = Duration::from_secs(48 * 3600);
+/// Lives of authors of one topic of whose direct bundles something is kept, or is not to be taken again. Beyond it the
+/// oldest bundles go, and authors that are new here come again.
+pub const DIRECT_LIVES: usize = 16_384;
 /// A direct message that does not expire by itself is kept for its reader this long.
 pub const DIRECT_KEEP: Duration = Duration::from_secs(24 * 3600);
 /// Destinations that direct messages wait for at once.
@@ -183,8 +186,10 @@ pub const DESTINATIONS: usize = 1_024;
 /// Direct bundles under way to one destination, and to all.
 pub const DIRECT_IN_FLIGHT: usize = 32;
 pub const DIRECT_IN_FLIGHT_ALL: usize = 256;
-/// Direct bundles of others that are being carried on.
-pub const RELAYED: usize = 256;
+/// Direct bundles of others that are being carried on, of one peer's and of all: each may have to wait for a silent
+/// node, and takes one of the places above meanwhile. The rest is for what is for this node.
+pub const RELAYED_PER_PEER: usize = 8;
+pub const RELAYED: usize = DIRECT_IN_FLIGHT_ALL / 2;
 /// Links a node reports, and nodes whose reports are remembered.
 pub const LINKS: usize = 64;
 pub const LINK_REPORTS: usize = 4_096;
