@@ -88,7 +88,7 @@ impl Queued {
     }
 
     /// So many that may travel with this one are said now.
-    fn remove(&mut self, like: &Draft, count: usize) {
+    pub(super) fn remove(&mut self, like: &Draft, count: usize) {
         if like.course() == Course::Direct
             && let Some(waiting) = self.by_destination.get_mut(&like.destination)
         {
@@ -99,7 +99,7 @@ impl Queued {
         }
     }
 
-    fn of(&self, to: &Destination) -> usize {
+    pub(super) fn of(&self, to: &Destination) -> usize {
         self.by_destination.get(to).copied().unwrap_or_default()
     }
 }
@@ -341,6 +341,3 @@ impl Node {
         placed.is_ok()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,6 +18,7 @@ use crate::wire::{
 };
 
 mod post;
+mod publish;
 mod relay;
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -80,8 +81,15 @@ impl Machine {
 
     /// One step with one input; everything it wants, as if the disk were fast.
     fn tell(&mut self, input: Input) -> Vec<Output> {
+        self.tell_all(vec![input])
+    }
+
+    /// The same with all that came in meanwhile.
+    fn tell_all(&mut self, inputs: Vec<Input>) -> Vec<Output> {
         let mut step = Step::default();
-        self.node.handle(input, &self.store, self.now, &mut step);
+        for input in inputs {
+            self.node.handle(input, &self.store, self.now, &mut step);
+        }
         self.node.finish(&self.store, self.now, &mut step);
         self.store.commit(step.batch);
         step.outputs.into_iter().map(|(_, output)| output).collect()
@@ -107,10 +115,8 @@ impl Machine {
 
     /// Says one message for a node.
     fn post(&mut self, to: NodeId, expires: Option<WallMs>) -> Vec<Output> {
-        let content_type = "application/octet-stream".into();
-        let payload = Custom { type_name: "test.note".into(), schema_version: 1, content_type, body: Blob(Vec::new()) };
-        let mut draft = Draft::new(&Payload::Custom(payload));
-        (draft.destination, draft.expires) = (Destination::Node(to), expires);
+        let mut draft = note(to);
+        draft.expires = expires;
         self.call(Call::Publish { drafts: vec![draft], ack: Ack::Accepted })
     }
 
@@ -122,6 +128,15 @@ impl Machine {
         });
         peers.unwrap().iter().find(|info| info.id == peer(seed)).unwrap().penalty
     }
+}
+
+/// Something to say to a node.
+fn note(to: NodeId) -> Draft {
+    let content_type = "application/octet-stream".into();
+    let payload = Custom { type_name: "test.note".into(), schema_version: 1, content_type, body: Blob(Vec::new()) };
+    let mut draft = Draft::new(&Payload::Custom(payload));
+    draft.destination = Destination::Node(to);
+    draft
 }
 
 /// Direct bundles that are to be sent: to whom, under which number, which.
