@@ -227,3 +227,8 @@ pub const STEP_SWEEP: usize = 2_048;
 pub const SWEEPS: usize = 1_024;
 /// Entries of one page of state.
 pub const STATE_PAGE: usize = 1_000;
+
+/// The id of a node or an edge of a graph, bytes.
+pub const GRAPH_ID_BYTES: usize = NAME_BYTES;
+/// Positions in one binary frame.
+pub const FRAME_POSITIONS: usize = 8_192;
