@@ -312,7 +312,7 @@ pub async fn restore(
     answered(state.client.call(Call::Restore(Box::new(restore))).await?)
 }
 
-async fn write(state: &ApiState, write: Write) -> Result<Json<WrittenCells>, Problem> {
+pub(super) async fn write(state: &ApiState, write: Write) -> Result<Json<WrittenCells>, Problem> {
     answered(state.client.call(Call::Write(Box::new(write))).await?)
 }
 

@@ -31,6 +31,7 @@ mod economy;
 mod envelope;
 mod filter;
 mod governance;
+mod graphs;
 mod guard;
 mod health;
 mod intake;
