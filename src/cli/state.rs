@@ -288,7 +288,7 @@ impl Place {
 }
 
 /// A time in the past, milliseconds since 1970.
-fn past(text: &str) -> Result<u64, String> {
+pub(super) fn past(text: &str) -> Result<u64, String> {
     if let Some(ms) = text.strip_prefix('@') {
         return ms.parse().map_err(|e| format!("{e}; write @ and milliseconds since 1970, or 5m"));
     }
