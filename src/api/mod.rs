@@ -44,6 +44,7 @@ mod nodes;
 mod openapi;
 mod params;
 mod peers;
+mod pending;
 mod problem;
 mod publish;
 mod queues;

@@ -30,6 +30,7 @@ use super::kinds::{KindSchema, Kinds};
 use super::messages::{Conversation, FoundMessage, Messages};
 use super::nodes::{Nodes, Topology};
 use super::peers::{Ban, Dial, Peers};
+use super::pending::WriteState;
 use super::problem::{Cause, Problem, ProblemForm};
 use super::publish::Published;
 use super::queues::Schedule;
@@ -208,6 +209,7 @@ fn schemas() -> Map<String, Value> {
         Subscriptions,
         Swept,
         Topology,
+        WriteState,
         WrittenCells,
     );
     let mut schemas = generator.take_definitions(true);

@@ -13,7 +13,7 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
-    dead_letters, economy, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, peers, publish, queues,
+    dead_letters, economy, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, peers, pending, publish, queues,
     requests, routing, schemas, status, subscribe, transactions,
 };
 use crate::types::limits;
@@ -59,6 +59,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(collections::history))
         .routes(routes!(collections::conflicts))
         .routes(routes!(collections::check))
+        .routes(routes!(pending::show))
         .routes(routes!(changes::list))
         .routes(routes!(changes::events))
         .routes(routes!(graphs::list_nodes))

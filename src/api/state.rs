@@ -182,6 +182,7 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Explained(_) => "ways",
         Answer::Links(_) => "links",
         Answer::Outbox(_) => "an outbox",
+        Answer::Holders(_) => "who holds it",
         Answer::Wrote(_) => "versions",
         Answer::Submitted { .. } => "transactions",
         Answer::Agreement(_) => "agreement",

@@ -25,6 +25,7 @@ pub use {edges::*, follow::*, nodes::*, positions::*, ways::*};
 use super::cells::{WrittenCells, write};
 use super::collections::collection;
 use super::params::parsed;
+use super::pending::Sure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use crate::crdt::Wish;
@@ -92,7 +93,7 @@ impl PageParams {
 pub struct WriteParams {
     /// Which client writes, for the others to know.
     client: Option<String>,
-    /// accepted, written or durable, which is usual.
+    /// accepted, written or durable, which is usual; or `peers:2`: two others hold it.
     ack: Option<String>,
 }
 
@@ -103,8 +104,8 @@ async fn wish(
     wishes: Vec<Wish>,
     params: WriteParams,
 ) -> Result<Json<WrittenCells>, Problem> {
-    let ack = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
-    write(state, Write { collection: graph, client: params.client, wishes, restores: None, ack }).await
+    let Sure { ack, peers } = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
+    write(state, Write { collection: graph, client: params.client, wishes, restores: None, ack }, peers).await
 }
 
 fn invalid(fault: String) -> Problem {

@@ -185,6 +185,7 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("get", "/v1/state/{collection}/history"),
         ("get", "/v1/state/{collection}/conflicts"),
         ("get", "/v1/state/{collection}/check"),
+        ("get", "/v1/state/writes/{message}"),
         ("get", "/v1/state/changes"),
         ("get", "/v1/state/subscribe"),
         ("get", "/v1/graphs/{graph}/nodes"),
