@@ -102,6 +102,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(peers::unban))
         .routes(routes!(peers::dial))
         .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show))
         .routes(routes!(nodes::topology))
         .routes(routes!(kinds::list))
         .routes(routes!(kinds::show))

@@ -171,6 +171,7 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("post", "/v1/peers/{id}/unban"),
         ("post", "/v1/dial"),
         ("get", "/v1/nodes"),
+        ("get", "/v1/nodes/{id}"),
         ("get", "/v1/topology"),
         ("get", "/v1/kinds"),
         ("get", "/v1/kinds/{kind}"),
