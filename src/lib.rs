@@ -13,6 +13,7 @@
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          ├─▶ schema   what bodies of Custom messages keep
 //!                                          ├─▶ crdt     replicated state: writes, merge rules, conflicts
+//!                                          │     graph  a shared graph laid over it
 //!                                          ├─▶ consensus  one block id for each height
 //!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
 //!                                          └─▶ wire ─▶ types
@@ -33,6 +34,7 @@ pub mod route;
 pub mod schema;
 
 // pure, layer 2: composition
+pub mod graph;
 pub mod node;
 pub mod sim;
 

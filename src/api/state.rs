@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::graphs::Graphs;
 use super::judge::Judge;
 use super::metrics::Requests;
 use super::problem::{Cause, Problem};
@@ -42,6 +43,8 @@ pub struct ApiState {
     pub(super) searchers: Arc<Semaphore>,
     /// Told when durable subscriptions come, change or go.
     pub(super) subscriptions_changed: Arc<Notify>,
+    /// Graphs in memory.
+    pub(super) graphs: Arc<Graphs>,
     stop: watch::Sender<bool>,
     clock: SystemClock,
 }
@@ -62,6 +65,7 @@ impl ApiState {
             seats: Arc::new(Semaphore::new(limits::SUBSCRIBERS)),
             searchers: Arc::new(Semaphore::new(SEARCHERS)),
             subscriptions_changed: Arc::new(Notify::new()),
+            graphs: Arc::default(),
             stop: watch::Sender::new(false),
             clock: SystemClock::start(),
         }
@@ -178,6 +182,7 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Explained(_) => "ways",
         Answer::Links(_) => "links",
         Answer::Outbox(_) => "an outbox",
+        Answer::Holders(_) => "who holds it",
         Answer::Wrote(_) => "versions",
         Answer::Submitted { .. } => "transactions",
         Answer::Agreement(_) => "agreement",

@@ -4,6 +4,7 @@ mod binary;
 mod chain;
 mod delivering;
 mod following;
+mod graphs;
 mod operating;
 mod publishing;
 mod reading;

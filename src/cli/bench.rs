@@ -6,6 +6,7 @@ mod fanout;
 mod limit;
 mod mixed;
 mod pair;
+mod positions;
 mod report;
 mod rig;
 
@@ -28,6 +29,7 @@ use report::Report;
   metanode bench fanout --nodes 4
   metanode bench direct
   metanode bench replay --messages 1000000
+  metanode bench positions --moving 1000 --clients 10 --frames 600
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
 pub struct BenchArgs {
@@ -48,6 +50,15 @@ pub struct BenchArgs {
     /// Nodes of `fanout`
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
     nodes: u8,
+    /// Nodes of the graph of `positions`, all of them in motion
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    moving: u32,
+    /// Clients of `positions`, half of them at the other node
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=256))]
+    clients: u32,
+    /// Frames of `positions`, 60 in a second
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    frames: u32,
     /// Write the figures to this file (JSON)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -71,6 +82,8 @@ enum Workload {
     Direct,
     /// From the disk of a node process to a client that reads all of it again
     Replay,
+    /// From a client that moves the nodes of a graph 60 times a second to clients of two nodes, over WebSocket
+    Positions,
 }
 
 impl BenchArgs {
@@ -87,6 +100,7 @@ impl BenchArgs {
             Workload::Fanout => fanout::measure(&self, &folder).await,
             Workload::Direct => direct::measure(&self, &folder).await,
             Workload::Replay => e2e::replay(&self, &folder).await,
+            Workload::Positions => positions::measure(&self, &folder).await,
         };
         let _ = std::fs::remove_dir_all(&folder);
         let report: Report = measured?;

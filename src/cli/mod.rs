@@ -9,6 +9,7 @@ mod doctor;
 mod durable;
 mod get;
 mod gov;
+mod graph;
 mod init;
 mod key;
 mod kinds;
@@ -58,6 +59,7 @@ enum Command {
     Route(route::RouteArgs),
     Peer(peer::PeerArgs),
     State(state::StateArgs),
+    Graph(graph::GraphArgs),
     Queue(queue::QueueArgs),
     Consumer(consumer::ConsumerArgs),
     Dlq(dlq::DlqArgs),
@@ -112,6 +114,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Route(args) => block_on(args.run()),
         Command::Peer(args) => block_on(args.run()),
         Command::State(args) => block_on(args.run()),
+        Command::Graph(args) => block_on(args.run()),
         Command::Queue(args) => block_on(args.run()),
         Command::Consumer(args) => block_on(args.run()),
         Command::Dlq(args) => block_on(args.run()),

@@ -108,6 +108,7 @@ impl Node {
             | Call::Explain { .. }
             | Call::Links
             | Call::Outbox
+            | Call::Holders { .. }
             | Call::Write(_)
             | Call::Restore(_)
             | Call::Submit(_)

@@ -112,6 +112,7 @@ impl Node {
         let differs = |said: &TopicRoot| self.follows(said.topic) && self.feeds.topic_root(said.topic) != said.root;
         let alike = !beat.roots.iter().any(differs);
         let heard = Beat { at: turn.now.mono, alike, clock_offset_ms };
+        self.note_roots(author, &beat.roots);
         self.peers.on_beat(author, heard, turn.now);
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
         let holder = if self.peers.is_connected(author) { author } else { from };

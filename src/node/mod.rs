@@ -17,6 +17,7 @@ mod deliveries;
 mod evidence;
 mod gate;
 mod heartbeat;
+mod holders;
 mod input;
 mod output;
 mod owner;

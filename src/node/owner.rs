@@ -7,6 +7,7 @@ use super::call::{Answer, Call, CallRefusal};
 use super::chain::Chain;
 use super::deliveries::fetch_letter;
 use super::heartbeat::Beats;
+use super::holders::Holders;
 use super::input::Input;
 use super::output::{Event, Output, Stage, Step, Verdict};
 use super::peers::Peers;
@@ -56,6 +57,7 @@ pub struct Node {
     pub(super) post: Post,
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
+    pub(super) holders: Holders,
     pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
     pub(super) started: Mono,
@@ -116,6 +118,7 @@ impl Node {
             post: Post::default(),
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
+            holders: Holders::default(),
             chain: None,
             counters: Counters::default(),
             started: now.mono,
@@ -237,6 +240,7 @@ impl Node {
             Call::Explain { to, strategy } => Ok(Answer::Explained(Box::new(self.explain(&to, strategy, turn)))),
             Call::Links => Ok(Answer::Links(self.linked())),
             Call::Outbox => Ok(Answer::Outbox(self.outbox(turn))),
+            Call::Holders { incarnation, sequence } => Ok(Answer::Holders(self.holders(incarnation, sequence))),
             Call::Dial { address, peer } => {
                 turn.want(Output::Dial { address, peer });
                 Ok(Answer::Done)

@@ -159,6 +159,7 @@ impl Node {
         if !self.follows(head.feed.topic) {
             return;
         }
+        self.note_holder(from, head);
         let now = turn.now.mono;
         if let Some(at) = head.forked.filter(|at| self.feeds.lacks_fork(head.feed, *at))
             && let Some(asked) = self.repair.ask_fork(from, head.feed, at, now)

@@ -227,3 +227,14 @@ pub const STEP_SWEEP: usize = 2_048;
 pub const SWEEPS: usize = 1_024;
 /// Entries of one page of state.
 pub const STATE_PAGE: usize = 1_000;
+
+/// Shared graphs that an API holds in memory at once.
+pub const GRAPHS: usize = 32;
+/// Nodes and edges of one of them, each.
+pub const GRAPH_ITEMS: usize = 250_000;
+/// Nodes and edges of a graph at a time, and of a snapshot in one piece.
+pub const GRAPH_PAST_ITEMS: usize = 10_000;
+/// The id of a node or an edge of a graph, bytes.
+pub const GRAPH_ID_BYTES: usize = NAME_BYTES;
+/// Positions in one binary frame.
+pub const FRAME_POSITIONS: usize = 8_192;

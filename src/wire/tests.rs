@@ -11,6 +11,7 @@ use super::*;
 use crate::types::{Hash, Incarnation, MessageId, NetworkName, NodeId, Stamp, WallMs, limits};
 
 mod golden;
+mod positions;
 mod sealed;
 
 const START_MS: u64 = 1_700_000_000_000;

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("route", &["types", "wire"]),
     ("schema", &["types", "wire"]),
     ("crdt", &["types", "wire"]),
+    ("graph", &["types", "wire", "crdt"]),
     ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "node"]),
     ("keys", &["types"]),
@@ -26,8 +27,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "ledger", "node", "store",
-            "driver",
+            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "node",
+            "store", "driver",
         ],
     ),
     (
@@ -37,15 +38,28 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "ledger", "route", "crdt", "node", "sim", "keys", "config",
-            "store", "driver", "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "route", "crdt", "graph", "node", "sim", "keys",
+            "config", "store", "driver", "net", "api", "start",
         ],
     ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] =
-    &["types", "wire", "feed", "flow", "deliver", "consensus", "ledger", "route", "schema", "crdt", "node", "sim"];
+const PURE: &[&str] = &[
+    "types",
+    "wire",
+    "feed",
+    "flow",
+    "deliver",
+    "consensus",
+    "ledger",
+    "route",
+    "schema",
+    "crdt",
+    "graph",
+    "node",
+    "sim",
+];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[
