@@ -212,7 +212,8 @@ impl Topic {
     /// While more is kept than the rule says, whoever has most loses its oldest.
     fn shrink(&mut self, rule: &Rule, budget: usize, stays: Stays<'_>, tx: &mut Txn<'_>) -> usize {
         let Some(most) = rule.max_bytes.filter(|most| self.bytes > *most) else { return 0 };
-        let mut largest: BinaryHeap<(u64, FeedId)> = self.lives.iter().map(|(feed, life)| (life.bytes, *feed)).collect();
+        let mut largest: BinaryHeap<(u64, FeedId)> =
+            self.lives.iter().map(|(feed, life)| (life.bytes, *feed)).collect();
         let (mut gone, mut staying) = (0, 0);
         while gone < budget
             && self.bytes.saturating_sub(staying) > most

@@ -102,7 +102,13 @@ impl Node {
 
     /// A receipt for what was passed on. Only the reader's own word on that very bundle goes back: whoever passes on
     /// another answers for it, as this node would have to.
-    pub(super) fn on_relayed_receipt(&mut self, from: NodeId, relayed: &Relayed, receipt: Receipt, turn: &mut Turn<'_>) {
+    pub(super) fn on_relayed_receipt(
+        &mut self,
+        from: NodeId,
+        relayed: &Relayed,
+        receipt: Receipt,
+        turn: &mut Turn<'_>,
+    ) {
         let is_asked = receipt.reader == relayed.reader && receipt.bundle == relayed.bundle;
         let response = if is_asked {
             Response::Receipt(receipt)
