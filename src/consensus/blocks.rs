@@ -26,6 +26,8 @@ struct Known {
     /// The round in which it was first heard of.
     round: u32,
     progress: Progress,
+    /// Two thirds have voted for it.
+    has_quorum: bool,
 }
 
 /// The blocks of one height.
@@ -57,7 +59,7 @@ impl Blocks {
                 return None;
             }
             *brought_up += 1;
-            self.known.insert(block, Known { round, progress: Progress::Wanted });
+            self.known.insert(block, Known { round, progress: Progress::Wanted, has_quorum: false });
         }
         if self.progress(block) != Some(Progress::Wanted) {
             return None;
@@ -78,6 +80,25 @@ impl Blocks {
         is_new
     }
 
+    /// The body went before it was checked: whoever speaks of the block next is asked for it.
+    pub fn lost(&mut self, block: BlockId) {
+        if let Some(known) = self.known.get_mut(&block).filter(|known| known.progress == Progress::Checking) {
+            known.progress = Progress::Wanted;
+        }
+    }
+
+    /// Two thirds have voted for a block; true when that is news and its check is under way.
+    pub fn on_quorum(&mut self, block: BlockId) -> bool {
+        let Some(known) = self.known.get_mut(&block) else { return false };
+        let is_news = !std::mem::replace(&mut known.has_quorum, true);
+        is_news && known.progress == Progress::Checking
+    }
+
+    /// Whether two thirds are known to have voted for a block.
+    pub fn has_quorum(&self, block: BlockId) -> bool {
+        self.known.get(&block).is_some_and(|known| known.has_quorum)
+    }
+
     /// The check is done; the round in which the block was first heard of, if the check was waited for.
     pub fn checked(&mut self, block: BlockId, valid: bool) -> Option<u32> {
         let known = self.known.get_mut(&block).filter(|known| known.progress == Progress::Checking)?;
@@ -87,7 +108,7 @@ impl Blocks {
 
     /// A block that was made here, or checked in a former life.
     pub fn learn(&mut self, block: BlockId, round: u32, valid: bool) {
-        self.known.insert(block, Known { round, progress: Progress::Checked(valid) });
+        self.known.insert(block, Known { round, progress: Progress::Checked(valid), has_quorum: false });
         self.wants.remove(&block);
     }
 

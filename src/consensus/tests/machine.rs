@@ -221,7 +221,7 @@ fn a_certificate_short_of_two_thirds_is_refused_and_a_full_one_is_believed() {
     let out = node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(2));
     assert!(out.contains(&Output::WantBody { block: block(1), from: id(0) }), "{out:?}");
     let out = node.handle(Input::Body { block: block(1) }, at(3));
-    assert_eq!(out, [Output::Check { height: Height(1), block: block(1) }]);
+    assert_eq!(out, [Output::Check { height: Height(1), block: block(1), quorum: true }]);
     let out = node.handle(Input::Checked { block: block(1), valid: true }, at(3));
     assert!(
         out.iter().any(|output| matches!(output, Output::Decided { certificate } if certificate.value == block(1)))
@@ -236,6 +236,23 @@ fn a_block_that_others_decided_and_this_node_finds_invalid_stops_it() {
     let out = node.handle(Input::Checked { block: block(1), valid: false }, at(3));
     assert_eq!(halted(&out), Some(&Fault::Rejected { height: Height(1), block: block(1) }));
     assert_eq!(node.phase(), Phase::Halted);
+}
+
+#[test]
+fn of_a_block_that_two_thirds_voted_for_nobody_asks_whether_it_is_of_now() {
+    let me = other();
+    let (mut node, _) = open(me, &[]);
+    let check = |quorum| Output::Check { height: Height(1), block: block(1), quorum };
+    let others: Vec<usize> = (0..4).filter(|n| *n != me).collect();
+    node.handle(heard(others[0], vote(others[0], Step::Prevote, 1, 0, Some(block(1)))), at(2));
+    assert_eq!(node.handle(Input::Body { block: block(1) }, at(2)), [check(false)]);
+    let prevote = |n: usize| heard(n, vote(n, Step::Prevote, 1, 0, Some(block(1))));
+    assert!(!node.handle(prevote(others[1]), at(3)).contains(&check(true)), "half of them");
+    assert!(node.handle(prevote(others[2]), at(3)).contains(&check(true)));
+    let out = node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(4));
+    assert!(!out.contains(&check(true)), "it was said: {out:?}");
+    let out = node.handle(Input::Checked { block: block(1), valid: true }, at(4));
+    assert!(out.iter().any(|output| matches!(output, Output::Decided { .. })));
 }
 
 #[test]

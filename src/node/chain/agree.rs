@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::super::chain_io::{ChainOutput, Channel};
 use super::super::output::{Output, Stage};
 use super::super::owner::Turn;
-use super::{Chain, Signatures, halt};
+use super::{Chain, LOOK_AGAIN, Signatures, halt};
 use crate::consensus;
 use crate::ledger::Ledger;
 use crate::types::NodeId;
@@ -56,7 +56,7 @@ impl Chain {
             consensus::Output::WantDecision { height, from } => {
                 self.ask(from, ChainRequest::Decisions { from: height }, turn);
             }
-            consensus::Output::Check { block, .. } => return self.check(block, turn),
+            consensus::Output::Check { block, quorum, .. } => return self.check(block, quorum, turn),
             consensus::Output::Decided { certificate } => {
                 self.last = turn.now.mono;
                 self.decided = Some(certificate);
@@ -114,17 +114,28 @@ impl Chain {
         }
     }
 
-    pub(super) fn check(&mut self, block: BlockId, turn: &mut Turn<'_>) -> Option<consensus::Input> {
-        // What is decided already is executed whenever it was made; what is to be voted for is of now.
-        let timely = match self.bodies.get(block) {
-            Some(body) => Ledger::timely(body.header(), turn.now.wall),
-            None => Ok(()),
-        };
-        if let Err(why) = &timely {
-            tracing::warn!(%block, %why, "a proposed block is not of now");
+    /// What is to be voted for is of now. What is from the future is put off, and never called invalid for it: whoever
+    /// serves the body chooses when it comes, and could so split those who judge. What two thirds voted for has been of
+    /// now for some who are honest.
+    pub(super) fn check(&mut self, block: BlockId, quorum: bool, turn: &mut Turn<'_>) -> Option<consensus::Input> {
+        let Some(body) = self.bodies.get(block) else { return Some(consensus::Input::Lost { block }) };
+        if !quorum && let Err(ahead) = Ledger::timely(body.header(), turn.now.wall) {
+            tracing::warn!(%block, ?ahead, "a proposed block is not of now; it is looked at again when its time has come");
+            self.bodies.put_off(block, turn.now.mono + ahead.min(LOOK_AGAIN));
+            return None;
         }
-        let valid = timely.is_ok() && self.execute(block, turn)?;
+        self.bodies.judged(block);
+        let valid = self.execute(block, turn)?;
         Some(consensus::Input::Checked { block, valid })
+    }
+
+    /// Looks again at what was put off, if its time has come.
+    pub(super) fn check_again(&mut self, me: NodeId, turn: &mut Turn<'_>) {
+        while let Some(block) = self.bodies.take_due(turn.now.mono)
+            && let Some(input) = self.check(block, false, turn)
+        {
+            self.tell(input, me, turn);
+        }
     }
 
     pub(super) fn tell(&mut self, input: consensus::Input, me: NodeId, turn: &mut Turn<'_>) {

@@ -81,6 +81,7 @@ impl Node {
             if chain.heartbeat_due().is_some_and(|due| due <= turn.now.mono) {
                 chain.tell(consensus::Input::Work, me, turn);
             }
+            chain.check_again(me, turn);
             if chain.poll <= turn.now.mono {
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);

@@ -36,6 +36,8 @@ const AHEAD: u64 = DECISIONS as u64;
 /// One peer after the other is asked so often whether it has decisions that are missing here: where nothing goes on,
 /// nobody speaks of them.
 const POLL: Duration = Duration::from_secs(2);
+/// A block from the future is looked at again after this at the latest: the clock may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Numbers of requests about the chain have this bit, so that they are none of repair's.
 const CHAIN_REQUEST: u64 = 1 << 63;
 
@@ -187,7 +189,7 @@ impl Chain {
     }
 
     pub fn next_wake(&self) -> Mono {
-        let wakes = [self.consensus.next_wake(), self.heartbeat_due()];
+        let wakes = [self.consensus.next_wake(), self.bodies.next_wake(), self.heartbeat_due()];
         wakes.into_iter().flatten().fold(self.poll, Mono::min)
     }
 
@@ -230,3 +232,6 @@ fn is_idle(pool: &Mempool) -> bool {
 fn halt(fault: impl std::fmt::Display, turn: &mut Turn<'_>) {
     turn.out.push((Stage::Now, Output::Halt { fault: Some(format!("agreement stops: {fault}")) }));
 }
+
+#[cfg(test)]
+mod tests;
