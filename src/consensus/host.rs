@@ -2,7 +2,7 @@
 //!
 //! One call of Malachite runs to its end; its effects are answered at once and collected as [`Output`]s in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_malachitebft_core_consensus::{
@@ -68,6 +68,8 @@ pub struct Host {
     pub fault: Option<Fault>,
     pub out: Vec<Output>,
     signed: BTreeMap<(Kind, u32), Once>,
+    /// Blocks whose bodies are in the log.
+    kept: BTreeSet<BlockId>,
     /// Proposals of this height by round.
     proposals: BTreeMap<u32, Signed<Proposal>>,
 }
@@ -102,6 +104,7 @@ impl Host {
             fault: None,
             out: Vec::new(),
             signed: BTreeMap::new(),
+            kept: BTreeSet::new(),
             proposals: BTreeMap::new(),
         }
     }
@@ -114,6 +117,7 @@ impl Host {
         self.timers.clear();
         (self.wanted, self.decided) = (None, None);
         self.signed.clear();
+        self.kept.clear();
         self.proposals.clear();
     }
 
@@ -125,6 +129,10 @@ impl Host {
             }
             Record::Proposal(proposal) if proposal.said.proposer == self.me => {
                 (Kind::Proposal, proposal.said.round, proposal.said.digest(self.chain))
+            }
+            Record::Body { block, .. } => {
+                self.kept.insert(*block);
+                return;
             }
             Record::Vote(_)
             | Record::Proposal(_)
@@ -313,10 +321,16 @@ impl Host {
             | Record::Proposal(_)
             | Record::Polka(_)
             | Record::Value { .. }
-            | Record::Timeout { .. } => None,
+            | Record::Timeout { .. }
+            | Record::Body { .. } => None,
         };
         // What comes from the log is in it; what a replay signs for the first time is not.
         if own.map_or(!self.replaying, |(kind, round)| self.is_news(kind, round)) {
+            if let Record::Value { block, valid: true, .. } = record
+                && self.kept.insert(block)
+            {
+                self.out.push(Output::Keep { height: self.height, block });
+            }
             self.out.push(Output::Log { height: self.height, record });
         }
     }

@@ -48,6 +48,9 @@ pub enum Input {
 pub enum Output {
     /// Write this to the log of a height.
     Log { height: Height, record: Record },
+    /// Write the body of this block, which is here, to the log of a height, as [`Record::Body`]. What comes later rests
+    /// on it.
+    Keep { height: Height, block: BlockId },
     /// Tell all validators.
     Say { message: Message },
     /// Build a block to propose, and answer with [`Input::Built`]; too late is no harm.

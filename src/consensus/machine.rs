@@ -423,7 +423,8 @@ impl Consensus {
             self.host.recall(record);
             self.recall(record);
         }
-        let inputs: Vec<CoreInput<Malachite>> = log.iter().map(|record| record.input(self.host.height)).collect();
+        let inputs: Vec<CoreInput<Malachite>> =
+            log.iter().filter_map(|record| record.input(self.host.height)).collect();
         self.host.replaying = true;
         self.begin(now);
         self.core.index_wal_entries(inputs.iter());
@@ -448,7 +449,7 @@ impl Consensus {
                     self.made = Some((*round, *block));
                 }
             }
-            Record::Vote(_) | Record::Polka(_) | Record::Timeout { .. } => {}
+            Record::Vote(_) | Record::Polka(_) | Record::Timeout { .. } | Record::Body { .. } => {}
         }
     }
 

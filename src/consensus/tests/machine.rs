@@ -256,6 +256,15 @@ fn of_a_block_that_two_thirds_voted_for_nobody_asks_whether_it_is_of_now() {
 }
 
 #[test]
+fn a_body_is_kept_before_the_first_record_that_calls_its_block_valid() {
+    let (_, out) = decide(other());
+    let keep = out.iter().position(|o| *o == Output::Keep { height: Height(1), block: block(1) });
+    let value = out.iter().position(|o| matches!(o, Output::Log { record: Record::Value { valid: true, .. }, .. }));
+    assert!(keep.is_some() && keep < value, "{out:?}");
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::Keep { .. })).count(), 1);
+}
+
+#[test]
 fn a_node_without_a_key_decides_by_certificates_and_says_nothing() {
     let (mut node, mut out) = Consensus::open(setup(9), start(1, false), &[], None, at(1));
     out.extend(node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(2)));

@@ -9,7 +9,7 @@ use super::super::chain_io::{ChainOutput, Channel};
 use super::super::output::{Output, Stage};
 use super::super::owner::Turn;
 use super::{Chain, LOOK_AGAIN, Signatures, halt};
-use crate::consensus;
+use crate::consensus::{self, Record};
 use crate::ledger::Ledger;
 use crate::types::NodeId;
 use crate::types::chain::{BlockId, Height, ValidatorSet};
@@ -43,8 +43,13 @@ impl Chain {
     ) -> Option<consensus::Input> {
         match want {
             // Who abstains says nothing that rests on a log, and must not look later as if it had had one.
-            consensus::Output::Log { .. } if self.abstains.is_some() => {}
+            consensus::Output::Log { .. } | consensus::Output::Keep { .. } if self.abstains.is_some() => {}
             consensus::Output::Log { height, record } => turn.log.push((height, record)),
+            consensus::Output::Keep { height, block } => {
+                if let Some(body) = self.bodies.get(block) {
+                    turn.log.push((height, Record::Body { block, bytes: body.encode().into() }));
+                }
+            }
             consensus::Output::Say { message } => self.say(message, turn),
             consensus::Output::WantBlock { height, round, made } => return self.build(height, round, made, me, turn),
             consensus::Output::WantBody { block, from } => {

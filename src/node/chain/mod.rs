@@ -178,9 +178,30 @@ impl Chain {
             counts: ChainCounts::default(),
             stopwatch: Stopwatch::default(),
         };
+        chain.recall(&setup.log, turn)?;
         chain.announce_roster(chain.ledger.next_validators().clone(), turn);
         chain.follow(out, me, turn);
         Ok(chain)
+    }
+
+    /// The bodies in agreement's log: what was said rests on them, and nobody else may have them.
+    fn recall(&mut self, log: &[Record], turn: &Turn<'_>) -> Result<(), String> {
+        for record in log {
+            let Record::Body { block, bytes } = record else { continue };
+            let body = Block::decode(bytes.clone()).ok().filter(|body| body.id() == *block);
+            let body = body.ok_or_else(|| format!("agreement's log has other bytes for block {block} than its own"))?;
+            let executed = self.ledger.execute(&body, &self.pool, &turn.tx, &Signatures);
+            let executed = executed.map_err(|why| {
+                format!("block {block} was valid when this node wrote it to agreement's log, and is not now: {why}")
+            })?;
+            self.bodies.keep_executed(executed);
+        }
+        Ok(())
+    }
+
+    /// Whether a request was one about the chain.
+    pub fn is_about(id: u64) -> bool {
+        id & CHAIN_REQUEST != 0
     }
 
     /// Where the chain stands.

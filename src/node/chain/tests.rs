@@ -302,3 +302,54 @@ fn what_was_decided_is_taken_whatever_its_time() {
     lone.hear(others[0], Message::Certificate(certificate));
     assert_eq!(lone.height(), Height(1));
 }
+
+#[test]
+fn a_validator_alone_goes_on_after_a_crash_at_any_record() {
+    let mut whole = Lone::new(1, 1);
+    whole.store.flush();
+    whole.tell(Input::Call { id: 1, call: crate::node::Call::Submit(Box::new(transfer(&whole, 0))) });
+    whole.store.flush();
+    let before = whole.store.clone();
+    whole.wait(Duration::from_millis(50));
+    assert_eq!(whole.height(), Height(1), "one validator is enough");
+    let records = whole.log.iter().filter(|(height, _)| *height == Height(1)).count();
+    assert!(records > 3, "{records}");
+    for kept in 0..=records {
+        // Power is lost when so much of the log and nothing of the block is on the disk.
+        let log = whole.log[..kept].to_vec();
+        let mut back = Lone::open(1, 1, before.clone(), log, whole.now);
+        back.wait(Duration::from_millis(50));
+        back.wait(Duration::from_secs(3));
+        back.wait(Duration::from_secs(3));
+        assert!(
+            back.chain().applied.is_some() || back.height() >= Height(1),
+            "{kept} records: {:?}",
+            back.chain().status()
+        );
+    }
+}
+
+#[test]
+fn a_block_all_voted_for_is_given_to_whoever_asks_after_a_crash_of_everyone() {
+    let mut lone = follower();
+    let others: Vec<u8> = (1..=4).filter(|n| *n != lone.n).collect();
+    lone.store.flush();
+    let block = lone.block_of(lone.leader(0), lone.now.wall);
+    let said = lone.proposal(0, block.id(), None);
+    let out = lone.hear(others[0], said);
+    let out = lone.bring(&out, &block);
+    assert_eq!(votes(&out, lone.n).len(), 1);
+    let mut lone = lone.crash();
+    let request = Request::Chain(ChainRequest::Body { block: block.id() });
+    let out = lone.tell(Input::Request { from: id(others[0]), id: 5, request });
+    let body = out.iter().find_map(|output| match output {
+        Output::Respond { response: Response::Chain(ChainResponse::Body { block, .. }), .. } => Some(block.clone()),
+        _ => None,
+    });
+    assert_eq!(body, Some(Bytes::from(block.encode())), "{out:?}");
+    for n in &others {
+        lone.hear(*n, lone.vote(*n, Vow::Prevote, 0, Some(block.id())));
+        lone.hear(*n, lone.vote(*n, Vow::Precommit, 0, Some(block.id())));
+    }
+    assert_eq!(lone.height(), Height(1));
+}
