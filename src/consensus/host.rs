@@ -310,8 +310,9 @@ impl Host {
         !self.replaying || self.signed.get(&(kind, round)).is_some_and(|once| once.fresh)
     }
 
+    /// Who has no key says nothing, so nothing has to be remembered.
     fn write_down(&mut self, entry: &CoreInput<Malachite>) {
-        let Some(record) = Record::of(entry) else { return };
+        let Some(record) = Record::of(entry).filter(|_| self.key.is_some()) else { return };
         let own = match &record {
             Record::Vote(vote) if vote.said.voter == self.me => Some((Kind::of(vote.said.step), vote.said.round)),
             Record::Proposal(proposal) if proposal.said.proposer == self.me => {

@@ -273,6 +273,7 @@ fn a_node_without_a_key_decides_by_certificates_and_says_nothing() {
     assert!(out.iter().any(|output| matches!(output, Output::Decided { .. })));
     out.extend(node.handle(Input::Tick, at(60_000)));
     assert_eq!(said(&out), []);
+    assert_eq!(logged(&out), [], "who says nothing need not remember what it said");
 }
 
 #[test]

@@ -353,3 +353,27 @@ fn a_block_all_voted_for_is_given_to_whoever_asks_after_a_crash_of_everyone() {
     }
     assert_eq!(lone.height(), Height(1));
 }
+
+#[test]
+fn a_proposal_leaves_with_a_body_no_earlier_than_its_record_is_on_the_disk() {
+    let lone = Lone::new(1, 4);
+    let me = lone.leader(0);
+    let mut lone = Lone::new(me, 4);
+    let (mut gate, mut step) = (Gate::default(), Step::default());
+    let work = Input::Call { id: 1, call: crate::node::Call::Submit(Box::new(transfer(&lone, 0))) };
+    lone.node.handle(work, &lone.store, lone.now, &mut step);
+    lone.node.finish(&lone.store, lone.now, &mut step);
+    let block = step.log.iter().find_map(|(_, record)| match record {
+        Record::Proposal(proposal) => Some(proposal.said.value),
+        _ => None,
+    });
+    let request = Request::Chain(ChainRequest::Body { block: block.expect("a proposal") });
+    assert!(gate.committed(step.outputs, false, false, true).log.is_some());
+    // Somebody asks before the log is flushed.
+    let mut step = Step::default();
+    lone.node.handle(Input::Request { from: id(9), id: 5, request }, &lone.store, lone.now, &mut step);
+    let is_answer = |output: &Output| matches!(output, Output::Respond { id: 5, .. });
+    let freed = gate.committed(step.outputs, false, false, false);
+    assert!(!freed.outputs.iter().any(is_answer), "{:?}", freed.outputs);
+    assert!(gate.logged(1).iter().any(is_answer));
+}
