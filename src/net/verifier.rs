@@ -18,6 +18,8 @@ use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
 
 /// Urgent jobs to one of the others, while both wait.
 const URGENT_IN_TURN: u32 = 4;
+/// Answers to one job of gossip, while both wait: who answers can make an answer dear.
+const ANSWERS_IN_TURN: u32 = 4;
 
 /// Bytes to look at.
 pub enum Job {
@@ -55,15 +57,26 @@ struct Waiting {
     direct: VecDeque<(NodeId, VecDeque<Job>)>,
     /// Whose turn it is: the urgent ones' first, then one of the direct, then one of the others.
     turn: u32,
+    /// Answers taken since anything else was.
+    answers_in_turn: u32,
     closed: bool,
 }
 
 impl Waiting {
-    /// Answers first; then four urgent ones, one direct and one of the others. Where none waits, the next has the turn.
+    /// Four answers to one of the rest, and of the rest four urgent ones, one direct and one of the others. Where none
+    /// waits, the next has the turn.
     fn next(&mut self) -> Option<Job> {
-        if let Some(answer) = self.answers.pop_front() {
+        if self.answers_in_turn < ANSWERS_IN_TURN
+            && let Some(answer) = self.answers.pop_front()
+        {
+            self.answers_in_turn += 1;
             return Some(answer);
         }
+        self.answers_in_turn = 0;
+        self.unasked().or_else(|| self.answers.pop_front())
+    }
+
+    fn unasked(&mut self) -> Option<Job> {
         (0..URGENT_IN_TURN + 2).find_map(|_| {
             let turn = self.turn;
             self.turn = (turn + 1) % (URGENT_IN_TURN + 2);
@@ -349,10 +362,11 @@ fn body(from: NodeId, id: u64, block: Bytes, proposal: Option<Bytes>, roster: &R
 
 fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Result<ChainInput, Refusal> {
     let decisions = list.into_iter().map(|Decision { certificate, block }| {
-        let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
-        Ok((certificate, Block::decode(block).map_err(refused)?))
+        let Some(certificate) = roster.admit_decision(Certificate::decode(&certificate)?)? else { return Ok(None) };
+        Ok(Some((certificate, Block::decode(block).map_err(refused)?)))
     });
-    Ok(ChainInput::Decisions { from, id, decisions: decisions.collect::<Result<_, Refusal>>()? })
+    let decisions = decisions.filter_map(Result::transpose).collect::<Result<_, Refusal>>()?;
+    Ok(ChainInput::Decisions { from, id, decisions })
 }
 
 fn refused(why: impl std::fmt::Display) -> Refusal {

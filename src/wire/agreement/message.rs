@@ -12,13 +12,13 @@
 
 use super::super::bundle::WIRE_VERSION;
 use super::super::refusal::Refusal;
-use super::certificate::{Certificate, Polka, RoundCertificate};
+use super::certificate::{Certificate, Polka, RoundCertificate, Short};
 use super::fields::{Fields, malformed};
 use super::genuine::Attested;
 use super::proposal::Proposal;
 use super::vote::{Signed, Step, Vote};
 use crate::types::NodeId;
-use crate::types::chain::{ChainId, Height, VALIDATORS};
+use crate::types::chain::{ChainId, Height, VALIDATORS, ValidatorSet};
 
 /// The longest saying: a round certificate of all validators, bytes.
 pub const SAYING_BYTES: usize = 3 + 1 + 15 + VALIDATORS * (1 + 33 + 32 + 64);
@@ -58,6 +58,16 @@ impl Message {
             Message::Polka(polka) => polka.signatures.iter().map(|(voter, _)| *voter).collect(),
             Message::Round(certificate) => certificate.votes.iter().map(|vote| vote.voter).collect(),
             Message::Certificate(certificate) => certificate.signatures.iter().map(|(voter, _)| *voter).collect(),
+        }
+    }
+
+    /// Whether those who signed are enough of `validators` for what it proves; one who only says something is.
+    pub fn suffices(&self, validators: &ValidatorSet) -> Result<(), Short> {
+        match self {
+            Message::Vote(_) | Message::Proposal(_) => Ok(()),
+            Message::Polka(polka) => polka.suffices(validators),
+            Message::Round(certificate) => certificate.suffices(validators),
+            Message::Certificate(certificate) => certificate.decides(validators),
         }
     }
 

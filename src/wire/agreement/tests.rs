@@ -200,6 +200,39 @@ fn strangers_and_other_heights_stay_outside_before_any_signature_is_looked_at() 
 }
 
 #[test]
+fn a_proof_that_proves_nothing_stays_outside_before_any_signature_is_looked_at() {
+    let forged = |mut certificate: Certificate| {
+        certificate.signatures.iter_mut().for_each(|(_, signature)| signature.0[0] ^= 1);
+        certificate
+    };
+    let admit = |message| roster().admit(message).map(Genuine::take);
+    let is_refused = |message| matches!(admit(message), Err(Refusal::Agreement { .. }));
+    assert!(is_refused(Message::Certificate(forged(certificate(&[1, 2], 7, block(3))))));
+    assert!(is_refused(Message::Polka(polka(&[1, 2]))));
+    assert!(is_refused(Message::Round(round(&[(1, Step::Prevote, None)], true))));
+    assert!(admit(Message::Polka(polka(&[1, 2, 3]))).is_ok());
+    assert_eq!(admit(Message::Certificate(forged(certificate(&[1, 2, 3], 7, block(3))))), Err(Refusal::BadSignature));
+}
+
+#[test]
+fn decisions_of_strangers_are_let_go_before_any_signature_is_looked_at() {
+    let admit = |certificate| roster().admit_decision(certificate).map(|some| some.map(Genuine::take));
+    let good = |height| certificate(&[1, 2, 3], height, block(3));
+    for height in [7, 8, 70] {
+        assert_eq!(admit(good(height)), Ok(Some(good(height))));
+        let mut forged = good(height);
+        forged.signatures[2].1.0[0] ^= 1;
+        assert_eq!(admit(forged), Err(Refusal::BadSignature));
+    }
+    assert_eq!(admit(good(6)), Ok(None), "it is over");
+    let strangers = |height| certificate(&[5, 6, 7, 8], height, block(3));
+    let refused = admit(strangers(7)).unwrap_err();
+    assert!(refused.penalty() > 0, "of this height everyone knows who decides: {refused}");
+    assert_eq!(admit(strangers(8)), Ok(None), "others may decide then");
+    assert_eq!(admit(certificate(&[1, 2], 9, block(3))), Ok(None));
+}
+
+#[test]
 fn a_certificate_needs_more_than_two_thirds_of_that_heights_validators() {
     let four = set(1..=4);
     assert_eq!(certificate(&[1, 2, 3], 7, block(3)).decides(&four), Ok(()));
