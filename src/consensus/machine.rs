@@ -180,7 +180,11 @@ impl Consensus {
         }
         match (self.phase, message.get()) {
             (Phase::Running, _) => self.on_message(from, message, now),
-            (Phase::Waiting { .. }, Message::Certificate(_)) => {
+            (Phase::Waiting { .. }, Message::Certificate(certificate)) => {
+                // Anyone can make a certificate of their own keys, and none of those begins anything.
+                if let Err(why) = certificate.decides(&self.host.validators) {
+                    return self.host.out.push(Output::Refused { from, why });
+                }
                 self.begin(now);
                 self.on_message(from, message, now);
             }
