@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::super::chain_io::{ChainOutput, Channel};
 use super::super::output::{Output, Stage};
 use super::super::owner::Turn;
-use super::{Chain, LOOK_AGAIN, Signatures, halt};
-use crate::consensus::{self, Record};
+use super::{BODIES_OF_PEER, Chain, LOOK_AGAIN, Signatures, halt};
+use crate::consensus::{self, Phase, Record};
 use crate::ledger::Ledger;
-use crate::types::NodeId;
 use crate::types::chain::{BlockId, Height, ValidatorSet};
+use crate::types::{NodeId, limits};
 use crate::wire::Request;
 use crate::wire::agreement::{ChainRequest, Message, Roster, Saying};
 
@@ -56,11 +56,9 @@ impl Chain {
                 if self.bodies.get(block).is_some() {
                     return Some(consensus::Input::Body { block });
                 }
-                self.ask(from, ChainRequest::Body { block }, turn);
+                self.ask_body(from, block, turn);
             }
-            consensus::Output::WantDecision { height, from } => {
-                self.ask(from, ChainRequest::Decisions { from: height }, turn);
-            }
+            consensus::Output::WantDecision { from, .. } => self.ask_decisions(from, turn),
             consensus::Output::Check { block, quorum, .. } => return self.check(block, quorum, turn),
             consensus::Output::Decided { certificate } => {
                 self.last = turn.now.mono;
@@ -89,9 +87,37 @@ impl Chain {
         turn.out.push((Stage::Logged, Output::Chain(ChainOutput::Say { channel: Channel::Agreement, bytes })));
     }
 
-    pub(super) fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) {
+    /// Asks for decisions from the first height on that is missing: of one peer once at a time, however often it speaks
+    /// of later heights.
+    pub(super) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        let under_way = self.asked.values().filter(|(_, request)| matches!(request, ChainRequest::Decisions { .. }));
+        let of: Vec<NodeId> = under_way.map(|(of, _)| *of).collect();
+        if of.len() >= limits::RANGES_IN_FLIGHT || of.contains(&peer) {
+            return;
+        }
+        let mut from = self.consensus.height();
+        if self.consensus.phase() == Phase::Decided && self.decided.is_none() {
+            from = from.next();
+        }
+        while self.ahead.contains_key(&from) {
+            from = from.next();
+        }
+        self.ask(peer, ChainRequest::Decisions { from }, turn);
+    }
+
+    /// Asks for a body, unless that is under way, or the peer owes many: who speaks of blocks need not have any.
+    pub(super) fn ask_body(&mut self, peer: NodeId, block: BlockId, turn: &mut Turn<'_>) {
+        let request = ChainRequest::Body { block };
+        let of_peer =
+            self.asked.values().filter(|(of, request)| *of == peer && matches!(request, ChainRequest::Body { .. }));
+        if of_peer.count() < BODIES_OF_PEER && !self.asked.values().any(|asked| *asked == (peer, request)) {
+            self.ask(peer, request, turn);
+        }
+    }
+
+    fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) {
         self.next_request += 1;
-        self.asked.insert(self.next_request, request);
+        self.asked.insert(self.next_request, (from, request));
         turn.want(Output::Request { to: from, id: self.next_request, request: Request::Chain(request) });
     }
 

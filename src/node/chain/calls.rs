@@ -7,8 +7,8 @@ use super::super::owner::{Node, Turn};
 use super::{Chain, POLL};
 use crate::consensus;
 use crate::ledger::NotTaken;
+use crate::types::NodeId;
 use crate::types::chain::TransactionId;
-use crate::types::{NodeId, limits};
 use crate::wire::agreement::{ChainRequest, ChainResponse};
 use crate::wire::ledger::Sealed;
 use crate::wire::{Refusal, Response};
@@ -52,12 +52,14 @@ impl Node {
             }
             ChainInput::Body { from, id, block, proposal } => {
                 let block_id = block.id();
-                if chain.asked.remove(&id) == Some(ChainRequest::Body { block: block_id }) {
+                let asked = chain.asked.remove(&id).map(|(_, request)| request);
+                if asked == Some(ChainRequest::Body { block: block_id }) {
                     chain.bodies.keep(*block);
                     if let Some(message) = proposal {
                         chain.tell(consensus::Input::Heard { from, message }, me, turn);
                     }
                     chain.tell(consensus::Input::Body { block: block_id }, me, turn);
+                    chain.apply(turn);
                 }
             }
             ChainInput::Decisions { from, id, decisions } => {
@@ -86,8 +88,10 @@ impl Node {
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
                 if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
-                    let from = chain.consensus.height();
-                    chain.ask(*peer, ChainRequest::Decisions { from }, turn);
+                    chain.ask_decisions(*peer, turn);
+                    if let Some(block) = chain.decided.as_ref().map(|certificate| certificate.value) {
+                        chain.ask_body(*peer, block, turn);
+                    }
                 }
             }
         });
@@ -106,12 +110,13 @@ impl Node {
 
     /// A peer may have decisions that are missing here: asked when it comes, and when it speaks of a later height.
     pub(in crate::node) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
-        self.with_chain(turn, |chain, _, turn| {
-            if chain.asked.len() < limits::RANGES_IN_FLIGHT {
-                let from = chain.consensus.height();
-                chain.ask(peer, ChainRequest::Decisions { from }, turn);
-            }
-        });
+        self.with_chain(turn, |chain, _, turn| chain.ask_decisions(peer, turn));
+    }
+
+    /// A question about the chain was answered with something else.
+    pub(in crate::node) fn on_misanswered(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
+        self.on_chain_failed(id);
+        self.on_refused(from, &Refusal::Unasked { reason: "something else than what was asked about the chain" }, turn);
     }
 
     /// Transactions of a client of this node.

@@ -36,6 +36,8 @@ const AHEAD: u64 = DECISIONS as u64;
 /// One peer after the other is asked so often whether it has decisions that are missing here: where nothing goes on,
 /// nobody speaks of them.
 const POLL: Duration = Duration::from_secs(2);
+/// Bodies that are asked of one peer at a time.
+const BODIES_OF_PEER: usize = 16;
 /// A block from the future is looked at again after this at the latest: the clock may be set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Numbers of requests about the chain have this bit, so that they are none of repair's.
@@ -80,8 +82,8 @@ pub(super) struct Chain {
     last: Mono,
     /// Decisions of heights that have not come yet.
     ahead: BTreeMap<Height, (NodeId, Genuine<Certificate>, Block)>,
-    /// Requests under way, by number, and what they ask for.
-    asked: BTreeMap<u64, ChainRequest>,
+    /// Requests under way, by number: of whom, and what they ask for.
+    asked: BTreeMap<u64, (NodeId, ChainRequest)>,
     next_request: u64,
     /// Numbers what is said, from anywhere on, so that gossip takes no word for one it has carried.
     again: u16,

@@ -377,3 +377,45 @@ fn a_proposal_leaves_with_a_body_no_earlier_than_its_record_is_on_the_disk() {
     assert!(!freed.outputs.iter().any(is_answer), "{:?}", freed.outputs);
     assert!(gate.logged(1).iter().any(is_answer));
 }
+
+#[test]
+fn a_peer_is_asked_for_decisions_once_at_a_time_and_from_the_first_that_is_missing() {
+    let mut lone = follower();
+    let others: Vec<u8> = (1..=4).filter(|n| *n != lone.n).collect();
+    let (one, two) = (id(others[0]), id(others[1]));
+    let later = |lone: &mut Lone, from| {
+        let refusal = crate::wire::Refusal::Height { height: 99, at: 1 };
+        asked(&lone.tell(Input::Refused { from, refusal }))
+    };
+    let first = later(&mut lone, one);
+    assert!(matches!(first[..], [(to, _, ChainRequest::Decisions { from: Height(1) })] if to == one), "{first:?}");
+    assert_eq!(later(&mut lone, one), [], "it was asked");
+    assert_eq!(later(&mut lone, two).len(), 1);
+    // The decision of height 2 comes first; with it height 1 is the first that is missing, and then it is height 3.
+    let blocks = [lone.block_of(others[0], lone.now.wall)];
+    let certificate = |lone: &Lone, height| lone.certificate(Height(height), blocks[0].id(), &others);
+    let genuine =
+        |lone: &Lone, height| Genuine::check(certificate(lone, height), lone.chain().ledger.head().chain).unwrap();
+    let decisions = vec![(genuine(&lone, 2), blocks[0].clone())];
+    lone.tell(Input::Chain(ChainInput::Decisions { from: one, id: first[0].1, decisions }));
+    let again = later(&mut lone, one);
+    assert!(matches!(again[..], [(_, _, ChainRequest::Decisions { from: Height(1) })]), "{again:?}");
+    let decisions = vec![(genuine(&lone, 1), blocks[0].clone())];
+    let out = lone.give(Input::Chain(ChainInput::Decisions { from: one, id: again[0].1, decisions }));
+    assert!(out.iter().any(|(_, output)| matches!(output, Output::Chain(ChainOutput::Applied { .. }))));
+    let again = later(&mut lone, one);
+    assert!(matches!(again[..], [(_, _, ChainRequest::Decisions { from: Height(3) })]), "{again:?}");
+}
+
+#[test]
+fn a_question_about_the_chain_that_is_answered_with_something_else_is_over_and_costs_points() {
+    let mut lone = follower();
+    let peer = id((1..=4).find(|n| *n != lone.n).unwrap());
+    lone.tell(Input::PeerUp { peer, dialled: None });
+    let before = lone.chain().asked.clone();
+    let (number, _) = before.iter().find(|(_, (of, _))| *of == peer).expect("a new peer is asked");
+    lone.tell(Input::Heads { from: peer, id: *number, heads: Vec::new(), more: false });
+    assert!(!lone.chain().asked.contains_key(number));
+    let penalty = lone.node.peers.list(lone.now).into_iter().find(|info| info.id == peer).unwrap().penalty;
+    assert!(penalty >= 20, "{penalty}");
+}
