@@ -1,13 +1,14 @@
 //! What is known of the blocks of a height: which are talked about, whose bodies are here, what their check said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::wants::Wants;
 use crate::types::chain::BlockId;
 use crate::types::{Mono, NodeId};
 
-/// Blocks one validator may bring up at a height. An honest one brings up a few, one a round.
+/// Blocks of a height that are remembered because of one validator. An honest one brings up one a round: its newest takes
+/// the place of the oldest that is not known to be valid, or of the oldest.
 const BLOCKS_OF_ONE: usize = 16;
 
 /// How far this node is with a block.
@@ -34,8 +35,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Blocks {
     known: BTreeMap<BlockId, Known>,
-    /// Blocks by who brought them up.
-    brought_up: BTreeMap<NodeId, usize>,
+    /// Blocks by who brought them up, oldest first.
+    brought_up: BTreeMap<NodeId, VecDeque<BlockId>>,
     wants: Wants<BlockId>,
 }
 
@@ -54,11 +55,8 @@ impl Blocks {
         patience: Duration,
     ) -> Option<NodeId> {
         if !self.known.contains_key(&block) {
-            let brought_up = self.brought_up.entry(speaker).or_default();
-            if *brought_up >= BLOCKS_OF_ONE {
-                return None;
-            }
-            *brought_up += 1;
+            self.make_room(speaker);
+            self.brought_up.entry(speaker).or_default().push_back(block);
             self.known.insert(block, Known { round, progress: Progress::Wanted, has_quorum: false });
         }
         if self.progress(block) != Some(Progress::Wanted) {
@@ -67,6 +65,20 @@ impl Blocks {
         let is_first = self.wants.add(block, speaker, now, patience);
         self.wants.add(block, from, now, patience);
         is_first.then_some(speaker)
+    }
+
+    fn make_room(&mut self, speaker: NodeId) {
+        let Some(blocks) = self.brought_up.get_mut(&speaker).filter(|blocks| blocks.len() >= BLOCKS_OF_ONE) else {
+            return;
+        };
+        let is_unproved = |block| {
+            self.known.get(block).is_none_or(|known| !known.has_quorum && known.progress != Progress::Checked(true))
+        };
+        let oldest = blocks.iter().position(is_unproved).unwrap_or_default();
+        if let Some(gone) = blocks.remove(oldest) {
+            self.known.remove(&gone);
+            self.wants.remove(&gone);
+        }
     }
 
     /// The body is here; true when it is to be checked now.
