@@ -84,7 +84,9 @@ impl Roster {
             (None, Err(short)) => Refusal::Agreement { reason: short.to_string() },
             (None, Ok(())) => return Genuine::check(message, self.chain),
         };
-        Err(refusal)
+        // Who is a validator of the next height is known for good when this one is decided: an election may be in it.
+        let is_next = height == self.height.next();
+        Err(if is_next { Refusal::Height { height: height.0, at: self.height.0 } } else { refusal })
     }
 
     /// Lets a decision in that was asked for: of this height or a later one, by enough of the validators. None for one

@@ -190,7 +190,9 @@ fn strangers_and_other_heights_stay_outside_before_any_signature_is_looked_at() 
     let stranger = forged(vote(5, Step::Prevote, 7, 0, None));
     assert_eq!(admit(stranger), Err(Refusal::Stranger { node: node(5) }));
     assert!(admit(vote(5, Step::Prevote, 8, 0, None)).is_ok(), "a validator of the next height speaks of it");
-    assert_eq!(admit(vote(1, Step::Prevote, 8, 0, None)), Err(Refusal::Stranger { node: node(1) }));
+    let unknown = admit(vote(1, Step::Prevote, 8, 0, None));
+    assert_eq!(unknown, Err(Refusal::Height { height: 8, at: 7 }), "an election may be in this height");
+    assert_eq!(unknown.unwrap_err().penalty(), 0);
     assert!(admit(vote(1, Step::Prevote, 6, 0, None)).is_ok(), "one who missed the last decision");
     assert_eq!(admit(vote(4, Step::Prevote, 6, 0, None)), Err(Refusal::Stranger { node: node(4) }));
     for height in [5, 9, u64::MAX] {
