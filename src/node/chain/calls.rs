@@ -4,7 +4,7 @@ use super::super::call::{Answer, CallRefusal};
 use super::super::chain_io::{ChainInput, ChainOutput, Channel};
 use super::super::output::{Output, Verdict};
 use super::super::owner::{Node, Turn};
-use super::{Chain, POLL};
+use super::{Chain, POLL, is_idle};
 use crate::consensus;
 use crate::ledger::NotTaken;
 use crate::types::NodeId;
@@ -17,7 +17,10 @@ impl Chain {
     fn take(&mut self, sealed: Sealed, me: NodeId, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
         let taken = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx);
         let ids = taken.inspect_err(|why| *self.counts.refused.entry(why.code()).or_default() += 1)?;
-        self.tell(consensus::Input::Work, me, turn);
+        // What waits behind a gap is nothing to agree on.
+        if !is_idle(&self.pool) {
+            self.tell(consensus::Input::Work, me, turn);
+        }
         Ok(ids)
     }
 }

@@ -249,7 +249,7 @@ impl Chain {
 
 /// Whether there is nothing to put into a block.
 fn is_idle(pool: &Mempool) -> bool {
-    pool.size().0 == 0 && pool.evidence().next().is_none()
+    !pool.has_ready() && pool.evidence().next().is_none()
 }
 
 fn halt(fault: impl std::fmt::Display, turn: &mut Turn<'_>) {

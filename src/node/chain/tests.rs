@@ -419,3 +419,15 @@ fn a_question_about_the_chain_that_is_answered_with_something_else_is_over_and_c
     let penalty = lone.node.peers.list(lone.now).into_iter().find(|info| info.id == peer).unwrap().penalty;
     assert!(penalty >= 20, "{penalty}");
 }
+
+#[test]
+fn what_waits_behind_a_gap_makes_no_blocks() {
+    let mut lone = Lone::new(1, 1);
+    lone.tell(Input::Call { id: 1, call: crate::node::Call::Submit(Box::new(transfer(&lone, 3))) });
+    lone.wait(Duration::from_secs(10));
+    assert_eq!((lone.height(), lone.chain().pool.size().0), (Height::GENESIS, 1));
+    lone.tell(Input::Call { id: 2, call: crate::node::Call::Submit(Box::new(transfer(&lone, 0))) });
+    lone.wait(Duration::from_secs(10));
+    lone.wait(Duration::from_secs(10));
+    assert_eq!((lone.height(), lone.chain().pool.size().0), (Height(1), 1), "and then it is quiet again");
+}
