@@ -240,6 +240,16 @@ fn what_waits_for_a_nonce_that_does_not_come_is_let_go_after_some_blocks() {
 }
 
 #[test]
+fn what_has_waited_longest_is_known_whatever_it_pays() {
+    let mut world = World::new();
+    for (n, nonce, fee) in [(4, 1, 5_000), (5, 0, 5_000), (6, 0, 9_000), (1, 0, 7_000), (5, 1, 5_000)] {
+        world.submit(&paying(&world, n, nonce, fee)).unwrap();
+    }
+    let longest = |most| world.pool.longest_ready(most).map(Sealed::account).collect::<Vec<_>>();
+    assert_eq!(longest(2), [id(5), id(6)]);
+    assert_eq!(longest(9), [id(5), id(6), id(1)]);
+}
+
 /// What a pool must always be, whatever happened to it.
 fn sound(world: &World, most: usize) {
     let (seals, transactions, bytes) = world.pool.size();

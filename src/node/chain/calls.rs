@@ -4,9 +4,9 @@ use super::super::call::{Answer, CallRefusal};
 use super::super::chain_io::{ChainInput, ChainOutput, Channel};
 use super::super::output::{Output, Verdict};
 use super::super::owner::{Node, Turn};
-use super::{Chain, POLL, is_idle};
+use super::{Chain, POLL, SAY_AGAIN, is_idle};
 use crate::consensus;
-use crate::ledger::NotTaken;
+use crate::ledger::{NotPooled, NotTaken};
 use crate::types::NodeId;
 use crate::types::chain::TransactionId;
 use crate::wire::agreement::{ChainRequest, ChainResponse};
@@ -22,6 +22,15 @@ impl Chain {
             self.tell(consensus::Input::Work, me, turn);
         }
         Ok(ids)
+    }
+
+    /// What has waited longest may be known to this node alone: it had no peer to tell, or what it told was lost. Gossip
+    /// carries the same bytes again only after a while, so this costs nothing where it was heard.
+    fn say_again(&self, turn: &mut Turn<'_>) {
+        for sealed in self.pool.longest_ready(SAY_AGAIN) {
+            let bytes = sealed.bytes().clone();
+            turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));
+        }
     }
 }
 
@@ -90,6 +99,7 @@ impl Node {
             if chain.poll <= turn.now.mono {
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
+                chain.say_again(turn);
                 if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
                     chain.ask_decisions(*peer, turn);
                     if let Some(block) = chain.decided.as_ref().map(|certificate| certificate.value) {
@@ -124,11 +134,13 @@ impl Node {
 
     /// Transactions of a client of this node.
     pub(in crate::node) fn on_submit(&mut self, id: u64, sealed: Sealed, turn: &mut Turn<'_>) {
-        let bytes = sealed.bytes().clone();
+        let (bytes, ids) = (sealed.bytes().clone(), sealed.ids().to_vec());
         let taken = self.with_chain(turn, |chain, me, turn| chain.take(sealed, me, turn));
+        let is_new = matches!(taken, Some(Ok(_)));
         let answer = match taken {
-            Some(Ok(ids)) => {
-                if let Some(chain) = &mut self.chain {
+            // Who sends again has had no answer, or waits too long: it may be that nobody else has heard.
+            Some(Ok(_)) | Some(Err(NotTaken::Pool(NotPooled::Known))) => {
+                if is_new && let Some(chain) = &mut self.chain {
                     chain.stopwatch.start(&ids, turn.now.mono);
                 }
                 turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));

@@ -36,6 +36,8 @@ const AHEAD: u64 = DECISIONS as u64;
 /// One peer after the other is asked so often whether it has decisions that are missing here: where nothing goes on,
 /// nobody speaks of them.
 const POLL: Duration = Duration::from_secs(2);
+/// Sealed transactions that are said again with each [`POLL`].
+const SAY_AGAIN: usize = 8;
 /// Bodies that are asked of one peer at a time.
 const BODIES_OF_PEER: usize = 16;
 /// A block from the future is looked at again after this at the latest: the clock may be set meanwhile.

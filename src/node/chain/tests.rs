@@ -431,3 +431,30 @@ fn what_waits_behind_a_gap_makes_no_blocks() {
     lone.wait(Duration::from_secs(10));
     assert_eq!((lone.height(), lone.chain().pool.size().0), (Height(1), 1), "and then it is quiet again");
 }
+
+#[test]
+fn what_waits_is_said_again_and_again_to_who_sends_it_twice() {
+    let mut lone = follower();
+    let sealed = transfer(&lone, 1);
+    let is_said = |out: &[Output], sealed: &Sealed| {
+        let said = |output: &Output| match output {
+            Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }) => bytes == sealed.bytes(),
+            _ => false,
+        };
+        out.iter().any(said)
+    };
+    for call in 7..9 {
+        let out = lone.tell(Input::Call { id: call, call: crate::node::Call::Submit(Box::new(sealed.clone())) });
+        assert!(is_said(&out, &sealed), "sent for the {call}th time: {out:?}");
+        let ids = out.iter().find_map(|output| match output {
+            Output::Reply { id, answer: Ok(crate::node::Answer::Submitted { ids }) } if *id == call => {
+                Some(ids.clone())
+            }
+            _ => None,
+        });
+        assert_eq!(ids.as_deref(), Some(sealed.ids()));
+    }
+    let first = transfer(&lone, 0);
+    let out = lone.wait(POLL);
+    assert!(is_said(&out, &first), "it is next, and nobody has put it into a block");
+}
