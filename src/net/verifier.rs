@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::mpsc as tokio_mpsc;
 
+use super::repeats::Repeats;
 use crate::driver::Inlet;
 use crate::feed::Fork;
 use crate::node::{ChainInput, Channel, Input};
 use crate::types::{NetworkId, NodeId, limits};
-use crate::wire::agreement::{Certificate, ChainResponse, Decision, Genuine, Message, Roster};
+use crate::wire::agreement::{Certificate, ChainResponse, Decision, Message, Roster, Saying};
 use crate::wire::ledger::{Block, Sealed};
 use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
 
@@ -136,9 +138,11 @@ impl Verifiers {
     ) -> std::io::Result<Verifiers> {
         let verifiers = Verifiers { queue: Arc::default() };
         let threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).clamp(1, 8);
+        let repeats = Arc::default();
         for n in 0..threads {
+            let repeats = Arc::clone(&repeats);
             let queue = verifiers.queue.clone();
-            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone() };
+            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone(), repeats };
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || {
                 while let Some(job) = queue.take() {
                     if !worker.run(job) {
@@ -196,9 +200,15 @@ struct Worker {
     network: NetworkId,
     inlet: Inlet,
     refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
+    repeats: Arc<Mutex<Repeats>>,
 }
 
 impl Worker {
+    /// Held only to look something up or note it; what a verifier that panicked left is still good.
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// False when the node is gone.
     fn run(&self, job: Job) -> bool {
         match job {
@@ -242,12 +252,22 @@ impl Worker {
         let Some(roster) = self.inlet.roster.borrow().clone() else {
             return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
         };
+        let (subject, now) = match channel {
+            Channel::Agreement => (Saying::subject(&bytes), Instant::now()),
+            Channel::Transactions => (None, Instant::now()),
+        };
+        if subject.is_some_and(|subject| self.repeats().is_echo(&subject, now)) {
+            return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
+        }
         let (queue, believed) = match channel {
             Channel::Agreement => (&self.inlet.urgent, heard(from, ticket, &bytes, &roster)),
             Channel::Transactions => (&self.inlet.bundles, transactions(from, ticket, bytes, &roster)),
         };
         match believed {
-            Ok(input) => queue.blocking_send(Input::Chain(input)).is_ok(),
+            Ok(input) => {
+                subject.into_iter().for_each(|subject| self.repeats().note(subject, now));
+                queue.blocking_send(Input::Chain(input)).is_ok()
+            }
             Err(refusal) => {
                 // Who is ahead, or behind, is not to blame.
                 let is_fault = refusal.penalty() > 0;

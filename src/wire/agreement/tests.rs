@@ -288,6 +288,21 @@ fn a_proposal_of_a_block_that_was_valid_later_is_refused() {
 }
 
 #[test]
+fn what_is_said_again_has_the_same_subject_and_nothing_else_has() {
+    let subject = |again, message: Message| Saying::subject(&Saying { again, message }.encode()).unwrap();
+    let mut subjects: Vec<Hash> = samples().into_iter().map(|message| subject(1, message)).collect();
+    assert_eq!(subjects, samples().into_iter().map(|message| subject(9, message)).collect::<Vec<_>>());
+    subjects.sort();
+    subjects.dedup();
+    assert_eq!(subjects.len(), samples().len());
+    let certificate = |voters: &[u8]| Message::Certificate(certificate(voters, 7, block(3)));
+    assert_eq!(subject(1, certificate(&[1, 2, 3])), subject(1, certificate(&[1, 2, 4])), "they prove the same");
+    for bytes in [&[][..], &[1, 0, 0], &[1, 0, 0, 7, 0], &[1, 0, 0, 5, 0]] {
+        assert_eq!(Saying::subject(bytes), None);
+    }
+}
+
+#[test]
 fn no_saying_is_longer_than_the_longest() {
     let votes = (0..=u8::MAX).map(|n| RoundVote {
         step: Step::Prevote,
