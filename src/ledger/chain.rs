@@ -150,6 +150,11 @@ pub fn block(height: Height, view: &dyn View) -> Result<Option<Block>, Fault> {
     bytes.map(|bytes| Block::decode(bytes).map_err(|_| Fault::Corrupt("a block is none"))).transpose()
 }
 
+/// The bytes of a decided block.
+pub fn block_bytes(height: Height, view: &dyn View) -> Option<Bytes> {
+    view.get(&block_row(height))
+}
+
 /// The header of a decided block.
 pub fn header(height: Height, view: &dyn View) -> Result<Option<BlockHeader>, Fault> {
     let Some(bytes) = view.get(&block_row(height)) else { return Ok(None) };

@@ -421,6 +421,36 @@ fn a_question_about_the_chain_that_is_answered_with_something_else_is_over_and_c
 }
 
 #[test]
+fn an_answer_with_decisions_fits_a_frame_whatever_is_in_the_blocks() {
+    let lone = Lone::new(1, 1);
+    let (mut batch, mut step) = (Batch::default(), Step::default());
+    // Blocks of almost 2 MiB together, one of the largest behind them, and certificates of all validators there can be.
+    let sizes = (1..=64u64).map(|height| if height == 64 { 1 << 20 } else { (2 << 20) / 63 - 100 });
+    for (height, size) in (1..).zip(sizes) {
+        let row = |table| Key::new(table, &[&u64::to_be_bytes(height)]);
+        batch.put(row(Table::Block), vec![1; size]);
+        batch.put(row(Table::Certificate), vec![2; 46 + 256 * 96]);
+    }
+    let mut store = lone.store.clone();
+    store.commit(batch);
+    let chain = lone.node.chain.unwrap();
+    let Step { batch, outputs, barrier, log } = &mut step;
+    let turn = Turn { tx: Txn::new(&store, batch), out: outputs, barrier, log, now: lone.now };
+    let mut from = Height(1);
+    let mut answers = 0;
+    while from <= Height(64) {
+        let ChainResponse::Decisions(decisions) = chain.serve_decisions(from, &turn) else { panic!() };
+        let count = decisions.len() as u64;
+        let response = Response::Chain(ChainResponse::Decisions(decisions));
+        let bytes = response.encode();
+        assert!(bytes.len() <= crate::types::limits::FRAME_BYTES && count > 0, "{} bytes, {count}", bytes.len());
+        assert!(Response::decode(&bytes).is_ok());
+        (from, answers) = (Height(from.0 + count), answers + 1);
+    }
+    assert!(answers > 1);
+}
+
+#[test]
 fn what_waits_behind_a_gap_makes_no_blocks() {
     let mut lone = Lone::new(1, 1);
     lone.tell(Input::Call { id: 1, call: crate::node::Call::Submit(Box::new(transfer(&lone, 3))) });
