@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_malachitebft_core_consensus::{
-    Effect, Input as CoreInput, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
+    Effect, Input as CoreInput, LivenessMsg, MAX_FUTURE_ROUND_LOOKAHEAD, MisbehaviorEvidence, Resumable, Resume,
+    SignedConsensusMsg,
 };
 use arc_malachitebft_core_types::{CertificateError, CommitCertificate};
 use ed25519_dalek::SigningKey;
@@ -145,11 +146,18 @@ impl Host {
         self.signed.entry((kind, round)).or_insert(Once { digest, fresh: false });
     }
 
-    /// Takes note of a proposal, for whoever asks for its block.
+    /// Whether Malachite looks at what is said of a round before this node comes to it.
+    pub fn is_near(&self, round: u32) -> bool {
+        round <= self.round.saturating_add(MAX_FUTURE_ROUND_LOOKAHEAD)
+    }
+
+    /// Takes note of a proposal, for whoever asks for its block. When there are too many, that of the round farthest
+    /// from the present one goes: never this node's own.
     pub fn note(&mut self, proposal: Signed<Proposal>) {
         self.proposals.entry(proposal.said.round).or_insert(proposal);
         while self.proposals.len() > PROPOSALS {
-            self.proposals.pop_first();
+            let farthest = self.proposals.keys().max_by_key(|round| round.abs_diff(self.round)).copied();
+            farthest.map(|round| self.proposals.remove(&round));
         }
     }
 

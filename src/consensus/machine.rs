@@ -232,7 +232,7 @@ impl Consensus {
     fn on_message(&mut self, from: NodeId, message: Genuine<Message>, now: Mono) {
         match message.take() {
             Message::Vote(vote) => {
-                if let Some(block) = vote.said.value {
+                if let Some(block) = vote.said.value.filter(|_| self.host.is_near(vote.said.round)) {
                     self.hear_of(block, vote.said.round, [vote.said.voter, from], now);
                 }
                 self.feed(CoreInput::Vote(core_vote(vote)), now);
@@ -244,7 +244,8 @@ impl Consensus {
             }
             Message::Proposal(proposal) => {
                 let Proposal { round, value, .. } = proposal.said;
-                if proposer(&self.host.validators, self.host.height, round).id == proposal.said.proposer {
+                let is_proposer = proposer(&self.host.validators, self.host.height, round).id == proposal.said.proposer;
+                if is_proposer && self.host.is_near(round) {
                     self.host.note(proposal);
                     self.hear_of(value, round, [proposal.said.proposer, from], now);
                     self.feed(CoreInput::Proposal(core_proposal(proposal)), now);
