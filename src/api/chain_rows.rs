@@ -93,8 +93,8 @@ fn key(sort: Sort, name: &str) -> Result<Vec<u8>, Problem> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RowParams {
-    /// The sort: account, pool, delegation, unbonding, leaving, record, billing, proposal, ballot, policy, worker, duty,
-    /// params, totals, seats.
+    /// The sort: account, pool, closed, delegation, unbonding, leaving, record, billing, proposal, ballot, policy, worker,
+    /// duty, params, totals, seats.
     sort: String,
     /// Whose names begin so: `sort=delegation&name=ACCOUNT` are all of an account.
     name: Option<String>,

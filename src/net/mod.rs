@@ -14,6 +14,7 @@ mod error;
 mod exchange;
 mod frames;
 mod per_address;
+mod repeats;
 mod settings;
 mod swarm;
 mod verifier;

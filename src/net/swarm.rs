@@ -140,6 +140,12 @@ impl Net {
         }
     }
 
+    /// Whether a peer votes at this height.
+    pub(super) fn is_validator(&self, peer: &PeerId) -> bool {
+        let roster = self.inlet.roster.borrow();
+        node_id(peer).zip(roster.as_ref()).is_some_and(|(node, roster)| roster.is_validator(node))
+    }
+
     pub(super) fn tell(&self, input: Input) {
         if self.inlet.control.send(input).is_err() {
             tracing::debug!("the node has stopped");

@@ -3,21 +3,25 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::mpsc as tokio_mpsc;
 
+use super::repeats::Repeats;
 use crate::driver::Inlet;
 use crate::feed::Fork;
 use crate::node::{ChainInput, Channel, Input};
 use crate::types::{NetworkId, NodeId, limits};
-use crate::wire::agreement::{Certificate, ChainResponse, Decision, Genuine, Message, Roster};
+use crate::wire::agreement::{Certificate, ChainResponse, Decision, Message, Roster, Saying};
 use crate::wire::ledger::{Block, Sealed};
 use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
 
 /// Urgent jobs to one of the others, while both wait.
 const URGENT_IN_TURN: u32 = 4;
+/// Answers to one job of gossip, while both wait: who answers can make an answer dear.
+const ANSWERS_IN_TURN: u32 = 4;
 
 /// Bytes to look at.
 pub enum Job {
@@ -55,15 +59,26 @@ struct Waiting {
     direct: VecDeque<(NodeId, VecDeque<Job>)>,
     /// Whose turn it is: the urgent ones' first, then one of the direct, then one of the others.
     turn: u32,
+    /// Answers taken since anything else was.
+    answers_in_turn: u32,
     closed: bool,
 }
 
 impl Waiting {
-    /// Answers first; then four urgent ones, one direct and one of the others. Where none waits, the next has the turn.
+    /// Four answers to one of the rest, and of the rest four urgent ones, one direct and one of the others. Where none
+    /// waits, the next has the turn.
     fn next(&mut self) -> Option<Job> {
-        if let Some(answer) = self.answers.pop_front() {
+        if self.answers_in_turn < ANSWERS_IN_TURN
+            && let Some(answer) = self.answers.pop_front()
+        {
+            self.answers_in_turn += 1;
             return Some(answer);
         }
+        self.answers_in_turn = 0;
+        self.unasked().or_else(|| self.answers.pop_front())
+    }
+
+    fn unasked(&mut self) -> Option<Job> {
         (0..URGENT_IN_TURN + 2).find_map(|_| {
             let turn = self.turn;
             self.turn = (turn + 1) % (URGENT_IN_TURN + 2);
@@ -123,9 +138,11 @@ impl Verifiers {
     ) -> std::io::Result<Verifiers> {
         let verifiers = Verifiers { queue: Arc::default() };
         let threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).clamp(1, 8);
+        let repeats = Arc::default();
         for n in 0..threads {
+            let repeats = Arc::clone(&repeats);
             let queue = verifiers.queue.clone();
-            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone() };
+            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone(), repeats };
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || {
                 while let Some(job) = queue.take() {
                     if !worker.run(job) {
@@ -183,9 +200,15 @@ struct Worker {
     network: NetworkId,
     inlet: Inlet,
     refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
+    repeats: Arc<Mutex<Repeats>>,
 }
 
 impl Worker {
+    /// Held only to look something up or note it; what a verifier that panicked left is still good.
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// False when the node is gone.
     fn run(&self, job: Job) -> bool {
         match job {
@@ -229,12 +252,22 @@ impl Worker {
         let Some(roster) = self.inlet.roster.borrow().clone() else {
             return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
         };
+        let (subject, now) = match channel {
+            Channel::Agreement => (Saying::subject(&bytes), Instant::now()),
+            Channel::Transactions => (None, Instant::now()),
+        };
+        if subject.is_some_and(|subject| self.repeats().is_echo(&subject, now)) {
+            return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
+        }
         let (queue, believed) = match channel {
             Channel::Agreement => (&self.inlet.urgent, heard(from, ticket, &bytes, &roster)),
             Channel::Transactions => (&self.inlet.bundles, transactions(from, ticket, bytes, &roster)),
         };
         match believed {
-            Ok(input) => queue.blocking_send(Input::Chain(input)).is_ok(),
+            Ok(input) => {
+                subject.into_iter().for_each(|subject| self.repeats().note(subject, now));
+                queue.blocking_send(Input::Chain(input)).is_ok()
+            }
             Err(refusal) => {
                 // Who is ahead, or behind, is not to blame.
                 let is_fault = refusal.penalty() > 0;
@@ -349,10 +382,11 @@ fn body(from: NodeId, id: u64, block: Bytes, proposal: Option<Bytes>, roster: &R
 
 fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Result<ChainInput, Refusal> {
     let decisions = list.into_iter().map(|Decision { certificate, block }| {
-        let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
-        Ok((certificate, Block::decode(block).map_err(refused)?))
+        let Some(certificate) = roster.admit_decision(Certificate::decode(&certificate)?)? else { return Ok(None) };
+        Ok(Some((certificate, Block::decode(block).map_err(refused)?)))
     });
-    Ok(ChainInput::Decisions { from, id, decisions: decisions.collect::<Result<_, Refusal>>()? })
+    let decisions = decisions.filter_map(Result::transpose).collect::<Result<_, Refusal>>()?;
+    Ok(ChainInput::Decisions { from, id, decisions })
 }
 
 fn refused(why: impl std::fmt::Display) -> Refusal {

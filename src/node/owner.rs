@@ -178,6 +178,14 @@ impl Node {
             Input::Addresses { peer, addresses } => self.peers.on_addresses(peer, addresses, turn),
             Input::DialFailed { peer, address } => self.peers.on_dial_failed(peer, address.as_deref(), turn.now.mono),
             Input::Request { from, id, request } => self.on_request(from, id, request, turn),
+            Input::Heads { from, id, .. }
+            | Input::Range { from, id, .. }
+            | Input::Fork { from, id, .. }
+            | Input::Receipt { from, id, .. }
+                if Chain::is_about(id) =>
+            {
+                self.on_misanswered(from, id, turn);
+            }
             Input::Heads { from, id, heads, more } => self.on_heads(from, id, &heads, more, turn),
             Input::Range { from, id, floor, bundles } => self.on_range(from, id, floor, bundles, turn),
             Input::Fork { from, id, fork } => self.on_fork_proof(from, id, *fork, turn),
