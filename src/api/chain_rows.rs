@@ -125,7 +125,7 @@ pub struct ChainRows {
 )]
 pub async fn list(State(state): State<ApiState>, Query(params): Query<RowParams>) -> Result<Json<ChainRows>, Problem> {
     let prefix = key(sort(&params.sort)?, params.name.as_deref().unwrap_or_default())?;
-    let after = params.after.map(|after| hex::decode(after)).transpose();
+    let after = params.after.map(hex::decode).transpose();
     let after = after.map_err(|_| Problem::request("after: give the `next` of the page before unchanged"))?;
     if after.as_ref().is_some_and(|after| !after.starts_with(&prefix)) {
         return Err(Problem::request("after: it is of another sort or name; give the `next` of the page before"));

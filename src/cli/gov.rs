@@ -41,7 +41,7 @@ pub struct GovArgs {
 #[derive(Subcommand, Debug)]
 enum GovCommand {
     /// Put something to the vote
-    Propose(ProposeArgs),
+    Propose(Box<ProposeArgs>),
     /// Vote, with all one's stake; the last vote counts
     Vote {
         #[command(flatten)]

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::e2e::{Network, Node};
-use super::report::{Latency, Report, machine};
+use super::report::{Latency, Report, Spent};
 use super::{BenchArgs, limit, pair, rig};
 use crate::types::{WallMs, limits};
 use crate::wire::{Place, PositionFrame};
@@ -67,25 +67,17 @@ async fn run(args: &BenchArgs, network: &Network) -> anyhow::Result<Report> {
         lags.extend(read??);
     }
     let seconds = start.elapsed().as_secs_f64();
+    let cpu_seconds = network.cpu_seconds() + rig::cpu_seconds() - cpu;
+    let frames = lags.len() as u64;
+    let per_second = frames as f64 / seconds;
     Ok(Report {
-        workload: "positions",
-        nodes: 2,
         size_bytes: bytes_a_frame,
-        seal: "bundle".into(),
-        messages: lags.len() as u64,
-        seconds,
-        messages_per_second: lags.len() as f64 / seconds,
-        megabytes_per_second: lags.len() as f64 * f64::from(bytes_a_frame) / seconds / 1e6,
+        messages: frames,
+        messages_per_second: per_second,
+        megabytes_per_second: per_second * f64::from(bytes_a_frame) / 1e6,
         latency_ms: Latency::of(lags),
-        by_priority: Default::default(),
-        cpu_seconds: network.cpu_seconds() + rig::cpu_seconds() - cpu,
         resident_bytes: network.resident_bytes(),
-        wire_bytes: 0,
-        repaired_bundles: 0,
-        repairs_asked: 0,
-        repairs_failed: 0,
-        limits,
-        machine: machine(),
+        ..Report::new("positions", 2, args, limits, Spent { seconds, cpu_seconds })
     })
 }
 
