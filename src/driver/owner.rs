@@ -9,8 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::clock::SystemClock;
 use super::flusher::Flusher;
 use super::journal::{self, Journal, JournalError, Scribe};
+use super::pipeline::{Unflushed, routed};
 use super::ports::{Asked, NetCommand, Ports};
 use crate::feed::ephemeral_entries;
+use crate::meter::{Laps, Passage, Station};
 use crate::node::{Answer, Call, CallRefusal, ChainInput, ChainOutput, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
 use crate::types::chain::Height;
@@ -56,6 +58,8 @@ pub struct Driver {
     ended: Option<Ended>,
     /// The last step took no bundles but urgent ones.
     hurried: bool,
+    /// What waits for the disk.
+    unflushed: Unflushed,
 }
 
 impl Driver {
@@ -68,7 +72,8 @@ impl Driver {
         ports: Ports,
     ) -> Result<JoinHandle<Ended>, DriverError> {
         let clock = SystemClock::start();
-        let (node, first) = Node::open(setup, store.as_ref(), clock.now()).map_err(DriverError::Node)?;
+        let (mut node, first) = Node::open(setup, store.as_ref(), clock.now()).map_err(DriverError::Node)?;
+        node.measure(Laps::by(move || clock.mono()));
         store.healthy()?;
         let (done, flushed) = mpsc::unbounded_channel();
         let (written, logged) = mpsc::unbounded_channel();
@@ -90,6 +95,7 @@ impl Driver {
             gate: Gate::default(),
             ended: None,
             hurried: false,
+            unflushed: Unflushed::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let run = move || runtime.block_on(driver.run(first));
@@ -170,8 +176,8 @@ impl Driver {
 
     /// Commits a step, then lets its outputs go, each at its stage.
     fn release(&mut self, step: Step) {
-        let flush = step.needs_flush();
-        let Step { batch, outputs, barrier, log } = step;
+        let (flush, began) = (step.needs_flush(), self.clock.mono());
+        let Step { batch, outputs, barrier, log, passed } = step;
         // A failed read answers nothing, so what the node concluded from it must not be written either.
         if let Err(e) = self.store.healthy().and_then(|()| self.store.commit(batch)) {
             self.ended = Some(Err(e.to_string()));
@@ -189,11 +195,28 @@ impl Driver {
             self.flusher.request(epoch);
         }
         freed.outputs.into_iter().for_each(|output| self.emit(output));
+        self.note(passed, freed.flush, began);
+    }
+
+    /// Notes what passed inside the node, and that what it keeps has been delivered.
+    fn note(&mut self, mut passed: Vec<Passage>, flush: Option<u64>, began: Mono) {
+        if !self.ports.pipeline.is_tapped() {
+            passed.iter_mut().for_each(Passage::strip);
+        }
+        let now = self.clock.mono();
+        let took_us = (now - began).as_micros() as u64;
+        let delivered: Vec<Passage> = routed(&passed).map(|passage| passage.at(Station::Deliver, took_us)).collect();
+        let through = self.unflushed.committed(delivered.clone(), flush, now.0);
+        passed.extend(delivered.into_iter().chain(through));
+        self.ports.pipeline.note(passed);
     }
 
     fn on_flushed(&mut self, done: Option<Result<u64, StoreError>>) {
         match done {
-            Some(Ok(epoch)) => self.gate.flushed(epoch).into_iter().for_each(|output| self.emit(output)),
+            Some(Ok(epoch)) => {
+                self.gate.flushed(epoch).into_iter().for_each(|output| self.emit(output));
+                self.ports.pipeline.note(self.unflushed.flushed(epoch, self.clock.mono().0));
+            }
             Some(Err(e)) => self.ended = Some(Err(e.to_string())),
             None => self.ended = Some(Err("the thread that flushes the store has died".into())),
         }

@@ -196,7 +196,7 @@ impl Host {
     /// Commits a step and lets go of what may leave.
     pub fn release(&mut self, step: Step) -> Released {
         let flush = step.needs_flush();
-        let Step { batch, outputs, barrier, log: _ } = step;
+        let Step { batch, outputs, barrier, log: _, passed: _ } = step;
         self.store.commit(batch);
         let Some(process) = self.process.as_mut() else { return Released { outputs: Vec::new(), flush: false } };
         let freed = process.gate.committed(outputs, flush, barrier, false);

@@ -104,6 +104,10 @@ pub const CALL_QUEUE: usize = 256;
 pub const INPUT_QUEUE: usize = 96;
 /// Frames of what is not kept that a listener may fall behind.
 pub const EPHEMERAL_QUEUE: usize = 128;
+/// Places of what passed the stages that whoever taps may fall behind, and bundles or calls in one of them: a few MiB
+/// of messages in the common case.
+pub const TAP_QUEUE: usize = 128;
+pub const TAP_PASSAGES: usize = 16;
 /// Frames waiting for a verifier. Beyond it gossip is let go and repaired later.
 pub const VERIFY_QUEUE: usize = 512;
 /// Inputs taken into one step.

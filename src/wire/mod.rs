@@ -30,7 +30,9 @@ mod seal;
 mod sealed;
 mod verified;
 
-pub use bundle::{Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
+pub use bundle::{
+    Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION, messages_in,
+};
 pub use codec::Codec;
 pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};

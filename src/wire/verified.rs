@@ -81,6 +81,11 @@ impl Verified {
         self.wire().len() + unpacked
     }
 
+    /// The messages, unpacked: each with its size in front of it.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// How many messages.
     pub fn count(&self) -> u32 {
         self.header().count
