@@ -24,6 +24,7 @@ use super::economy::{Supply, Validators};
 use super::envelope::Envelope;
 use super::governance::{ChainRules, ProposalInfo, Proposals, Votes};
 use super::graphs::{GraphAt, GraphEdges, GraphEvent, GraphNodes, Neighbours, PathsChanged, ShortestPaths};
+use super::flow::{AlertList, Flow};
 use super::health::{Alive, Readiness};
 use super::keys::{Rotated, SealingKeys};
 use super::kinds::{KindSchema, Kinds};
@@ -132,6 +133,7 @@ fn schemas() -> Map<String, Value> {
     }
     describe!(
         Again,
+        AlertList,
         Alive,
         Ban,
         Batch,
@@ -142,6 +144,7 @@ fn schemas() -> Map<String, Value> {
         Conversation<'_>,
         DeadLetters,
         DeliveryForm,
+        Flow,
         Dial,
         Envelope<'_>,
         Explained,

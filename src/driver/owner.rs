@@ -58,6 +58,8 @@ pub struct Driver {
     ended: Option<Ended>,
     /// The last step took no bundles but urgent ones.
     hurried: bool,
+    /// When something Critical last came from a peer.
+    critical_heard: Option<Mono>,
     /// What waits for the disk.
     unflushed: Unflushed,
 }
@@ -95,6 +97,7 @@ impl Driver {
             gate: Gate::default(),
             ended: None,
             hurried: false,
+            critical_heard: None,
             unflushed: Unflushed::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -142,13 +145,23 @@ impl Driver {
             calls.push(asked);
         }
         let mut bytes = bundles.iter().map(size_bytes).sum::<usize>();
+        let most = self.step_bytes();
         if !self.hurried {
-            drain(&mut self.ports.urgent, bundles, &mut bytes);
+            drain(&mut self.ports.urgent, bundles, &mut bytes, most);
         }
-        self.hurried = !self.hurried && bundles.iter().any(is_urgent);
+        if bundles.iter().any(|input| rank(input) == Some(Priority::Critical)) {
+            self.critical_heard = Some(self.clock.mono());
+        }
+        self.hurried = !self.hurried && bundles.iter().filter_map(rank).any(|rank| rank <= Priority::High);
         if !self.hurried {
-            drain(&mut self.ports.bundles, bundles, &mut bytes);
+            drain(&mut self.ports.bundles, bundles, &mut bytes, most);
         }
+    }
+
+    /// What a step takes, bytes: little while something Critical may come at any moment, since that would wait for it.
+    fn step_bytes(&self) -> usize {
+        let recent = self.critical_heard.is_some_and(|at| self.clock.mono() - at < limits::URGENT_MEMORY);
+        if recent { limits::STEP_BUNDLE_BYTES / 8 } else { limits::STEP_BUNDLE_BYTES }
     }
 
     fn step(
@@ -311,9 +324,9 @@ impl Driver {
 }
 
 /// Takes frames off a queue, up to a step's share.
-fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut usize) {
+fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut usize, most: usize) {
     while bundles.len() < limits::STEP_INPUTS
-        && *bytes < limits::STEP_BUNDLE_BYTES
+        && *bytes < most
         && let Ok(input) = port.try_recv()
     {
         *bytes += size_bytes(&input);
@@ -321,15 +334,13 @@ fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut
     }
 }
 
-/// Whether a frame brings something urgent that is kept. What is not kept, heartbeats above all, can wait its turn.
-fn is_urgent(input: &Input) -> bool {
-    let urgent = |header: &Header| {
-        header.course != Course::Ephemeral && header.priority.rank(header.feed.topic) <= Priority::High
-    };
+/// The most urgent rank of what a frame brings and is kept. What is not kept, heartbeats above all, can wait its turn.
+fn rank(input: &Input) -> Option<Priority> {
+    let rank = |header: &Header| (header.course != Course::Ephemeral).then(|| header.priority.rank(header.feed.topic));
     match input {
-        Input::Bundle { bundles, .. } => bundles.iter().any(|bundle| urgent(bundle.header())),
-        Input::Deliver { bundle, .. } => urgent(bundle.header()),
-        _ => false,
+        Input::Bundle { bundles, .. } => bundles.iter().filter_map(|bundle| rank(bundle.header())).min(),
+        Input::Deliver { bundle, .. } => rank(bundle.header()),
+        _ => None,
     }
 }
 

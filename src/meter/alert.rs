@@ -219,8 +219,7 @@ impl Alerts {
             built_in().into_iter().filter(|rule| own.iter().all(|other| other.name != rule.name)).collect();
         rules.extend(own.iter().filter(|rule| rule.enabled).cloned());
         rules.sort_by(|a, b| a.name.cmp(&b.name));
-        let quiet =
-            |rule| Alert { rule, state: AlertState::Quiet, value: None, since_ms: None, fired: 0 };
+        let quiet = |rule| Alert { rule, state: AlertState::Quiet, value: None, since_ms: None, fired: 0 };
         Alerts { watched: rules.into_iter().map(|rule| Watched { alert: quiet(rule), turned: None }).collect() }
     }
 

@@ -151,7 +151,8 @@ impl Passage {
         }
         let alike = drafts.first().map(Draft::kind).filter(|kind| drafts.iter().all(|draft| draft.kind() == *kind));
         let all = Priority::ALL.into_iter().zip(counts);
-        let all = all.flat_map(|(priority, row)| Category::ALL.into_iter().zip(row).map(move |(c, n)| (priority, c, n)));
+        let all =
+            all.flat_map(|(priority, row)| Category::ALL.into_iter().zip(row).map(move |(c, n)| (priority, c, n)));
         let some = all.filter(|(_, _, (messages, _))| *messages > 0);
         some.map(|(priority, category, (messages, bytes))| Passage {
             station,

@@ -176,11 +176,7 @@ impl Pulse {
 
 fn latency(ages: &Histogram) -> Option<Latency> {
     let ms = |us: f64| us / 1e3;
-    Some(Latency {
-        mean: ms(ages.mean_us()?),
-        p95: ms(ages.quantile_us(0.95)?),
-        p99: ms(ages.quantile_us(0.99)?),
-    })
+    Some(Latency { mean: ms(ages.mean_us()?), p95: ms(ages.quantile_us(0.95)?), p99: ms(ages.quantile_us(0.99)?) })
 }
 
 fn seconds(earlier: &Reading, later: &Reading) -> f64 {

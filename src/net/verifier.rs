@@ -28,6 +28,8 @@ const ANSWERS_IN_TURN: u32 = 4;
 pub enum Job {
     /// A frame that came by gossip.
     Gossip { from: NodeId, ticket: u64, bytes: Bytes },
+    /// A frame that came on the stream for what is Critical.
+    Urgent { from: NodeId, ticket: u64, bytes: Bytes },
     /// A word about the chain that came by gossip.
     Said { from: NodeId, ticket: u64, channel: Channel, bytes: Bytes },
     /// The answer to a request.
@@ -159,7 +161,7 @@ impl Verifiers {
     pub fn take(&self, job: Job) -> bool {
         let mut waiting = self.queue.lock();
         match &job {
-            Job::Said { channel: Channel::Agreement, .. } => {
+            Job::Urgent { .. } | Job::Said { channel: Channel::Agreement, .. } => {
                 if waiting.urgent.len() >= limits::VERIFY_QUEUE {
                     return false;
                 }
@@ -215,6 +217,7 @@ impl Worker {
     fn run(&self, job: Job) -> bool {
         match job {
             Job::Gossip { from, ticket, bytes } => self.gossip(from, ticket, bytes),
+            Job::Urgent { from, ticket, bytes } => self.urgent(from, ticket, bytes),
             Job::Said { from, ticket, channel, bytes } => self.said(from, ticket, channel, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
             Job::Deliver { from, id, hops, bytes } => self.deliver(from, id, hops, bytes),
@@ -234,6 +237,15 @@ impl Worker {
                 self.refuse(from, refusal)
             }
         }
+    }
+
+    /// The stream is for what is Critical: with anything else on it nobody would be faster.
+    fn urgent(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
+        if Bundle::urgency(&bytes) == Priority::Critical {
+            return self.gossip(from, ticket, bytes);
+        }
+        let _ = self.refused.send((ticket, MessageAcceptance::Reject));
+        self.refuse(from, Refusal::Frame { reason: "what is not Critical, on the stream for that".into() })
     }
 
     /// The bundles of a frame, each of them checked, and noted at the stages that are the verifier's.

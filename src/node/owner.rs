@@ -26,7 +26,7 @@ use crate::route::Routes;
 use crate::types::chain::Height;
 use crate::types::storage::{Txn, View};
 use crate::types::{Clock, ClockRefusal, Hash, Mono, NetworkId, NodeId, Now, limits};
-use crate::wire::{Category, Course, Refusal, Slot, Verified};
+use crate::wire::{Category, Course, Packing, Refusal, Slot, Verified};
 
 /// All protocol state of a node. See the module's page for the way through.
 pub struct Node {
@@ -64,6 +64,8 @@ pub struct Node {
     pub(super) started: Mono,
     pub(super) retention_due: Mono,
     pub(super) stopping: bool,
+    /// What connected peers ask for.
+    packs: BTreeMap<NodeId, Packing>,
     pub(super) laps: Laps,
     /// What is at hand has just been said, and is not history that was asked for.
     pub(super) live: bool,
@@ -106,7 +108,7 @@ impl Node {
             repair: Repair::default(),
             listings: BTreeMap::new(),
             log: Log::load(view),
-            lanes: Lanes::new(setup.scheduler),
+            lanes: Lanes::within(setup.scheduler, setup.lanes),
             queued: Queued::load(&spill, view),
             spill,
             hurried: false,
@@ -129,6 +131,7 @@ impl Node {
             started: now.mono,
             retention_due: now.mono,
             stopping: false,
+            packs: BTreeMap::new(),
             laps: Laps::default(),
             live: false,
             setup,
@@ -164,6 +167,11 @@ impl Node {
         self.log.end()
     }
 
+    /// How far what it says is packed: as its operator and all its peers want.
+    pub(super) fn packing(&self) -> Packing {
+        self.packs.values().copied().fold(self.setup.packing, Packing::min)
+    }
+
     /// Its feeds, for reading.
     pub fn feeds(&self) -> &Feeds {
         &self.feeds
@@ -186,7 +194,11 @@ impl Node {
             Input::Bundle { from, ticket, bundles } => self.on_gossip(from, ticket, bundles, turn),
             Input::Refused { from, refusal } => self.on_refused(from, &refusal, turn),
             Input::PeerUp { peer, dialled } => self.on_peer_up(peer, dialled, turn),
-            Input::PeerDown { peer } => self.on_peer_down(peer, turn),
+            Input::Packs { peer, packing } => drop(self.packs.insert(peer, packing)),
+            Input::PeerDown { peer } => {
+                self.packs.remove(&peer);
+                self.on_peer_down(peer, turn);
+            }
             Input::Addresses { peer, addresses } => self.peers.on_addresses(peer, addresses, turn),
             Input::DialFailed { peer, address } => self.peers.on_dial_failed(peer, address.as_deref(), turn.now.mono),
             Input::Request { from, id, request } => self.on_request(from, id, request, turn),

@@ -265,7 +265,7 @@ impl Node {
     /// What a step seals, bytes: little while something Critical may come at any moment, since that would wait for it.
     fn step_share(&self, turn: &Turn<'_>) -> usize {
         let recent = self.critical_said.is_some_and(|said| turn.now.mono - said < limits::URGENT_MEMORY);
-        if recent { limits::STEP_SEAL_BYTES / 8 } else { limits::STEP_SEAL_BYTES }
+        if recent { self.lanes.step_bytes() / 8 } else { self.lanes.step_bytes() }
     }
 
     fn seal(&mut self, load: Vec<Parcel>, turn: &mut Turn<'_>) {
@@ -332,7 +332,7 @@ impl Node {
 
     pub(super) fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
         let key: &SigningKey = &self.setup.key;
-        let Some(bundle) = pending.seal(header, key) else { return };
+        let Some(bundle) = pending.seal_packed(header, key, self.packing()) else { return };
         turn.passed.push(Passage::bundle(Station::Transform, &bundle, true, self.laps.lap()));
         let (header, bytes) = (bundle.header().clone(), bundle.wire().clone());
         if header.course == Course::Direct {

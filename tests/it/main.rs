@@ -7,6 +7,7 @@ mod deliver;
 mod direct;
 mod disk;
 mod graph;
+mod flow;
 mod ledger;
 mod net_common;
 mod schema;

@@ -21,14 +21,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger", "meter"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "node"]),
     ("keys", &["types"]),
-    ("config", &["types", "flow", "route", "meter"]),
+    ("config", &["types", "wire", "flow", "route", "meter"]),
     ("store", &["types"]),
     ("driver", &["types", "wire", "feed", "deliver", "consensus", "meter", "node", "store"]),
     ("net", &["types", "wire", "feed", "meter", "node", "config", "driver"]),
     (
         "api",
         &[
-            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "node",
+            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "meter", "node",
             "store", "driver",
         ],
     ),
@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "ledger", "route", "crdt", "graph", "node", "sim", "keys",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "meter", "route", "crdt", "graph", "node", "sim", "keys",
             "config", "store", "driver", "net", "api", "start",
         ],
     ),
