@@ -13,8 +13,8 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
-    dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, peers, pending,
-    publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
+    dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, peers,
+    pending, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
 };
 use crate::types::limits;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use super::graphs::Graphs;
 use super::flow::Pulses;
+use super::graphs::Graphs;
 use super::judge::Judge;
 use super::metrics::Requests;
 use super::problem::{Cause, Problem};

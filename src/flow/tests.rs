@@ -154,7 +154,7 @@ fn a_sealed_draft_that_waited_on_the_disk_is_still_sealed_and_its_reader_opens_i
     let mut batch = Batch::default();
     Spill::default().push(vec![Parcel { draft: draft.clone(), call: 3, index: 0 }], &mut Txn::new(&store, &mut batch));
     store.commit(batch);
-    let back = Spill::load(&store).take(&mut Txn::new(&store, &mut Batch::default()));
+    let back = Spill::load(&store).take(&mut Txn::new(&store, &mut Batch::default())).unwrap();
     assert_eq!(back[0].draft, draft);
     let opened = key.open(&back[0].draft.message(MessageId([7; 16])), author, network, WallMs(u64::MAX));
     assert_eq!(opened.unwrap().to_vec(), plain);

@@ -146,7 +146,7 @@ impl Passage {
             let place = counts.get_mut(draft.priority.rank(category) as usize);
             if let Some((messages, bytes)) = place.and_then(|row| row.get_mut(place_of(category))) {
                 *messages += 1;
-                *bytes += draft.payload_bytes() as u64;
+                *bytes += draft.payload().len() as u64;
             }
         }
         let alike = drafts.first().map(Draft::kind).filter(|kind| drafts.iter().all(|draft| draft.kind() == *kind));

@@ -321,7 +321,7 @@ impl Plan {
         self.hosts = self.hosts.min(4);
         self.skew_ms.truncate(self.hosts);
         self.start_us.truncate(self.hosts);
-        self.storm_us = rng.within(4 * SECOND, 7 * SECOND);
+        self.storm_us = rng.within(3 * SECOND, 5 * SECOND);
         self.faults.retain(|(at, _)| *at < self.storm_us);
         self.flood = rng.within(4, 16);
         self.bursts = rng.within(100, 500);

@@ -15,7 +15,7 @@ use super::villain::Villain;
 use super::workload;
 use crate::node::{Ack, Call, Input};
 use crate::types::{Domain, MessageId, NetworkName, NodeId, WallMs};
-use crate::wire::{Destination, Draft};
+use crate::wire::{Destination, Draft, Priority};
 
 /// Healed networks are compared this often, microseconds.
 const COMPARE_EVERY_US: u64 = 500_000;
@@ -200,6 +200,12 @@ impl World {
     fn publish(&mut self, host: usize) {
         let wall = self.hosts[host].wall(self.now_us);
         let (mut drafts, ack) = workload::call(&mut self.rng, self.plan.bursts, &self.remembered, wall);
+        if self.plan.flood > 1
+            && self.rng.chance(600)
+            && let Some(priority) = self.rng.pick(&Priority::ALL)
+        {
+            drafts.iter_mut().for_each(|draft| draft.priority = priority);
+        }
         let sent = self.address(host, &mut drafts);
         let Some(process) = &mut self.hosts[host].process else { return };
         let id = process.number();

@@ -28,8 +28,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "meter", "node",
-            "store", "driver",
+            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "meter",
+            "node", "store", "driver",
         ],
     ),
     (
@@ -39,8 +39,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "ledger", "meter", "route", "crdt", "graph", "node", "sim", "keys",
-            "config", "store", "driver", "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "meter", "route", "crdt", "graph", "node", "sim",
+            "keys", "config", "store", "driver", "net", "api", "start",
         ],
     ),
 ];

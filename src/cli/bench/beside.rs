@@ -66,7 +66,7 @@ async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Comparison> 
         messages: own.messages,
         messages_per_second: own.messages_per_second,
     }];
-    let payload = vec![7; args.size as usize];
+    let payload = vec![7; (args.size as usize).max(8)];
     let alone = args.messages.min(ALONE);
     let time = gossip_alone(&payload, alone).await?;
     entries.push(Entry {

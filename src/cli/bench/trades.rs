@@ -163,7 +163,7 @@ fn savings(file: &Path, drafts: &[Draft], runs: Vec<Run>) -> anyhow::Result<Savi
         workload: "trades",
         file: file.display().to_string(),
         messages: drafts.len(),
-        payload_bytes: drafts.iter().map(Draft::payload_bytes).sum(),
+        payload_bytes: drafts.iter().map(|draft| draft.payload().len()).sum(),
         wire_saved_percent: saved(|run| run.wire_bytes, first),
         disk_rows_saved_percent: saved(|run| run.disk_rows, first),
         disk_bytes_saved_percent: saved(|run| run.disk_bytes, first),
