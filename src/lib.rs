@@ -16,6 +16,7 @@
 //!                                          │     graph  a shared graph laid over it
 //!                                          ├─▶ consensus  one block id for each height
 //!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
+//!                                          ├─▶ meter    stages, rates, alerts: what is measured
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -30,6 +31,7 @@ pub mod deliver;
 pub mod feed;
 pub mod flow;
 pub mod ledger;
+pub mod meter;
 pub mod route;
 pub mod schema;
 

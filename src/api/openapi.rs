@@ -22,6 +22,7 @@ use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
 use super::economy::{Supply, Validators};
 use super::envelope::Envelope;
+use super::flow::{AlertList, Flow};
 use super::governance::{ChainRules, ProposalInfo, Proposals, Votes};
 use super::graphs::{GraphAt, GraphEdges, GraphEvent, GraphNodes, Neighbours, PathsChanged, ShortestPaths};
 use super::health::{Alive, Readiness};
@@ -132,6 +133,7 @@ fn schemas() -> Map<String, Value> {
     }
     describe!(
         Again,
+        AlertList,
         Alive,
         Ban,
         Batch,
@@ -142,6 +144,7 @@ fn schemas() -> Map<String, Value> {
         Conversation<'_>,
         DeadLetters,
         DeliveryForm,
+        Flow,
         Dial,
         Envelope<'_>,
         Explained,

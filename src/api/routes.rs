@@ -13,8 +13,8 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
-    dead_letters, economy, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, peers, pending,
-    publish, queues, requests, routing, schemas, status, subscribe, transactions,
+    dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, peers,
+    pending, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
 };
 use crate::types::limits;
 
@@ -92,6 +92,9 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(governance::show))
         .routes(routes!(governance::votes))
         .routes(routes!(governance::rules))
+        .routes(routes!(flow::show))
+        .routes(routes!(flow::alerts))
+        .routes(routes!(tap::events))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))
         .routes(routes!(routing::explain))

@@ -3,6 +3,7 @@
 mod binary;
 mod chain;
 mod delivering;
+mod flowing;
 mod following;
 mod graphs;
 mod operating;

@@ -19,6 +19,8 @@ pub enum Protocol {
     Sync,
     /// Direct bundles.
     Direct,
+    /// Critical messages to everyone.
+    Urgent,
 }
 
 impl Protocol {
@@ -34,6 +36,7 @@ impl Protocol {
         match self {
             Protocol::Sync => (limits::ANSWERS_PER_PEER, limits::ANSWERS),
             Protocol::Direct => (limits::DIRECT_IN_FLIGHT, limits::DIRECT_IN_FLIGHT_ALL),
+            Protocol::Urgent => (limits::URGENT_IN_FLIGHT, limits::URGENT_IN_FLIGHT_ALL),
         }
     }
 }
@@ -44,7 +47,7 @@ impl Net {
         let (protocol, behaviour) = (Protocol::of(request), self.swarm.behaviour_mut());
         let number = match protocol {
             Protocol::Sync => behaviour.sync.send_request(&peer, request.encode()),
-            Protocol::Direct => behaviour.direct.send_request(&peer, request.encode()),
+            Protocol::Direct | Protocol::Urgent => behaviour.direct.send_request(&peer, request.encode()),
         };
         self.asked.insert((protocol, number), asker);
     }
@@ -52,6 +55,14 @@ impl Net {
     pub(super) fn on_exchange(&mut self, protocol: Protocol, event: request_response::Event<Bytes, Bytes>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request { request_id, request, channel } if protocol == Protocol::Urgent => {
+                    if self.has_room_to_serve(protocol, peer) {
+                        self.serving.insert((protocol, request_id), peer);
+                        self.on_urgent(peer, request);
+                    }
+                    // Whoever has no room for it gets it by gossip.
+                    let _ = self.swarm.behaviour_mut().urgent.send_response(channel, Bytes::new());
+                }
                 Message::Request { request_id, request, channel } => {
                     if self.has_room_to_serve(protocol, peer) {
                         self.serving.insert((protocol, request_id), peer);

@@ -10,8 +10,9 @@ use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::mpsc as tokio_mpsc;
 
 use super::repeats::Repeats;
-use crate::driver::Inlet;
+use crate::driver::{Inlet, SystemClock};
 use crate::feed::Fork;
+use crate::meter::{Passage, Station};
 use crate::node::{ChainInput, Channel, Input};
 use crate::types::{NetworkId, NodeId, limits};
 use crate::wire::agreement::{Certificate, ChainResponse, Decision, Message, Roster, Saying};
@@ -27,6 +28,8 @@ const ANSWERS_IN_TURN: u32 = 4;
 pub enum Job {
     /// A frame that came by gossip.
     Gossip { from: NodeId, ticket: u64, bytes: Bytes },
+    /// A frame that came on the stream for what is Critical.
+    Urgent { from: NodeId, ticket: u64, bytes: Bytes },
     /// A word about the chain that came by gossip.
     Said { from: NodeId, ticket: u64, channel: Channel, bytes: Bytes },
     /// The answer to a request.
@@ -136,13 +139,13 @@ impl Verifiers {
         inlet: &Inlet,
         refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
     ) -> std::io::Result<Verifiers> {
-        let verifiers = Verifiers { queue: Arc::default() };
+        let (verifiers, clock) = (Verifiers { queue: Arc::default() }, SystemClock::start());
         let threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).clamp(1, 8);
         let repeats = Arc::default();
         for n in 0..threads {
             let repeats = Arc::clone(&repeats);
             let queue = verifiers.queue.clone();
-            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone(), repeats };
+            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone(), repeats, clock };
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || {
                 while let Some(job) = queue.take() {
                     if !worker.run(job) {
@@ -158,7 +161,7 @@ impl Verifiers {
     pub fn take(&self, job: Job) -> bool {
         let mut waiting = self.queue.lock();
         match &job {
-            Job::Said { channel: Channel::Agreement, .. } => {
+            Job::Urgent { .. } | Job::Said { channel: Channel::Agreement, .. } => {
                 if waiting.urgent.len() >= limits::VERIFY_QUEUE {
                     return false;
                 }
@@ -201,6 +204,7 @@ struct Worker {
     inlet: Inlet,
     refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
     repeats: Arc<Mutex<Repeats>>,
+    clock: SystemClock,
 }
 
 impl Worker {
@@ -213,6 +217,7 @@ impl Worker {
     fn run(&self, job: Job) -> bool {
         match job {
             Job::Gossip { from, ticket, bytes } => self.gossip(from, ticket, bytes),
+            Job::Urgent { from, ticket, bytes } => self.urgent(from, ticket, bytes),
             Job::Said { from, ticket, channel, bytes } => self.said(from, ticket, channel, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
             Job::Deliver { from, id, hops, bytes } => self.deliver(from, id, hops, bytes),
@@ -222,9 +227,7 @@ impl Worker {
     /// One bad bundle spoils a frame: nobody honest forwards it.
     fn gossip(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
         let urgent = Bundle::urgency(&bytes) <= Priority::High;
-        let bundles = Bundle::split(bytes)
-            .and_then(|bundles| bundles.into_iter().map(|bundle| Verified::check(bundle, self.network)).collect());
-        match bundles {
+        match self.checked(bytes) {
             Ok(bundles) => {
                 let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
                 inlet.blocking_send(Input::Bundle { from, ticket, bundles }).is_ok()
@@ -236,9 +239,51 @@ impl Worker {
         }
     }
 
+    /// The stream is for what is Critical: with anything else on it nobody would be faster.
+    fn urgent(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
+        if Bundle::urgency(&bytes) == Priority::Critical {
+            return self.gossip(from, ticket, bytes);
+        }
+        let _ = self.refused.send((ticket, MessageAcceptance::Reject));
+        self.refuse(from, Refusal::Frame { reason: "what is not Critical, on the stream for that".into() })
+    }
+
+    /// The bundles of a frame, each of them checked, and noted at the stages that are the verifier's.
+    fn checked(&self, bytes: Bytes) -> Result<Vec<Verified>, Refusal> {
+        let (clock, pipeline) = (self.clock, &self.inlet.pipeline);
+        let began = clock.mono();
+        let bundles = Bundle::split(bytes).inspect_err(|refusal| {
+            pipeline.note(vec![Passage::unread(Station::Preprocess, false, 1, refusal.code())]);
+        })?;
+        let mut at = clock.mono();
+        let split_us = (at - began).as_micros() as u64;
+        let (mut checked, mut passed) = (Vec::with_capacity(bundles.len()), Vec::with_capacity(2 * bundles.len()));
+        for bundle in bundles {
+            let count = u64::from(bundle.header().count);
+            let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
+                pipeline.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
+            })?;
+            let before = std::mem::replace(&mut at, clock.mono());
+            let passage = Passage::bundle(Station::Validate, &bundle, false, (at - before).as_micros() as u64);
+            passed.extend([passage.at(Station::Preprocess, split_us), passage]);
+            checked.push(bundle);
+        }
+        self.note(passed);
+        Ok(checked)
+    }
+
+    fn note(&self, mut passed: Vec<Passage>) {
+        if !self.inlet.pipeline.is_tapped() {
+            passed.iter_mut().for_each(Passage::strip);
+        }
+        self.inlet.pipeline.note(passed);
+    }
+
     fn deliver(&self, from: NodeId, id: u64, hops: Hops, bytes: Bytes) -> bool {
         let urgent = Bundle::urgency(&bytes) <= Priority::High;
-        match Bundle::decode(bytes).and_then(|bundle| Verified::check(direct(bundle)?, self.network)) {
+        // One bundle, no frame of them.
+        let checked = Bundle::decode(bytes.clone()).and_then(direct).and_then(|_| self.checked(bytes));
+        match checked.and_then(|mut bundles| bundles.pop().ok_or(Refusal::Division)) {
             Ok(bundle) => {
                 let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
                 inlet.blocking_send(Input::Deliver { from, id, hops, bundle: Box::new(bundle) }).is_ok()
@@ -300,7 +345,15 @@ impl Worker {
         if *body_bytes > limits::RANGE_BYTES + limits::BUNDLE_BYTES {
             return Err(Refusal::TooLarge { size_bytes: *body_bytes });
         }
-        Verified::check(bundle, self.network)
+        let began = self.clock.mono();
+        let count = u64::from(bundle.header().count);
+        let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
+            self.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
+        })?;
+        let took_us = (self.clock.mono() - began).as_micros() as u64;
+        let passage = Passage::bundle(Station::Validate, &bundle, false, took_us);
+        self.note(vec![passage.at(Station::Preprocess, 0), passage]);
+        Ok(bundle)
     }
 
     fn refuse(&self, from: NodeId, refusal: Refusal) -> bool {

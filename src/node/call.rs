@@ -186,3 +186,22 @@ pub enum CallRefusal {
     #[error("the node is stopping")]
     Stopping,
 }
+
+impl CallRefusal {
+    /// A short stable word for metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            CallRefusal::Invalid { .. } => "invalid",
+            CallRefusal::TooMany => "too_many",
+            CallRefusal::Full { .. } => "full",
+            CallRefusal::NoReader { .. } => "no_reader",
+            CallRefusal::NoRoom { .. } => "no_room",
+            CallRefusal::UnknownPeer(_) => "unknown_peer",
+            CallRefusal::Deliver(_) => "deliver",
+            CallRefusal::State(_) => "state",
+            CallRefusal::NoChain => "no_chain",
+            CallRefusal::NotTaken(_) => "not_taken",
+            CallRefusal::Stopping => "stopping",
+        }
+    }
+}

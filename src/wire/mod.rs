@@ -30,8 +30,10 @@ mod seal;
 mod sealed;
 mod verified;
 
-pub use bundle::{Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
-pub use codec::Codec;
+pub use bundle::{
+    Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION, messages_in,
+};
+pub use codec::{Codec, Packing};
 pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};
 pub use fault::{Fault, FaultClass, FaultCode, Faults};

@@ -13,22 +13,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("deliver", &["types", "wire"]),
     ("consensus", &["types", "wire"]),
     ("ledger", &["types", "wire"]),
+    ("meter", &["types", "wire"]),
     ("route", &["types", "wire"]),
     ("schema", &["types", "wire"]),
     ("crdt", &["types", "wire"]),
     ("graph", &["types", "wire", "crdt"]),
-    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger"]),
+    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger", "meter"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "node"]),
     ("keys", &["types"]),
-    ("config", &["types", "flow", "route"]),
+    ("config", &["types", "wire", "flow", "route", "meter"]),
     ("store", &["types"]),
-    ("driver", &["types", "wire", "feed", "deliver", "consensus", "node", "store"]),
-    ("net", &["types", "wire", "feed", "node", "config", "driver"]),
+    ("driver", &["types", "wire", "feed", "deliver", "consensus", "meter", "node", "store"]),
+    ("net", &["types", "wire", "feed", "meter", "node", "config", "driver"]),
     (
         "api",
         &[
-            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "node",
-            "store", "driver",
+            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "meter",
+            "node", "store", "driver",
         ],
     ),
     (
@@ -38,8 +39,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "ledger", "route", "crdt", "graph", "node", "sim", "keys",
-            "config", "store", "driver", "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "meter", "route", "crdt", "graph", "node", "sim",
+            "keys", "config", "store", "driver", "net", "api", "start",
         ],
     ),
 ];
@@ -53,6 +54,7 @@ const PURE: &[&str] = &[
     "deliver",
     "consensus",
     "ledger",
+    "meter",
     "route",
     "schema",
     "crdt",

@@ -82,6 +82,8 @@ impl Lone {
             bootstrap: Vec::new(),
             target_peers: 0,
             scheduler: Default::default(),
+            packing: Default::default(),
+            lanes: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
