@@ -101,6 +101,7 @@ impl Net {
         let of_protocol = self.serving.iter().filter(|((other, _), _)| *other == protocol).map(|(_, peer)| *peer);
         match protocol {
             Protocol::Sync => has_room(protocol.room(), of_protocol, peer, |peer| self.is_validator(peer)),
+            Protocol::Urgent => has_room(protocol.room(), of_protocol, peer, |_| false),
             // Others may have taken all there is: direct bundles are small, and everyone has a place for one.
             Protocol::Direct => {
                 !of_protocol.clone().any(|other| other == peer)

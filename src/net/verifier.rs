@@ -463,7 +463,7 @@ mod tests {
     fn senders(waiting: &mut Waiting, count: usize) -> Vec<u8> {
         let sender = |job: Job| match job {
             Job::Deliver { from, .. } | Job::Gossip { from, .. } => from.0[0],
-            Job::Said { .. } | Job::Response { .. } => 0,
+            Job::Urgent { .. } | Job::Said { .. } | Job::Response { .. } => 0,
         };
         std::iter::from_fn(|| waiting.next()).take(count).map(sender).collect()
     }

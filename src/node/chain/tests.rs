@@ -436,8 +436,8 @@ fn an_answer_with_decisions_fits_a_frame_whatever_is_in_the_blocks() {
     let mut store = lone.store.clone();
     store.commit(batch);
     let chain = lone.node.chain.unwrap();
-    let Step { batch, outputs, barrier, log } = &mut step;
-    let turn = Turn { tx: Txn::new(&store, batch), out: outputs, barrier, log, now: lone.now };
+    let Step { batch, outputs, barrier, log, passed } = &mut step;
+    let turn = Turn { tx: Txn::new(&store, batch), out: outputs, barrier, log, passed, now: lone.now };
     let mut from = Height(1);
     let mut answers = 0;
     while from <= Height(64) {
