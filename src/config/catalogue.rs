@@ -137,11 +137,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     key(
         "chain.vote_without_log",
-        "Vote at a height of which the log of this node's votes is lost. Only when all validators have lost\ntheirs: two votes for one place cost a part of the stake.",
+        "Vote at a height of which the log of this node's votes is lost. Only when all validators have\nlost theirs: two votes for one place cost a part of the stake.",
     ),
     key(
         "chain.heartbeat_ms",
-        "Without transactions a block is made this long after the last, milliseconds, so that epochs end; 0 is\nnever.",
+        "Without transactions a block is made this long after the last, milliseconds, so that epochs end.\n0 is never.",
     ),
     key("chain.cadence_ms", "From one block to the next, at least, milliseconds. Without transactions there are none."),
     key("chain.propose_ms", "For a proposed block to come and be checked, milliseconds. Votes get a third of it."),
