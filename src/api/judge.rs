@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::vault::Vault;
 use crate::feed::Entry;
-use crate::schema::{Subject, registrations, revision};
+use crate::schema::{Subject, revision};
 use crate::store::Store;
 use crate::types::NodeId;
 use crate::wire::kind::external::Custom;
@@ -54,7 +54,7 @@ impl Judge {
         if let Some(subject) = known(&self.known.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Some(subject);
         }
-        let subject = Arc::new(Subject::fold(name, registrations(name, self.store.as_ref())));
+        let subject = Arc::new(Subject::load(name, self.store.as_ref()));
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= KNOWN {
             all.clear();

@@ -1,5 +1,6 @@
 //! `metanode bench`: measures this machine, with real nodes on loopback.
 
+mod beside;
 mod direct;
 mod e2e;
 mod fanout;
@@ -8,15 +9,18 @@ mod limit;
 mod mixed;
 mod network;
 mod pair;
+mod positions;
 mod report;
 mod rig;
+mod trades;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use crate::wire::Seal;
+use crate::wire::{Kind, Seal};
 use report::Report;
 
 /// Measure this machine.
@@ -33,6 +37,9 @@ use report::Report;
   metanode bench ledger --rate 1000
   metanode bench ledger --per-seal 100 --rate 10000
   metanode bench ledger --empty
+  metanode bench positions --moving 1000 --clients 10 --frames 600
+  metanode bench trades --file trades.jsonl
+  metanode bench beside --nats 127.0.0.1:4222
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
 pub struct BenchArgs {
@@ -52,9 +59,27 @@ pub struct BenchArgs {
     batch: u64,
     #[command(flatten)]
     ledger: ledger::LedgerArgs,
+    /// Payloads for `trades`: JSON, one a line
+    #[arg(long, value_name = "FILE", required_if_eq("workload", "trades"))]
+    file: Option<PathBuf>,
+    /// The kind of the payloads in the file
+    #[arg(long, value_name = "KIND", default_value = "Data/ExchangeData")]
+    kind: Kind,
+    /// A NATS server to compare with; without it `beside` starts the one on the PATH, if there is one
+    #[arg(long, value_name = "IP:PORT")]
+    nats: Option<SocketAddr>,
     /// Nodes of `fanout`
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
     nodes: u8,
+    /// Nodes of the graph of `positions`, all of them in motion
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    moving: u32,
+    /// Clients of `positions`, half of them at the other node
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=256))]
+    clients: u32,
+    /// Frames of `positions`, 60 in a second
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    frames: u32,
     /// Write the figures to this file (JSON)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -76,10 +101,16 @@ enum Workload {
     Fanout,
     /// From one node to another alone: on disk at both, with signed receipts
     Direct,
+    /// Payloads of a file, with and without bundling and packing: bytes on the wire, writes to the disk
+    Trades,
+    /// As pair, then bare gossipsub and NATS with the same payloads
+    Beside,
     /// From the disk of a node process to a client that reads all of it again
     Replay,
     /// Transfers that four validator processes agree on: submitted at one, final at another
     Ledger,
+    /// From a client that moves the nodes of a graph 60 times a second to clients of two nodes, over WebSocket
+    Positions,
 }
 
 impl BenchArgs {
@@ -88,7 +119,13 @@ impl BenchArgs {
         if let Ok(filter) = std::env::var("METANODE_LOG") {
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         }
+        if let (Workload::Trades, Some(file)) = (self.workload, &self.file) {
+            return trades::run(&self, file).await;
+        }
         let folder = std::env::temp_dir().join(format!("metanode-bench-{}", std::process::id()));
+        if let Workload::Beside = self.workload {
+            return beside::run(&self, &folder).await;
+        }
         let measured = match self.workload {
             Workload::Ledger => return self.run_ledger(&folder).await,
             Workload::E2e => e2e::measure(&self, &folder).await,
@@ -97,6 +134,9 @@ impl BenchArgs {
             Workload::Fanout => fanout::measure(&self, &folder).await,
             Workload::Direct => direct::measure(&self, &folder).await,
             Workload::Replay => e2e::replay(&self, &folder).await,
+            Workload::Positions => positions::measure(&self, &folder).await,
+            Workload::Beside => bail!("`beside` has a report of its own"),
+            Workload::Trades => bail!("`trades` needs payloads: give --file F"),
         };
         let _ = std::fs::remove_dir_all(&folder);
         let report: Report = measured?;

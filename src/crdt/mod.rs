@@ -30,7 +30,7 @@ mod unit;
 
 pub use unit::covers;
 
-pub use access::{AccessRule, AccessRules, Writers};
+pub use access::{AccessRule, AccessRules, Writers, may_write};
 pub use collection::{CollectionInfo, Replica, collections};
 pub use conflict::{Conflict, Reason, conflict, conflicts};
 pub use event::{Event, What, events, events_end, first_event};

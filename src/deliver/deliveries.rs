@@ -22,6 +22,8 @@ pub struct Deliveries {
     changed: BTreeSet<Name>,
     /// Those of which something can be had that could not before.
     pub(super) woken: BTreeSet<Name>,
+    /// Messages for destinations that were dead letters.
+    pub(super) redriven: Vec<(Name, u64)>,
     dead: BTreeMap<Name, u64>,
     dead_count: usize,
     dead_bytes: u64,
@@ -82,6 +84,7 @@ impl Deliveries {
             agenda: BTreeSet::new(),
             changed: BTreeSet::new(),
             woken: BTreeSet::new(),
+            redriven: Vec::new(),
             dead: BTreeMap::new(),
             dead_count: 0,
             dead_bytes: 0,
@@ -301,6 +304,9 @@ impl Deliveries {
                 deliveries.forget(dead, tx);
                 deliveries.touch(&dead.subscription);
                 deliveries.woken.insert(dead.subscription.clone());
+                if dead.subscription.destination().is_some() {
+                    deliveries.redriven.push((dead.subscription.clone(), dead.position));
+                }
             }
             None
         })

@@ -13,6 +13,9 @@ use crate::types::storage::Txn;
 use crate::types::{Now, limits};
 use crate::wire::Destination;
 
+/// Why a message died whose time was over.
+const OVER: &str = "its time was over";
+
 /// How messages for a destination are tried.
 fn spec() -> Spec {
     Spec {
@@ -27,12 +30,13 @@ fn spec() -> Spec {
 }
 
 impl Deliveries {
-    /// How many more messages may wait for a destination; none that is no single reader's.
-    pub fn room_for(&self, to: &Destination) -> usize {
+    /// How many more messages may wait for a destination; none that is no single reader's. `coming` destinations are
+    /// there soon.
+    pub fn room_for(&self, to: &Destination, coming: usize) -> usize {
         let Some(name) = Name::of(to) else { return 0 };
         match self.subscriptions.get(&name) {
             Some(one) => one.spare(),
-            None if self.destinations().count() < limits::DESTINATIONS => limits::SUBSCRIPTION_OPEN,
+            None if self.destinations().count() + coming < limits::DESTINATIONS => limits::SUBSCRIPTION_OPEN,
             None => 0,
         }
     }
@@ -59,6 +63,16 @@ impl Deliveries {
         self.woken.insert(name);
     }
 
+    /// Whether the message at a position waits for a destination.
+    pub fn is_open(&self, name: &Name, position: u64) -> bool {
+        self.subscriptions.get(name).is_some_and(|one| one.open.contains_key(&position))
+    }
+
+    /// Messages that were dead letters of destinations, since this was asked last.
+    pub fn take_redriven(&mut self) -> Vec<(Name, u64)> {
+        std::mem::take(&mut self.redriven)
+    }
+
     /// There may be a way to a destination now: what waits for it is tried at once.
     pub fn reach(&mut self, name: &Name) {
         if let Some(one) = self.subscriptions.get_mut(name).filter(|one| !one.open.is_empty()) {
@@ -72,18 +86,28 @@ impl Deliveries {
     /// Returns how many died.
     pub fn overdue(&mut self, name: &Name, positions: &[u64], now: Now, tx: &mut Txn<'_>) -> u64 {
         let Some(one) = self.subscriptions.get_mut(name) else { return 0 };
+        let before = one.gate(now.mono);
         let mut open: Vec<(u64, Disposition)> = Vec::new();
         for position in positions {
             if !one.open.contains_key(position) {
                 continue;
             }
             let last = one.history(*position).1.history.last().map(|note| note.reason.clone());
-            let reason = last.map_or("its time was over".into(), |last| format!("its time was over; {last}"));
+            let reason = match last {
+                // It was to die before, and there was no room.
+                Some(last) if last.starts_with(OVER) => last,
+                Some(last) => format!("{OVER}; {last}"),
+                None => OVER.into(),
+            };
             one.lease_one(*position, now.mono);
             one.settle(*position, &Outcome::Park { disposition: Disposition::Expired, reason }, now.mono, now.wall);
             open.push((*position, Disposition::Expired));
         }
         let died = self.bury(name, &open, now, tx);
+        // One of them may have been what its breaker let through: the next takes its place.
+        if self.subscriptions.get(name).is_some_and(|one| one.gate(now.mono) > before) {
+            self.woken.insert(name.clone());
+        }
         self.touch(name);
         died
     }

@@ -101,10 +101,27 @@ pub fn rank(draft: &Draft) -> Priority {
     draft.priority.rank(draft.kind().category())
 }
 
+/// How much waits at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages and bytes in one lane before it is full.
+    pub messages: usize,
+    pub bytes: usize,
+    /// Bytes that leave in one step.
+    pub step_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { messages: limits::LANE_MESSAGES, bytes: limits::LANE_BYTES, step_bytes: limits::STEP_SEAL_BYTES }
+    }
+}
+
 /// The lanes of a node.
 #[derive(Debug)]
 pub struct Lanes {
     lanes: [Lane; LANES],
+    bounds: Bounds,
     scheduler: Scheduler,
     next_number: u64,
 }
@@ -121,17 +138,20 @@ pub struct Load {
 /// The lanes of Critical and High.
 const URGENT: usize = 2;
 
-/// What surrounds a payload in the common case, bytes; the target of a bundle is far below its limit.
-const AROUND_BYTES: usize = 96;
-
-fn size(draft: &Draft) -> usize {
-    draft.payload_bytes() + AROUND_BYTES
-}
-
 impl Lanes {
     /// Empty lanes.
     pub fn new(policy: Policy) -> Lanes {
-        Lanes { lanes: Default::default(), scheduler: Scheduler::new(policy), next_number: 0 }
+        Lanes::within(policy, Bounds::default())
+    }
+
+    /// The same, with other bounds.
+    pub fn within(policy: Policy, bounds: Bounds) -> Lanes {
+        Lanes { lanes: Default::default(), bounds, scheduler: Scheduler::new(policy), next_number: 0 }
+    }
+
+    /// Bytes that leave in one step.
+    pub fn step_bytes(&self) -> usize {
+        self.bounds.step_bytes
     }
 
     /// The rule by which lanes are served.
@@ -150,13 +170,14 @@ impl Lanes {
         for draft in drafts {
             let (messages, bytes) = &mut more[rank(draft) as usize];
             *messages += 1;
-            *bytes += size(draft);
+            *bytes += draft.size_bytes();
         }
+        let bounds = self.bounds;
         let full = |(lane, (messages, bytes)): (&Lane, &(usize, usize))| {
             // An empty lane takes any call, however large.
             *messages > 0
                 && lane.messages > 0
-                && (lane.messages + messages > limits::LANE_MESSAGES || lane.bytes + bytes > limits::LANE_BYTES)
+                && (lane.messages + messages > bounds.messages || lane.bytes + bytes > bounds.bytes)
         };
         let lanes = self.lanes.iter().zip(&more).zip(Priority::ALL);
         let fulls: Vec<Priority> = lanes.filter(|(lane, _)| full(*lane)).map(|(_, priority)| priority).collect();
@@ -188,7 +209,7 @@ impl Lanes {
     /// Whether the Normal lane has room for what waits on the disk: it is half empty.
     pub fn wants_spilled(&self) -> bool {
         let lane = &self.lanes[Priority::Normal as usize];
-        lane.messages < limits::LANE_MESSAGES / 2 && lane.bytes < limits::LANE_BYTES / 2
+        lane.messages < self.bounds.messages / 2 && lane.bytes < self.bounds.bytes / 2
     }
 
     /// Puts a draft in its lane.
@@ -197,7 +218,7 @@ impl Lanes {
         self.next_number += 1;
         let lane = &mut self.lanes[rank(draft) as usize];
         lane.messages += 1;
-        lane.bytes += size(draft);
+        lane.bytes += draft.size_bytes();
         let kinship = Kinship::of(draft);
         lane.queues.entry(kinship).or_default().push_back(Queued { parcel, since: now, number });
     }
@@ -205,7 +226,8 @@ impl Lanes {
     /// How full the fullest lane is, percent.
     pub fn fullness_percent(&self) -> u8 {
         let of = |part: usize, whole: usize| (part * 100 / whole).min(100) as u8;
-        let fullness = |lane: &Lane| of(lane.messages, limits::LANE_MESSAGES).max(of(lane.bytes, limits::LANE_BYTES));
+        let Bounds { messages, bytes, .. } = self.bounds;
+        let fullness = |lane: &Lane| of(lane.messages, messages).max(of(lane.bytes, bytes));
         self.lanes.iter().map(fullness).max().unwrap_or_default()
     }
 
@@ -266,7 +288,7 @@ impl Lane {
         let queue = self.queues.get_mut(&kinship)?;
         let mut load = Load { parcels: Vec::new(), bytes: 0 };
         while let Some(queued) = queue.front() {
-            let bytes = size(&queued.parcel.draft);
+            let bytes = queued.parcel.draft.size_bytes();
             let full =
                 load.bytes + bytes > limits::BUNDLE_TARGET_BYTES || load.parcels.len() == limits::BUNDLE_MESSAGES;
             let alone = queued.parcel.draft.seal == Seal::Each;

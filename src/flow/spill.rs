@@ -31,6 +31,13 @@ pub struct Spill {
     bytes: u64,
 }
 
+/// A row that the disk has damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unreadable {
+    /// Whether callers of this life wait for what it held.
+    pub awaited: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Row {
     version: u8,
@@ -73,7 +80,7 @@ impl Spill {
     pub fn push(&mut self, parcels: Vec<Parcel>, tx: &mut Txn<'_>) {
         let (mut row, mut size) = (Row { version: VERSION, parcels: Vec::new() }, 0);
         for parcel in parcels {
-            size += parcel.draft.payload_bytes();
+            size += parcel.draft.size_bytes();
             row.parcels.push((parcel.call, parcel.index as u64, parcel.draft));
             if size >= ROW_BYTES {
                 self.write(std::mem::replace(&mut row, Row { version: VERSION, parcels: Vec::new() }), tx);
@@ -94,20 +101,29 @@ impl Spill {
     }
 
     /// Takes the oldest row back. Of a former life's drafts the call is 0: nobody waits for them.
-    pub fn take(&mut self, tx: &mut Txn<'_>) -> Vec<Parcel> {
+    pub fn take(&mut self, tx: &mut Txn<'_>) -> Result<Vec<Parcel>, Unreadable> {
         while self.first < self.next {
             let (number, key) = (self.first, key(self.first));
             self.first += 1;
             let Some(bytes) = tx.get(&key) else { continue };
             tx.delete(key);
             self.bytes = self.bytes.saturating_sub(bytes.len() as u64);
-            let Some(row) = decode(&bytes) else { continue };
+            let Some(row) = decode(&bytes) else { return Err(Unreadable { awaited: number >= self.fresh }) };
             self.messages = self.messages.saturating_sub(row.parcels.len() as u64);
             let call = |call: u64| if number < self.fresh { 0 } else { call };
             let parcel = |(from, index, draft)| Parcel { draft, call: call(from), index: index as usize };
-            return row.parcels.into_iter().map(parcel).collect();
+            return Ok(row.parcels.into_iter().map(parcel).collect());
         }
-        Vec::new()
+        Ok(Vec::new())
+    }
+
+    /// Every draft that waits.
+    pub fn each(&self, view: &dyn View, visit: &mut dyn FnMut(&Draft)) {
+        let (from, to) = (key(self.first), key(self.next));
+        view.scan(&from, &to, &mut |_, row| {
+            decode(row).iter().flat_map(|row| &row.parcels).for_each(|(_, _, draft)| visit(draft));
+            ControlFlow::Continue(())
+        });
     }
 
     /// Drops what callers of this life wait for: they are told no.

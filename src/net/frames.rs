@@ -28,6 +28,8 @@ impl Frames {
     /// For direct bundles: the other way round.
     pub const DIRECT: Frames =
         Frames { request_bytes: limits::DIRECT_BYTES as u64 + HOPS_BYTES, response_bytes: RECEIPT_BYTES };
+    /// For what is Critical: a gossip frame, and nothing back.
+    pub const URGENT: Frames = Frames { request_bytes: limits::URGENT_BYTES as u64, response_bytes: 0 };
 }
 
 async fn read(io: &mut (impl AsyncRead + Unpin + Send), most: u64) -> io::Result<Bytes> {

@@ -3,25 +3,32 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::mpsc as tokio_mpsc;
 
-use crate::driver::Inlet;
+use super::repeats::Repeats;
+use crate::driver::{Inlet, SystemClock};
 use crate::feed::Fork;
+use crate::meter::{Passage, Station};
 use crate::node::{ChainInput, Channel, Input};
 use crate::types::{NetworkId, NodeId, limits};
-use crate::wire::agreement::ChainResponse;
+use crate::wire::agreement::{ChainResponse, Saying};
 use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
 
 /// Urgent jobs to one of the others, while both wait.
 const URGENT_IN_TURN: u32 = 4;
+/// Answers to one job of gossip, while both wait: who answers can make an answer dear.
+const ANSWERS_IN_TURN: u32 = 4;
 
 /// Bytes to look at.
 pub enum Job {
     /// A frame that came by gossip.
     Gossip { from: NodeId, ticket: u64, bytes: Bytes },
+    /// A frame that came on the stream for what is Critical.
+    Urgent { from: NodeId, ticket: u64, bytes: Bytes },
     /// A word about the chain that came by gossip.
     Said { from: NodeId, ticket: u64, channel: Channel, bytes: Bytes },
     /// The answer to a request.
@@ -50,25 +57,55 @@ struct Waiting {
     /// turn, so that neither a flood of one nor of the other keeps the rest away.
     urgent: VecDeque<Job>,
     other: VecDeque<Job>,
-    /// Urgent jobs taken since one of the others was.
-    urgent_in_turn: u32,
+    /// Direct bundles by who brings them: as many as have a place to be answered from. Each peer has its turn.
+    direct: VecDeque<(NodeId, VecDeque<Job>)>,
+    /// Whose turn it is: the urgent ones' first, then one of the direct, then one of the others.
+    turn: u32,
+    /// Answers taken since anything else was.
+    answers_in_turn: u32,
     closed: bool,
 }
 
 impl Waiting {
-    /// Answers first; then four urgent ones to one of the others.
+    /// Four answers to one of the rest, and of the rest four urgent ones, one direct and one of the others. Where none
+    /// waits, the next has the turn.
     fn next(&mut self) -> Option<Job> {
-        if let Some(answer) = self.answers.pop_front() {
+        if self.answers_in_turn < ANSWERS_IN_TURN
+            && let Some(answer) = self.answers.pop_front()
+        {
+            self.answers_in_turn += 1;
             return Some(answer);
         }
-        if self.urgent_in_turn < URGENT_IN_TURN
-            && let Some(job) = self.urgent.pop_front()
-        {
-            self.urgent_in_turn += 1;
-            return Some(job);
+        self.answers_in_turn = 0;
+        self.unasked().or_else(|| self.answers.pop_front())
+    }
+
+    fn unasked(&mut self) -> Option<Job> {
+        (0..URGENT_IN_TURN + 2).find_map(|_| {
+            let turn = self.turn;
+            self.turn = (turn + 1) % (URGENT_IN_TURN + 2);
+            match turn {
+                URGENT_IN_TURN => self.next_direct(),
+                turn if turn < URGENT_IN_TURN => self.urgent.pop_front(),
+                _ => self.other.pop_front(),
+            }
+        })
+    }
+
+    fn add_direct(&mut self, from: NodeId, job: Job) {
+        match self.direct.iter_mut().find(|(peer, _)| *peer == from) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.direct.push_back((from, VecDeque::from([job]))),
         }
-        self.urgent_in_turn = 0;
-        self.other.pop_front().or_else(|| self.urgent.pop_front())
+    }
+
+    fn next_direct(&mut self) -> Option<Job> {
+        let (from, mut jobs) = self.direct.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.direct.push_back((from, jobs));
+        }
+        job
     }
 }
 
@@ -101,11 +138,13 @@ impl Verifiers {
         inlet: &Inlet,
         refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
     ) -> std::io::Result<Verifiers> {
-        let verifiers = Verifiers { queue: Arc::default() };
+        let (verifiers, clock) = (Verifiers { queue: Arc::default() }, SystemClock::start());
         let threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).clamp(1, 8);
+        let repeats = Arc::default();
         for n in 0..threads {
+            let repeats = Arc::clone(&repeats);
             let queue = verifiers.queue.clone();
-            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone() };
+            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone(), repeats, clock };
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || {
                 while let Some(job) = queue.take() {
                     if !worker.run(job) {
@@ -121,7 +160,7 @@ impl Verifiers {
     pub fn take(&self, job: Job) -> bool {
         let mut waiting = self.queue.lock();
         match &job {
-            Job::Said { channel: Channel::Agreement, .. } => {
+            Job::Urgent { .. } | Job::Said { channel: Channel::Agreement, .. } => {
                 if waiting.urgent.len() >= limits::VERIFY_QUEUE {
                     return false;
                 }
@@ -139,8 +178,12 @@ impl Verifiers {
                 }
                 waiting.other.push_back(job);
             }
-            // As many as there are requests under way, of this node and of its peers.
-            Job::Response { .. } | Job::Deliver { .. } => waiting.answers.push_back(job),
+            // As many as there are requests under way, of this node, and of its peers.
+            Job::Response { .. } => waiting.answers.push_back(job),
+            Job::Deliver { from, .. } => {
+                let from = *from;
+                waiting.add_direct(from, job);
+            }
         }
         drop(waiting);
         self.queue.changed.notify_one();
@@ -159,13 +202,21 @@ struct Worker {
     network: NetworkId,
     inlet: Inlet,
     refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
+    repeats: Arc<Mutex<Repeats>>,
+    clock: SystemClock,
 }
 
 impl Worker {
+    /// Held only to look something up or note it; what a verifier that panicked left is still good.
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// False when the node is gone.
     fn run(&self, job: Job) -> bool {
         match job {
             Job::Gossip { from, ticket, bytes } => self.gossip(from, ticket, bytes),
+            Job::Urgent { from, ticket, bytes } => self.urgent(from, ticket, bytes),
             Job::Said { from, ticket, channel, bytes } => self.said(from, ticket, channel, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
             Job::Deliver { from, id, hops, bytes } => self.deliver(from, id, hops, bytes),
@@ -175,9 +226,7 @@ impl Worker {
     /// One bad bundle spoils a frame: nobody honest forwards it.
     fn gossip(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
         let urgent = Bundle::urgency(&bytes) <= Priority::High;
-        let bundles = Bundle::split(bytes)
-            .and_then(|bundles| bundles.into_iter().map(|bundle| Verified::check(bundle, self.network)).collect());
-        match bundles {
+        match self.checked(bytes) {
             Ok(bundles) => {
                 let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
                 inlet.blocking_send(Input::Bundle { from, ticket, bundles }).is_ok()
@@ -189,14 +238,55 @@ impl Worker {
         }
     }
 
+    /// The stream is for what is Critical: with anything else on it nobody would be faster.
+    fn urgent(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
+        if Bundle::urgency(&bytes) == Priority::Critical {
+            return self.gossip(from, ticket, bytes);
+        }
+        let _ = self.refused.send((ticket, MessageAcceptance::Reject));
+        self.refuse(from, Refusal::Frame { reason: "what is not Critical, on the stream for that".into() })
+    }
+
+    /// The bundles of a frame, each of them checked, and noted at the stages that are the verifier's.
+    fn checked(&self, bytes: Bytes) -> Result<Vec<Verified>, Refusal> {
+        let (clock, pipeline) = (self.clock, &self.inlet.pipeline);
+        let began = clock.mono();
+        let bundles = Bundle::split(bytes).inspect_err(|refusal| {
+            pipeline.note(vec![Passage::unread(Station::Preprocess, false, 1, refusal.code())]);
+        })?;
+        let mut at = clock.mono();
+        let split_us = (at - began).as_micros() as u64;
+        let (mut checked, mut passed) = (Vec::with_capacity(bundles.len()), Vec::with_capacity(2 * bundles.len()));
+        for bundle in bundles {
+            let count = u64::from(bundle.header().count);
+            let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
+                pipeline.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
+            })?;
+            let before = std::mem::replace(&mut at, clock.mono());
+            let passage = Passage::bundle(Station::Validate, &bundle, false, (at - before).as_micros() as u64);
+            passed.extend([passage.at(Station::Preprocess, split_us), passage]);
+            checked.push(bundle);
+        }
+        self.note(passed);
+        Ok(checked)
+    }
+
+    fn note(&self, mut passed: Vec<Passage>) {
+        if !self.inlet.pipeline.is_tapped() {
+            passed.iter_mut().for_each(Passage::strip);
+        }
+        self.inlet.pipeline.note(passed);
+    }
+
     fn deliver(&self, from: NodeId, id: u64, hops: Hops, bytes: Bytes) -> bool {
         let urgent = Bundle::urgency(&bytes) <= Priority::High;
-        match Bundle::decode(bytes).and_then(|bundle| Verified::check(bundle, self.network)) {
-            Ok(bundle) if bundle.header().course == Course::Direct => {
+        // One bundle, no frame of them.
+        let checked = Bundle::decode(bytes.clone()).and_then(direct).and_then(|_| self.checked(bytes));
+        match checked.and_then(|mut bundles| bundles.pop().ok_or(Refusal::Division)) {
+            Ok(bundle) => {
                 let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
                 inlet.blocking_send(Input::Deliver { from, id, hops, bundle: Box::new(bundle) }).is_ok()
             }
-            Ok(_) => self.refuse(from, Refusal::OutsideFeed),
             Err(refusal) => self.refuse(from, refusal),
         }
     }
@@ -206,12 +296,22 @@ impl Worker {
         let Some(roster) = self.inlet.roster.borrow().clone() else {
             return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
         };
+        let (subject, now) = match channel {
+            Channel::Agreement => (Saying::subject(&bytes), Instant::now()),
+            Channel::Transactions => (None, Instant::now()),
+        };
+        if subject.is_some_and(|subject| self.repeats().is_echo(&subject, now)) {
+            return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
+        }
         let (queue, believed) = match channel {
             Channel::Agreement => (&self.inlet.urgent, ChainInput::heard(from, ticket, &bytes, &roster)),
             Channel::Transactions => (&self.inlet.bundles, ChainInput::transactions(from, ticket, bytes, &roster)),
         };
         match believed {
-            Ok(input) => queue.blocking_send(Input::Chain(input)).is_ok(),
+            Ok(input) => {
+                subject.into_iter().for_each(|subject| self.repeats().note(subject, now));
+                queue.blocking_send(Input::Chain(input)).is_ok()
+            }
             Err(refusal) => {
                 // Who is ahead, or behind, is not to blame.
                 let is_fault = refusal.penalty() > 0;
@@ -239,7 +339,15 @@ impl Worker {
         if *body_bytes > limits::RANGE_BYTES + limits::BUNDLE_BYTES {
             return Err(Refusal::TooLarge { size_bytes: *body_bytes });
         }
-        Verified::check(bundle, self.network)
+        let began = self.clock.mono();
+        let count = u64::from(bundle.header().count);
+        let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
+            self.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
+        })?;
+        let took_us = (self.clock.mono() - began).as_micros() as u64;
+        let passage = Passage::bundle(Station::Validate, &bundle, false, took_us);
+        self.note(vec![passage.at(Station::Preprocess, 0), passage]);
+        Ok(bundle)
     }
 
     fn refuse(&self, from: NodeId, refusal: Refusal) -> bool {
@@ -287,5 +395,99 @@ impl Worker {
             }
             Err(refusal) => self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok(),
         }
+    }
+}
+
+/// The bundle, if it is a direct one that unpacks to no more than such a bundle may; before it is unpacked.
+fn direct(bundle: Bundle) -> Result<Bundle, Refusal> {
+    let header = bundle.header();
+    let size_bytes = header.body_bytes as usize;
+    if header.course != Course::Direct {
+        return Err(Refusal::OutsideFeed);
+    }
+    if size_bytes > limits::DIRECT_BYTES {
+        return Err(Refusal::TooLarge { size_bytes });
+    }
+    Ok(bundle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Hash, Incarnation, MessageId, Stamp};
+    use crate::wire::{self, Category, FeedId, Header, Pending};
+
+    fn deliver(from: u8) -> Job {
+        Job::Deliver { from: NodeId([from; 32]), id: 0, hops: Hops::default(), bytes: Bytes::new() }
+    }
+
+    fn gossip() -> Job {
+        Job::Gossip { from: NodeId([0; 32]), ticket: 0, bytes: Bytes::new() }
+    }
+
+    fn senders(waiting: &mut Waiting, count: usize) -> Vec<u8> {
+        let sender = |job: Job| match job {
+            Job::Deliver { from, .. } | Job::Gossip { from, .. } => from.0[0],
+            Job::Urgent { .. } | Job::Said { .. } | Job::Response { .. } => 0,
+        };
+        std::iter::from_fn(|| waiting.next()).take(count).map(sender).collect()
+    }
+
+    #[test]
+    fn direct_bundles_leave_gossip_its_turn_and_each_peer_its_own() {
+        let mut waiting = Waiting::default();
+        (0..9).for_each(|_| waiting.add_direct(NodeId([1; 32]), deliver(1)));
+        (0..2).for_each(|_| waiting.add_direct(NodeId([2; 32]), deliver(2)));
+        (0..8).for_each(|_| waiting.urgent.push_back(gossip()));
+        (0..2).for_each(|_| waiting.other.push_back(gossip()));
+        assert_eq!(senders(&mut waiting, 12), [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0]);
+        waiting.other.push_back(gossip());
+        assert_eq!(senders(&mut waiting, 20), [1, 0, 2, 1, 1, 1, 1, 1, 1, 1], "and nothing waits for who is not there");
+    }
+
+    /// A bundle of this many messages of 200 KiB.
+    fn bundle(course: Course, count: u64) -> Bundle {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+        let mut pending = Pending::default();
+        for n in 0..count {
+            pending.push(&wire::Message {
+                id: MessageId::new(Stamp::new(1_700_000_000_000 + n, 0), 1),
+                kind: u16::from(Category::Data.tag()) << 8 | 0xEE,
+                schema_version: 1,
+                content_type: Default::default(),
+                destination: Default::default(),
+                correlation: None,
+                parent: None,
+                expires: None,
+                tags: Vec::new(),
+                headers: Default::default(),
+                encryption: None,
+                payload: &[0; 200 * 1024],
+            });
+        }
+        let author = NodeId(key.verifying_key().to_bytes());
+        let header = Header {
+            course,
+            priority: Priority::Normal,
+            network: NetworkId(Hash::ZERO),
+            feed: FeedId { author, incarnation: Incarnation(1), topic: Category::Data },
+            sequence: 0,
+            previous: Hash::ZERO,
+            clock: Stamp(0),
+            count: 0,
+            body_bytes: 0,
+            root: Hash::ZERO,
+        };
+        Bundle::decode(pending.seal(header, &key).unwrap().wire().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_direct_bundle_is_measured_before_it_is_unpacked() {
+        assert!(direct(bundle(Course::Direct, 1)).is_ok());
+        let large = bundle(Course::Direct, 2);
+        assert!(large.unpack().is_ok(), "it could be");
+        let size_bytes = large.header().body_bytes as usize;
+        assert_eq!(direct(large).err(), Some(Refusal::TooLarge { size_bytes }));
+        assert_eq!(direct(bundle(Course::Feed, 1)).err(), Some(Refusal::OutsideFeed));
     }
 }

@@ -44,7 +44,24 @@ pub(super) fn fetch_letter(position: u64, view: &dyn View) -> Option<Letter> {
     Some(Letter { id: found.entry.message()?.id, proof: found.proof.to_bytes() })
 }
 
+/// The destination that a call would take from, settle or do away with: messages for one are the node's own business.
+fn destination_of(call: &Call) -> Option<&Name> {
+    let (Call::DropSubscription { name }
+    | Call::PauseSubscription { name, .. }
+    | Call::Lease { name, .. }
+    | Call::Settle { name, .. }) = call
+    else {
+        return None;
+    };
+    Some(name).filter(|name| name.destination().is_some())
+}
+
 impl Node {
+    /// Messages of a subscription that are ready, with a worker, or wait after a failure.
+    pub fn open_messages(&self, name: &Name) -> usize {
+        self.deliveries.get(name).map_or(0, |(one, _)| one.depths().iter().sum())
+    }
+
     /// Answers a call about durable subscriptions; passes over any other. What a worker is lent, or told that it is
     /// done, is on the disk first: a crash must not make a position another message, or a delivery the first one.
     pub(super) fn on_deliver(&mut self, id: u64, call: Call, turn: &mut Turn<'_>) {
@@ -57,6 +74,9 @@ impl Node {
     fn delivered(&mut self, call: Call, turn: &mut Turn<'_>) -> (Stage, Result<Answer, Refused>) {
         let (now, end) = (turn.now, self.log.end());
         let done = |done: Result<(), Refused>| (Stage::Flushed, done.map(|()| Answer::Done));
+        if let Some(name) = destination_of(&call) {
+            return (Stage::Now, Err(Refused::Reserved(name.clone())));
+        }
         match call {
             Call::PutSubscription { name, spec, from } => {
                 done(self.deliveries.put(&name, *spec, from.min(end), &mut turn.tx))
@@ -74,7 +94,9 @@ impl Node {
             }
             Call::Sweep { selector, redrive, dry } => {
                 let swept = if redrive {
-                    self.deliveries.redrive(&selector, dry, &mut turn.tx)
+                    let swept = self.deliveries.redrive(&selector, dry, &mut turn.tx);
+                    self.repost(turn);
+                    swept
                 } else {
                     self.deliveries.drop_dead(&selector, dry, &mut turn.tx)
                 };
@@ -91,6 +113,7 @@ impl Node {
             | Call::Explain { .. }
             | Call::Links
             | Call::Outbox
+            | Call::Holders { .. }
             | Call::Write(_)
             | Call::Restore(_)
             | Call::Submit(_)

@@ -10,7 +10,7 @@ use super::chain_io::{ChainInput, Missed};
 use super::owner::Node;
 use crate::types::NodeId;
 use crate::wire::Refusal;
-use crate::wire::agreement::{Certificate, ChainResponse, DECISIONS, Decision, Genuine, Message, Roster};
+use crate::wire::agreement::{Certificate, ChainResponse, DECISIONS, Decision, Message, Roster};
 use crate::wire::ledger::{Block, Pack, Sealed};
 
 impl ChainInput {
@@ -53,15 +53,16 @@ fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Res
         return Err(refused(format_args!("{} decisions in one answer; {DECISIONS} are the most", list.len())));
     }
     let decisions = list.into_iter().map(|Decision { certificate, block }| {
-        let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
+        let Some(certificate) = roster.admit_decision(Certificate::decode(&certificate)?)? else { return Ok(None) };
         let block = Block::decode(block).map_err(refused)?;
         // Checked here, so that the owner has them checked already. A seal that does not hold is found when the block
         // is executed, with its place in it.
         let seals = block.transactions().iter().filter_map(|bytes| Sealed::check(bytes.clone(), roster.chain).ok());
         let seals = seals.map(|sealed| (sealed.leaf(), Arc::new(sealed))).collect();
-        Ok(Missed { certificate, block, seals })
+        Ok(Some(Missed { certificate, block, seals }))
     });
-    Ok(ChainInput::Decisions { from, id, decisions: decisions.collect::<Result<_, Refusal>>()? })
+    let decisions = decisions.filter_map(Result::transpose).collect::<Result<_, Refusal>>()?;
+    Ok(ChainInput::Decisions { from, id, decisions })
 }
 
 fn refused(why: impl std::fmt::Display) -> Refusal {

@@ -12,11 +12,13 @@ mod boot;
 mod call;
 mod chain;
 mod chain_io;
+mod deadlines;
 mod deliveries;
 mod door;
 mod evidence;
 mod gate;
 mod heartbeat;
+mod holders;
 mod input;
 mod output;
 mod owner;
@@ -25,6 +27,7 @@ mod post;
 mod publish;
 mod queues;
 mod registry;
+mod relay;
 mod role;
 mod schemas;
 mod sealing_keys;
@@ -51,3 +54,6 @@ pub use sealing_keys::{Announced, sealing_key, sealing_keys};
 pub use state::{Restore, Write, Wrote};
 pub use status::{CategoryTotals, Counters, Status};
 pub use ways::{Explained, LinkedNode, Outbox, Waiting};
+
+#[cfg(test)]
+mod tests;

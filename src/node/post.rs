@@ -8,17 +8,20 @@
 //!
 //! A message waits at its author, nowhere else: relays keep nothing, and pass the reader's signed receipt back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::deadlines::Deadlines;
 use super::heartbeat::payload;
-use super::output::{Output, Stage};
+use super::output::Output;
 use super::owner::{Node, Turn};
+use super::relay::Relayed;
 use crate::deliver::{Disposition, Lease, Name, Outcome, Subscription};
-use crate::feed::{NotPlaced, Stored, stored_at};
+use crate::feed::{Stored, stored_at};
+use crate::meter::{Passage, Station};
 use crate::route::{Strategy, Way};
 use crate::types::storage::View;
-use crate::types::{ClockRefusal, Hash, Mono, NodeId, WallMs, limits};
+use crate::types::{Hash, Mono, NodeId, WallMs, limits};
 use crate::wire::kind::system::LinkReport;
 use crate::wire::{
     Bundle, Delivery, Destination, Draft, Hop, Hops, Message, Payload, Priority, Receipt, Refusal, Request, Response,
@@ -29,17 +32,23 @@ use crate::wire::{
 const SOON: Duration = Duration::from_millis(300);
 /// Destinations are tried anew, after a change of links, no sooner than this after the last time, and so many at once.
 const REACH_EVERY: Duration = Duration::from_secs(1);
-const REACH_AT_ONCE: usize = 64;
+const REACH_AT_ONCE: usize = 16;
 /// What is under way for longer will not be answered any more.
 const LOST: Duration = Duration::from_secs(3 * limits::REQUEST_TIMEOUT.as_secs());
+
+/// A message that was to die, and found no room among the dead letters, dies this much later: before it is tried again.
+const BURY_AGAIN: Duration = Duration::from_secs(15);
 
 /// Direct messages under way.
 #[derive(Debug, Default)]
 pub(super) struct Post {
     flights: BTreeMap<u64, Flight>,
-    relayed: BTreeMap<u64, Relayed>,
-    /// When the time of each message that waits is over.
-    overdue: BTreeSet<(WallMs, Name, u64)>,
+    /// Destinations that nothing was sent to because as much as may be is under way: each is tried when something of
+    /// that has ended, in this order.
+    in_line: VecDeque<Name>,
+    pub relayed: BTreeMap<u64, Relayed>,
+    /// Messages that wait, and when the time of each is over.
+    pub waiting: Deadlines,
     report_due: Mono,
     /// Links have changed: who waits is to be tried, then, from the one after this destination on.
     reach_due: Option<Mono>,
@@ -56,14 +65,6 @@ struct Flight {
     bundle: Hash,
     reader: NodeId,
     first: NodeId,
-    sent: Mono,
-}
-
-/// A bundle of another node's that was passed on and not answered: who asked, under which number.
-#[derive(Debug)]
-struct Relayed {
-    from: NodeId,
-    answer: u64,
     sent: Mono,
 }
 
@@ -87,6 +88,14 @@ pub struct PostCounts {
     pub misdirected: u64,
 }
 
+impl Post {
+    /// Whether any message of a bundle of this node's waits for its reader.
+    pub fn waits(&self, stored: &Stored) -> bool {
+        let count = Bundle::decode(stored.wire.clone()).map_or(0, |bundle| bundle.header().count);
+        self.waiting.any(stored.position..stored.position + u64::from(count))
+    }
+}
+
 impl Node {
     /// Takes up again what waited when the node ended.
     pub(super) fn resume_post(&mut self, view: &dyn View) {
@@ -95,7 +104,7 @@ impl Node {
         for (name, positions) in waiting {
             for position in positions {
                 let until = stored_at(position, view).and_then(|stored| deadline(&stored, position));
-                self.post.overdue.insert((until.unwrap_or_default(), name.clone(), position));
+                self.post.waiting.insert(position, until.unwrap_or_default(), &name);
             }
             self.deliveries.reach(&name);
         }
@@ -132,12 +141,9 @@ impl Node {
         }
     }
 
-    /// Every way to a destination, over all its readers, the best first.
+    /// The ways to a destination, to the nearest of its readers, the best first.
     pub(super) fn ways(&self, to: &Destination, strategy: Strategy, now: Mono) -> Vec<Way> {
-        let ways = self.readers(to).into_iter().flat_map(|reader| self.routes.ways(reader, strategy, now));
-        let mut ways: Vec<Way> = ways.collect();
-        ways.sort_by(|a, b| (a.avoided, a.cost, &a.hops).cmp(&(b.avoided, b.cost, &b.hops)));
-        ways
+        self.routes.ways(to, || self.readers(to), strategy, now)
     }
 
     /// Keeps a direct bundle of this node's own, and posts its messages unless this node is their reader.
@@ -151,25 +157,32 @@ impl Node {
         self.deliveries.post(&to, position..position + u64::from(bundle.count()), &mut turn.tx);
         let Some(name) = Name::of(&to) else { return };
         for (message, position) in bundle.messages().zip(position..) {
-            self.post.overdue.insert((until(&message), name.clone(), position));
+            self.post.waiting.insert(position, until(&message), &name);
         }
     }
 
-    fn keep_direct(&mut self, bundle: &Verified, hops: Option<Hops>, turn: &mut Turn<'_>) -> u64 {
+    pub(super) fn keep_direct(&mut self, bundle: &Verified, hops: Option<Hops>, turn: &mut Turn<'_>) -> u64 {
         let (position, bytes) = self.log.append(bundle, hops, turn.now.wall, &mut turn.tx);
         self.directs.stored(bundle.slot(), bytes, &mut turn.tx);
         self.counters.kept(bundle);
         self.tell_growth(turn);
+        self.note_routed(bundle, turn);
         position
     }
 
     /// Sends what waits for a destination, as much as may be under way.
     pub(super) fn send_post(&mut self, name: &Name, turn: &mut Turn<'_>) {
         let Some(to) = name.destination() else { return };
+        if self.stopping || self.post.in_line.contains(name) {
+            return;
+        }
+        let of_all = limits::DIRECT_IN_FLIGHT_ALL.saturating_sub(self.post.flights.len());
+        if of_all == 0 {
+            return self.wait_in_line(name);
+        }
         let of_name = self.post.flights.values().filter(|flight| flight.name == *name).count();
-        let room = (limits::DIRECT_IN_FLIGHT_ALL.saturating_sub(self.post.flights.len()))
-            .min(limits::DIRECT_IN_FLIGHT.saturating_sub(of_name));
-        if room == 0 || self.stopping {
+        let room = of_all.min(limits::DIRECT_IN_FLIGHT.saturating_sub(of_name));
+        if room == 0 {
             return;
         }
         let leased = self.deliveries.lease(name, limits::LEASE_MESSAGES, None, self.log.end(), turn.now.mono);
@@ -184,11 +197,36 @@ impl Node {
         self.settle_post(name, &outcomes, turn);
     }
 
+    fn wait_in_line(&mut self, name: &Name) {
+        if !self.post.in_line.contains(name) {
+            self.post.in_line.push_back(name.clone());
+        }
+    }
+
+    /// Something that was under way has ended: whoever waits for that is next. Those that can still send nothing are at
+    /// the end of the line again.
+    fn send_next(&mut self, turn: &mut Turn<'_>) {
+        let before = self.post.flights.len();
+        for _ in 0..self.post.in_line.len() {
+            if self.post.flights.len() > before || before >= limits::DIRECT_IN_FLIGHT_ALL {
+                return;
+            }
+            if let Some(name) = self.post.in_line.pop_front() {
+                self.send_post(&name, turn);
+            }
+        }
+    }
+
     /// Sends one bundle; what comes of it if it cannot be sent.
     fn send_group(&mut self, name: &Name, to: &Destination, group: Group, turn: &mut Turn<'_>) -> Vec<(u64, Outcome)> {
         let positions: Vec<u64> = group.leases.iter().map(|lease| lease.position).collect();
-        let Some(way) = self.ways(to, group.strategy.unwrap_or(self.setup.strategy), turn.now.mono).into_iter().next()
-        else {
+        let ways = self.ways(to, group.strategy.unwrap_or(self.setup.strategy), turn.now.mono);
+        let found = !ways.is_empty();
+        let Some(way) = ways.into_iter().find(|way| self.has_room(way)) else {
+            if found {
+                self.wait_in_line(name);
+                return positions.into_iter().map(|position| (position, Outcome::Return)).collect();
+            }
             let reason = self.why_no_way(to, turn);
             let failed = Outcome::Nack { reason, after: None, sink_down: true };
             return positions.into_iter().map(|position| (position, failed.clone())).collect();
@@ -207,6 +245,13 @@ impl Node {
         Vec::new()
     }
 
+    /// Whether the first node of a way carries on as much for this one as it does at once.
+    fn has_room(&self, way: &Way) -> bool {
+        let [first, _, ..] = way.hops[..] else { return true };
+        let by_it = self.post.flights.values().filter(|flight| flight.first == first && flight.reader != first);
+        by_it.count() < limits::RELAYED_PER_PEER
+    }
+
     /// Why there is no way; where an address is known, a connection is tried.
     fn why_no_way(&mut self, to: &Destination, turn: &mut Turn<'_>) -> String {
         let readers = self.readers(to);
@@ -220,31 +265,47 @@ impl Node {
         }
     }
 
-    fn settle_post(&mut self, name: &Name, outcomes: &[(u64, Outcome)], turn: &mut Turn<'_>) {
+    /// Returns how many were settled as was said: those that were not settled before.
+    fn settle_post(&mut self, name: &Name, outcomes: &[(u64, Outcome)], turn: &mut Turn<'_>) -> u64 {
         if outcomes.is_empty() {
-            return;
+            return 0;
         }
         // What is settled is known to be there; a destination is not removed while it has anything.
         let settled = self.deliveries.settle(name, outcomes, turn.now, &mut turn.tx);
         debug_assert!(settled.is_ok(), "the destination is there");
+        for (position, _) in outcomes.iter().filter(|(position, _)| !self.deliveries.is_open(name, *position)) {
+            self.post.waiting.remove(*position);
+        }
+        settled.map_or(0, |settled| settled.settled)
+    }
+
+    /// Dead letters of destinations wait again: their time is over when they say so themselves, or as long from now as
+    /// that of a new message.
+    pub(super) fn repost(&mut self, turn: &Turn<'_>) {
+        for (name, position) in self.deliveries.take_redriven() {
+            let said = stored_at(position, &turn.tx).and_then(|stored| message_at(&stored, position, |m| m.expires));
+            let until = said.flatten().unwrap_or_else(|| turn.now.wall.plus(limits::DIRECT_KEEP));
+            self.post.waiting.insert(position, until, &name);
+        }
     }
 
     /// A reader's word on a bundle that was sent or passed on.
     pub(super) fn on_receipt(&mut self, from: NodeId, id: u64, receipt: Receipt, turn: &mut Turn<'_>) {
         if let Some(relayed) = self.post.relayed.remove(&id) {
-            return turn.want(Output::Respond { id: relayed.answer, response: Response::Receipt(receipt) });
+            return self.on_relayed_receipt(from, &relayed, receipt, turn);
         }
         let Some(flight) = self.post.flights.remove(&id) else { return };
         if receipt.reader != flight.reader || receipt.bundle != flight.bundle {
             self.on_refused(from, &Refusal::Unasked { reason: "the receipt of another bundle" }, turn);
+            self.routes.on_outcome(flight.reader, flight.first, false, turn.now.mono);
             return self.try_again(flight, "a receipt came that is none", turn);
         }
+        // Whatever its reader makes of it: the bundle got there, and its word back.
+        self.routes.on_outcome(flight.reader, flight.first, true, turn.now.mono);
         match receipt.delivery {
             Delivery::Taken | Delivery::Known => {
-                self.routes.on_outcome(flight.reader, flight.first, true, turn.now.mono);
-                self.post.counts.delivered += flight.positions.len() as u64;
                 let done: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, Outcome::Ack)).collect();
-                self.settle_post(&flight.name, &done, turn);
+                self.post.counts.delivered += self.settle_post(&flight.name, &done, turn);
             }
             Delivery::Old => {
                 let outcome = Outcome::Park { disposition: Disposition::Expired, reason: Delivery::Old.words().into() };
@@ -252,10 +313,12 @@ impl Node {
                 self.settle_post(&flight.name, &dead, turn);
             }
             Delivery::NotMine | Delivery::Early => {
+                self.routes.on_declined(flight.reader, turn.now.mono);
                 let words = format!("{}: {}", flight.reader, receipt.delivery.words());
                 return self.try_again(flight, &words, turn);
             }
         }
+        self.send_next(turn);
         self.send_post(&flight.name, turn);
     }
 
@@ -266,6 +329,7 @@ impl Node {
             return turn.want(Output::Respond { id: relayed.answer, response });
         }
         if let Some(flight) = self.post.flights.remove(&id) {
+            self.routes.on_outcome(flight.reader, flight.first, false, turn.now.mono);
             let reason = format!("no receipt from {} by way of {}", flight.reader, flight.first);
             self.try_again(flight, &reason, turn);
         }
@@ -274,76 +338,15 @@ impl Node {
     /// Another way at once, if there is one; else after a while.
     fn try_again(&mut self, flight: Flight, reason: &str, turn: &mut Turn<'_>) {
         self.post.counts.failed_bundles += 1;
-        self.routes.on_outcome(flight.reader, flight.first, false, turn.now.mono);
+        let messages = flight.positions.len() as u64;
+        turn.passed.push(Passage::unread(Station::Postprocess, true, messages, "undelivered"));
         let to = flight.name.destination().unwrap_or_default();
         let other = self.ways(&to, self.setup.strategy, turn.now.mono).first().is_some_and(|way| !way.avoided);
         let after = other.then_some(Duration::ZERO);
         let failed = Outcome::Nack { reason: reason.into(), after, sink_down: !other };
         let failed: Vec<(u64, Outcome)> = flight.positions.iter().map(|at| (*at, failed.clone())).collect();
         self.settle_post(&flight.name, &failed, turn);
-    }
-
-    /// A direct bundle comes: for this node, or to be passed on.
-    pub(super) fn on_deliver_request(
-        &mut self,
-        from: NodeId,
-        id: u64,
-        hops: Hops,
-        bundle: &Verified,
-        turn: &mut Turn<'_>,
-    ) {
-        if hops.passed.last().is_none_or(|hop| hop.node != from) || hops.ahead.first() != Some(&self.id) {
-            let reason = "hops that are not those it came by".to_string();
-            self.on_refused(from, &Refusal::Frame { reason }, turn);
-            return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::NoRoute) });
-        }
-        if hops.ahead.len() > 1 {
-            // What is for this node is bounded by how much may be under way; what is not costs others, too.
-            if !self.peers.take_token(from, turn) {
-                self.counters.requests_put_off += 1;
-                return turn.want(Output::Respond { id, response: Response::Unserved(Unserved::Busy) });
-            }
-            return self.relay(from, id, hops, bundle, turn);
-        }
-        let delivery = self.receive(hops, bundle, turn);
-        let receipt = Receipt::sign(bundle.id(), delivery, turn.now.wall, self.network, &self.setup.key);
-        // Its author lets go of it then: it must be on this disk before.
-        turn.out.push((Stage::Flushed, Output::Respond { id, response: Response::Receipt(receipt) }));
-    }
-
-    fn receive(&mut self, hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) -> Delivery {
-        if let Err(ClockRefusal::FarFuture { .. }) = self.clock.see(bundle.header().clock, turn.now.wall) {
-            return Delivery::Early;
-        }
-        if !bundle.messages().all(|message| self.answers_to(&message.destination)) {
-            self.post.counts.misdirected += 1;
-            return Delivery::NotMine;
-        }
-        match self.directs.check(bundle, turn.now.wall, &turn.tx) {
-            Ok(()) => {
-                self.keep_direct(bundle, Some(Hops { ahead: Vec::new(), ..hops }), turn);
-                self.post.counts.received += u64::from(bundle.count());
-                Delivery::Taken
-            }
-            Err(NotPlaced::Duplicate) => {
-                self.post.counts.received_again += 1;
-                Delivery::Known
-            }
-            Err(_) => Delivery::Old,
-        }
-    }
-
-    fn relay(&mut self, from: NodeId, answer: u64, mut hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) {
-        hops.ahead.remove(0);
-        hops.passed.push(Hop { node: self.id, at_ms: turn.now.wall });
-        let next = hops.ahead.first().copied().filter(|next| self.peers.is_connected(*next));
-        let Some(next) = next.filter(|_| self.post.relayed.len() < limits::RELAYED) else {
-            return turn.want(Output::Respond { id: answer, response: Response::Unserved(Unserved::NoRoute) });
-        };
-        let id = self.repair.fresh_id();
-        self.post.counts.relayed_bundles += 1;
-        self.post.relayed.insert(id, Relayed { from, answer, sent: turn.now.mono });
-        turn.want(Output::Request { to: next, id, request: Request::Deliver { hops, bundle: bundle.wire().clone() } });
+        self.send_next(turn);
     }
 
     /// Who is connected to whom has changed: what waits may have a way now.
@@ -407,16 +410,7 @@ impl Node {
     /// Does what is due: destinations are tried, messages whose time is over die, what is lost is given up.
     pub(super) fn tick_post(&mut self, turn: &mut Turn<'_>) {
         self.reach(turn.now.mono);
-        let mut over = BTreeMap::<Name, Vec<u64>>::new();
-        while let Some((until, name, position)) = self.post.overdue.first().cloned()
-            && until <= turn.now.wall
-        {
-            self.post.overdue.pop_first();
-            over.entry(name).or_default().push(position);
-        }
-        for (name, positions) in over {
-            self.post.counts.overdue += self.deliveries.overdue(&name, &positions, turn.now, &mut turn.tx);
-        }
+        self.expire_post(turn);
         let late = |sent: Mono| turn.now.mono - sent >= LOST;
         let lost: Vec<u64> = self.post.flights.iter().filter(|(_, f)| late(f.sent)).map(|(id, _)| *id).collect();
         self.post.relayed.retain(|_, relayed| !late(relayed.sent));
@@ -425,9 +419,19 @@ impl Node {
         }
     }
 
-    /// A peer is gone: nobody waits for what it had asked to be passed on.
-    pub(super) fn drop_relays_of(&mut self, peer: NodeId) {
-        self.post.relayed.retain(|_, relayed| relayed.from != peer);
+    /// Messages whose time is over die; those there is no room for among the dead letters do so later, and are not sent
+    /// meanwhile.
+    fn expire_post(&mut self, turn: &mut Turn<'_>) {
+        let mut over = BTreeMap::<Name, Vec<u64>>::new();
+        while let Some((name, position)) = self.post.waiting.pop(turn.now.wall) {
+            over.entry(name).or_default().push(position);
+        }
+        for (name, positions) in over {
+            self.post.counts.overdue += self.deliveries.overdue(&name, &positions, turn.now, &mut turn.tx);
+            for position in positions.into_iter().filter(|position| self.deliveries.is_open(&name, *position)) {
+                self.post.waiting.insert(position, turn.now.wall.plus(BURY_AGAIN), &name);
+            }
+        }
     }
 
     /// When links are reported next, or destinations tried.
@@ -492,9 +496,13 @@ fn until(message: &Message<'_>) -> WallMs {
 
 /// The same of the message at a position of a bundle.
 fn deadline(stored: &Stored, position: u64) -> Option<WallMs> {
+    message_at(stored, position, until)
+}
+
+fn message_at<T>(stored: &Stored, position: u64, read: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
     let bundle = Bundle::decode(stored.wire.clone()).ok()?;
     let index = usize::try_from(position.checked_sub(stored.position)?).ok()?;
     let body = bundle.unpack().ok()?;
     let bytes = bundle.divide(&body).nth(index)?;
-    Message::decode(&bytes).ok().map(|message| until(&message))
+    Message::decode(&bytes).ok().map(|message| read(&message))
 }

@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use super::call::{Ack, Answer, CallRefusal};
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
-use crate::flow::{Fit, Parcel, rank};
+use crate::flow::{Fit, Parcel, Spill, Unreadable, rank};
+use crate::meter::{Outcome, Passage, Station};
+use crate::route::Strategy;
+use crate::types::storage::View;
 use crate::types::{Domain, Hash, MessageId, Stamp, limits};
 use crate::wire::{
-    Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Header, PREFIX_BYTES, Pending, Priority, Verified,
+    Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Header, PREFIX_BYTES, Pending, Priority,
+    STRATEGY_HEADER, Verified,
 };
 
 /// A publish call whose drafts are in the lanes.
@@ -63,12 +67,56 @@ impl Frame {
     }
 }
 
+/// How many drafts for one reader wait in lanes and on the disk, by where they are to go: they take room there before
+/// they are said.
+#[derive(Debug, Default)]
+pub(super) struct Queued {
+    by_destination: BTreeMap<Destination, usize>,
+}
+
+impl Queued {
+    /// Of what waits on the disk since a former life.
+    pub fn load(spill: &Spill, view: &dyn View) -> Queued {
+        let mut queued = Queued::default();
+        spill.each(view, &mut |draft| queued.add(draft));
+        queued
+    }
+
+    fn add(&mut self, draft: &Draft) {
+        if draft.course() == Course::Direct {
+            *self.by_destination.entry(draft.destination.clone()).or_default() += 1;
+        }
+    }
+
+    /// So many that may travel with this one are said now.
+    pub(super) fn remove(&mut self, like: &Draft, count: usize) {
+        if like.course() == Course::Direct
+            && let Some(waiting) = self.by_destination.get_mut(&like.destination)
+        {
+            *waiting = waiting.saturating_sub(count);
+            if *waiting == 0 {
+                self.by_destination.remove(&like.destination);
+            }
+        }
+    }
+
+    pub(super) fn of(&self, to: &Destination) -> usize {
+        self.by_destination.get(to).copied().unwrap_or_default()
+    }
+}
+
+fn is_normal(draft: &Draft) -> bool {
+    rank(draft) == Priority::Normal
+}
+
 /// The call number of what the node says of its own accord.
 const OWN: u64 = 0;
 
 impl Node {
     pub(super) fn on_publish(&mut self, call: u64, drafts: Vec<Draft>, ack: Ack, turn: &mut Turn<'_>) {
+        self.laps.begin();
         if let Err(refusal) = self.check_publish(&drafts, turn) {
+            self.note_validated(&drafts, Outcome::Refused(refusal.code()), turn);
             turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(refusal) }));
             return;
         }
@@ -80,22 +128,26 @@ impl Node {
         let refused = match fit {
             Fit::PushBack(lane) => Some(Err(CallRefusal::Full { lane })),
             Fit::Drop(lane) => Some(Ok(Answer::Dropped { lane, count: drafts.len() })),
-            Fit::Spill if !self.spill.has_room(drafts.iter().map(Draft::payload_bytes).sum()) => {
+            Fit::Spill if !self.spill.has_room(drafts.iter().filter(|d| is_normal(d)).map(Draft::size_bytes).sum()) => {
                 Some(Err(CallRefusal::Full { lane: Priority::Normal }))
             }
             Fit::Spill | Fit::All => None,
         };
         if let Some(answer) = refused {
+            let reason = answer.as_ref().map_or_else(CallRefusal::code, |_| "dropped");
+            self.note_validated(&drafts, Outcome::Refused(reason), turn);
             turn.out.push((Stage::Now, Output::Reply { id: call, answer }));
             return;
         }
+        self.note_validated(&drafts, Outcome::Passed, turn);
         self.counters.published_messages += drafts.len() as u64;
         if drafts.iter().any(|draft| draft.priority.rank(draft.kind().category()) == Priority::Critical) {
             self.critical_said = Some(turn.now.mono);
         }
         self.waiting.insert(call, Waiting { ack, ids: vec![MessageId([0; 16]); drafts.len()], left: drafts.len() });
+        drafts.iter().for_each(|draft| self.queued.add(draft));
         let parcels = drafts.into_iter().enumerate().map(|(index, draft)| Parcel { draft, call, index });
-        let spills = |parcel: &Parcel| fit == Fit::Spill && rank(&parcel.draft) == Priority::Normal;
+        let spills = |parcel: &Parcel| fit == Fit::Spill && is_normal(&parcel.draft);
         let (spilled, fitting): (Vec<Parcel>, Vec<Parcel>) = parcels.partition(spills);
         for parcel in fitting {
             self.lanes.push(parcel, turn.now.mono);
@@ -104,11 +156,23 @@ impl Node {
         self.spill.push(spilled, &mut turn.tx);
     }
 
+    fn note_validated(&mut self, drafts: &[Draft], outcome: Outcome, turn: &mut Turn<'_>) {
+        turn.passed.extend(Passage::drafts(Station::Validate, drafts, self.laps.lap(), outcome));
+    }
+
     /// Takes back what waits on the disk while there is room for it.
     fn take_spilled(&mut self, turn: &mut Turn<'_>) {
         while !self.spill.is_empty() && !self.stopping && self.lanes.wants_spilled() {
-            for parcel in self.spill.take(&mut turn.tx) {
-                self.lanes.push(parcel, turn.now.mono);
+            match self.spill.take(&mut turn.tx) {
+                Ok(parcels) => parcels.into_iter().for_each(|parcel| self.lanes.push(parcel, turn.now.mono)),
+                Err(Unreadable { awaited: false }) => {
+                    tracing::error!("what a former life had yet to say is lost in part")
+                }
+                Err(Unreadable { awaited: true }) => {
+                    let fault = "messages that waited on the disk to be said cannot be read any more".into();
+                    turn.out.push((Stage::Now, Output::Halt { fault: Some(fault) }));
+                    return;
+                }
             }
         }
     }
@@ -135,6 +199,9 @@ impl Node {
             if !self.setup.role.sends.contains(&topic) {
                 faults.add(FaultCode::NotAuthorised, "/kind", format!("a node of this type does not send {topic}"));
             }
+            if let Some(Err(detail)) = draft.headers.get(STRATEGY_HEADER).map(|name| name.parse::<Strategy>()) {
+                faults.add(FaultCode::Malformed, format!("/headers/{STRATEGY_HEADER}"), detail);
+            }
             if draft.confidential && !draft.is_sealed() {
                 faults.add(FaultCode::Unsealable, "/payload", "is to be sealed, and is not");
             }
@@ -155,7 +222,8 @@ impl Node {
             if !self.knows_of(to) {
                 return Err(CallRefusal::NoReader { to: to.clone() });
             }
-            if self.deliveries.room_for(to) < count {
+            let room = self.deliveries.room_for(to, self.queued.by_destination.len());
+            if room < self.queued.of(to) + count {
                 return Err(CallRefusal::NoRoom { to: to.clone() });
             }
         }
@@ -168,6 +236,7 @@ impl Node {
         if self.stopping {
             return;
         }
+        self.queued.add(&draft);
         self.lanes.push(Parcel { draft, call: OWN, index: 0 }, turn.now.mono);
     }
 
@@ -196,16 +265,18 @@ impl Node {
     /// What a step seals, bytes: little while something Critical may come at any moment, since that would wait for it.
     fn step_share(&self, turn: &Turn<'_>) -> usize {
         let recent = self.critical_said.is_some_and(|said| turn.now.mono - said < limits::URGENT_MEMORY);
-        if recent { limits::STEP_SEAL_BYTES / 8 } else { limits::STEP_SEAL_BYTES }
+        if recent { self.lanes.step_bytes() / 8 } else { self.lanes.step_bytes() }
     }
 
     fn seal(&mut self, load: Vec<Parcel>, turn: &mut Turn<'_>) {
         let Some(first) = load.first() else { return };
+        self.queued.remove(&first.draft, load.len());
         let (topic, priority) = (first.draft.kind().category(), first.draft.priority);
         let course = first.draft.course();
         let feed = FeedId { author: self.id, incarnation: self.life.incarnation, topic };
         let most = if course == Course::Direct { limits::DIRECT_BYTES } else { limits::BUNDLE_BYTES };
         let full = most - limits::MESSAGE_BYTES - PREFIX_BYTES - 4;
+        self.laps.begin();
         let mut pending = Pending::default();
         for parcel in load {
             // Each load is cut to a size far below the limit; one message that is large by its headers goes alone.
@@ -261,7 +332,8 @@ impl Node {
 
     pub(super) fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
         let key: &SigningKey = &self.setup.key;
-        let Some(bundle) = pending.seal(header, key) else { return };
+        let Some(bundle) = pending.seal_packed(header, key, self.packing()) else { return };
+        turn.passed.push(Passage::bundle(Station::Transform, &bundle, true, self.laps.lap()));
         let (header, bytes) = (bundle.header().clone(), bundle.wire().clone());
         if header.course == Course::Direct {
             return self.post_own(&bundle, turn);

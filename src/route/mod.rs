@@ -10,6 +10,7 @@
 //!   LinkReports ─▶ Routes ──ways(to, strategy)──▶ Way, one for each first hop, the best first
 //! ```
 
+mod graph;
 mod quality;
 mod strategy;
 mod way;

@@ -1,15 +1,17 @@
 //! Links, and the ways over them.
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::graph::Graph;
 use super::quality::Quality;
 use super::strategy::Strategy;
 use crate::types::{Mono, NodeId, limits};
+use crate::wire::Destination;
 use crate::wire::kind::system::{Link, LinkReport};
 
 /// A way that failed is not tried again for this long, unless there is no other.
@@ -17,11 +19,14 @@ const AVOID: Duration = Duration::from_secs(15);
 
 /// What a node last said of its links.
 #[derive(Clone, Debug)]
-struct Report {
+pub(super) struct Report {
     at: Mono,
-    load_percent: u8,
-    links: BTreeMap<NodeId, Quality>,
+    pub load_percent: u8,
+    pub links: BTreeMap<NodeId, Quality>,
 }
+
+/// Reports looked at for one that makes room.
+const LOOKED_AT: usize = 16;
 
 /// Ways are found anew after this: to look over a large network costs milliseconds.
 const FRESH: Duration = Duration::from_secs(1);
@@ -38,8 +43,13 @@ pub struct Routes {
     reports: BTreeMap<NodeId, Report>,
     /// First hops that led nowhere, by where they were to lead.
     avoided: BTreeMap<(NodeId, NodeId), Mono>,
-    /// Ways found a moment ago.
-    found: RefCell<BTreeMap<(NodeId, Strategy), Found>>,
+    /// Readers that did not take what reached them: no way to them is better than another.
+    declined: BTreeMap<NodeId, Mono>,
+    /// Where a stranger's report is looked for that makes room for a neighbour's.
+    strangers: NodeId,
+    /// Ways found a moment ago, and the links they were found over.
+    found: RefCell<BTreeMap<(Destination, Strategy), Found>>,
+    graph: RefCell<Option<(Mono, Arc<Graph>)>>,
 }
 
 /// A way to a node.
@@ -67,21 +77,24 @@ impl Routes {
             own: BTreeMap::new(),
             reports: BTreeMap::new(),
             avoided: BTreeMap::new(),
+            declined: BTreeMap::new(),
+            strangers: NodeId([0; 32]),
             found: RefCell::default(),
+            graph: RefCell::default(),
         }
     }
 
     /// A connection stands.
     pub fn on_up(&mut self, peer: NodeId) {
         self.own.entry(peer).or_default();
-        self.look_anew();
+        self.found.take();
         self.avoided.retain(|(_, first), _| *first != peer);
     }
 
     /// It is gone.
     pub fn on_down(&mut self, peer: NodeId) {
         self.own.remove(&peer);
-        self.look_anew();
+        self.found.take();
     }
 
     /// A peer answered a ping.
@@ -97,11 +110,8 @@ impl Routes {
             link.on_outcome(delivered);
         }
         if delivered {
-            if self.avoided.remove(&(to, first)).is_some() {
-                self.look_anew();
-            }
+            self.avoided.remove(&(to, first));
         } else {
-            self.look_anew();
             self.avoided.retain(|_, until| now < *until);
             if self.avoided.len() < limits::LINK_REPORTS {
                 self.avoided.insert((to, first), now + AVOID);
@@ -109,11 +119,26 @@ impl Routes {
         }
     }
 
+    /// A reader has, and does not take, what was for it. That is no link's fault; others that answer to the same
+    /// destination are tried first.
+    pub fn on_declined(&mut self, reader: NodeId, now: Mono) {
+        self.declined.retain(|_, until| now < *until);
+        if self.declined.len() < limits::LINK_REPORTS {
+            self.declined.insert(reader, now + AVOID);
+        }
+    }
+
+    /// Whether a way is to be tried last: it failed, or its reader declined, a moment ago.
+    fn is_avoided(&self, to: NodeId, first: NodeId, now: Mono) -> bool {
+        let since = [self.avoided.get(&(to, first)), self.declined.get(&to)];
+        since.into_iter().flatten().any(|until| now < *until)
+    }
+
     /// A node says how it is connected. True when it is connected to others than before.
     pub fn on_report(&mut self, author: NodeId, report: &LinkReport, now: Mono) -> bool {
         if self.reports.len() >= limits::LINK_REPORTS && !self.reports.contains_key(&author) {
             self.forget_old(now);
-            if self.reports.len() >= limits::LINK_REPORTS {
+            if self.reports.len() >= limits::LINK_REPORTS && !(self.is_near(author) && self.forget_stranger()) {
                 return false;
             }
         }
@@ -124,6 +149,22 @@ impl Routes {
         let peers: Vec<NodeId> = links.keys().copied().collect();
         let before = self.reports.insert(author, Report { at: now, load_percent, links });
         before.is_none_or(|before| !before.links.into_keys().eq(peers))
+    }
+
+    /// Whether a node is connected to this one, or to one that is, by the word of that one.
+    fn is_near(&self, node: NodeId) -> bool {
+        let said = |peer: &NodeId| self.reports.get(peer).is_some_and(|report| report.links.contains_key(&node));
+        node == self.id || self.own.contains_key(&node) || self.own.keys().any(said)
+    }
+
+    /// Forgets the report of one node that is not near. False when none was found among a few, the next in turn.
+    fn forget_stranger(&mut self) -> bool {
+        let from = self.strangers;
+        let turn = self.reports.range(from..).chain(self.reports.range(..from)).map(|(node, _)| *node);
+        let few: Vec<NodeId> = turn.take(LOOKED_AT).collect();
+        self.strangers = few.last().copied().unwrap_or(from);
+        let stranger = few.into_iter().find(|node| !self.is_near(*node));
+        stranger.is_some_and(|stranger| self.reports.remove(&stranger).is_some())
     }
 
     /// Whether anything is known of a node.
@@ -162,66 +203,85 @@ impl Routes {
     /// Forgets the ways found so far.
     pub fn look_anew(&mut self) {
         self.found.take();
+        self.graph.take();
     }
 
-    /// The ways to a node, the best first: for each link of this node the best that begins with it, if any. What others
-    /// said in the last second may not be in it yet.
-    pub fn ways(&self, to: NodeId, strategy: Strategy, now: Mono) -> Vec<Way> {
-        if let Some((at, ways)) = self.found.borrow().get(&(to, strategy))
-            && now - *at < FRESH
-        {
-            return ways.clone();
+    /// The ways to a destination, the best first: for each link of this node the best that begins with it, if any, to
+    /// whichever of its readers is nearest, and the same for those readers of whom something failed a moment ago. What
+    /// others said in the last second may not be in it yet; what failed is.
+    pub fn ways(
+        &self,
+        to: &Destination,
+        readers: impl FnOnce() -> Vec<NodeId>,
+        strategy: Strategy,
+        now: Mono,
+    ) -> Vec<Way> {
+        let known = self.found.borrow().get(&(to.clone(), strategy)).cloned();
+        let mut ways = match known.filter(|(at, _)| now - *at < FRESH) {
+            Some((_, ways)) => ways,
+            None => {
+                let ways = self.find(readers(), strategy, now);
+                self.note(to.clone(), strategy, now, ways.clone());
+                ways
+            }
+        };
+        for way in &mut ways {
+            let ends = way.hops.first().zip(way.hops.last());
+            way.avoided = ends.is_some_and(|(first, reader)| self.is_avoided(*reader, *first, now));
         }
-        let ways = self.find(to, strategy, now);
-        let mut found = self.found.borrow_mut();
-        if found.len() >= limits::DESTINATIONS {
-            found.clear();
-        }
-        found.insert((to, strategy), (now, ways.clone()));
-        ways
-    }
-
-    fn find(&self, to: NodeId, strategy: Strategy, now: Mono) -> Vec<Way> {
-        let spread = self.spread(to, strategy);
-        let mut ways: Vec<Way> = self
-            .own
-            .iter()
-            .filter_map(|(first, link)| {
-                let mut hops = vec![*first];
-                while let Some(last) = hops.last().filter(|last| **last != to) {
-                    hops.push(spread.get(last)?.1);
-                }
-                let avoided = self.avoided.get(&(to, *first)).is_some_and(|until| now < *until);
-                (hops.len() <= limits::HOPS).then(|| self.way(hops, *link, strategy, avoided))
-            })
-            .collect();
         ways.sort_by(|a, b| (a.avoided, a.cost, &a.hops).cmp(&(b.avoided, b.cost, &b.hops)));
         ways
     }
 
-    /// From every node the cost to `to` and the next hop there: Dijkstra's algorithm, from the end backwards. Ways
-    /// through this node are none: it is where they begin.
-    fn spread(&self, to: NodeId, strategy: Strategy) -> BTreeMap<NodeId, (u64, NodeId)> {
-        let mut settled: BTreeMap<NodeId, (u64, NodeId)> = BTreeMap::new();
-        let mut heap = BinaryHeap::from([Reverse((0u64, to, to))]);
-        while let Some(Reverse((cost, node, next))) = heap.pop() {
-            if settled.contains_key(&node) {
-                continue;
-            }
-            settled.insert(node, (cost, next));
-            let Some(report) = self.reports.get(&node) else { continue };
-            for (before, there) in &report.links {
-                let back = self.reports.get(before).and_then(|other| other.links.get(&node));
-                if let Some(back) = back.filter(|_| *before != self.id && !settled.contains_key(before)) {
-                    let step = strategy.cost(back.worse(*there), report.load_percent);
-                    heap.push(Reverse((cost.saturating_add(step), *before, node)));
-                }
-            }
+    fn note(&self, to: Destination, strategy: Strategy, now: Mono, ways: Vec<Way>) {
+        let mut found = self.found.borrow_mut();
+        if found.len() >= limits::DESTINATIONS {
+            found.retain(|_, (at, _)| now - *at < FRESH);
         }
-        settled
+        if found.len() >= limits::DESTINATIONS {
+            found.pop_first();
+        }
+        found.insert((to, strategy), (now, ways));
     }
 
-    fn way(&self, hops: Vec<NodeId>, first: Quality, strategy: Strategy, avoided: bool) -> Way {
+    fn find(&self, readers: Vec<NodeId>, strategy: Strategy, now: Mono) -> Vec<Way> {
+        let graph = self.graph(now);
+        let (doubtful, sound): (BTreeSet<NodeId>, BTreeSet<NodeId>) =
+            readers.into_iter().partition(|reader| self.is_doubtful(*reader, now));
+        let groups = [sound, doubtful].into_iter().filter(|readers| !readers.is_empty());
+        groups.flat_map(|readers| self.find_nearest(&readers, &graph, strategy)).collect()
+    }
+
+    /// Whether any way to a reader failed, or it declined, a moment ago.
+    fn is_doubtful(&self, reader: NodeId, now: Mono) -> bool {
+        let failed = self.avoided.range((reader, NodeId([0; 32]))..=(reader, NodeId([0xFF; 32])));
+        let since = failed.map(|(_, until)| until).chain(self.declined.get(&reader));
+        since.into_iter().any(|until| now < *until)
+    }
+
+    fn find_nearest(&self, readers: &BTreeSet<NodeId>, graph: &Graph, strategy: Strategy) -> Vec<Way> {
+        let spread = graph.spread(readers, self.id, strategy);
+        let ways = self.own.iter().filter_map(|(first, link)| {
+            let hops = if readers.contains(first) { vec![*first] } else { graph.follow(&spread, *first)? };
+            (hops.len() <= limits::HOPS).then(|| self.way(hops, *link, strategy))
+        });
+        ways.collect()
+    }
+
+    /// The links as they were reported up to a moment ago.
+    fn graph(&self, now: Mono) -> Arc<Graph> {
+        let mut kept = self.graph.borrow_mut();
+        match &*kept {
+            Some((at, graph)) if now - *at < FRESH => graph.clone(),
+            Some(_) | None => {
+                let graph = Arc::new(Graph::new(&self.reports));
+                *kept = Some((now, graph.clone()));
+                graph
+            }
+        }
+    }
+
+    fn way(&self, hops: Vec<NodeId>, first: Quality, strategy: Strategy) -> Way {
         let later = hops.windows(2).map(|pair| self.link(pair[0], pair[1]));
         let links: Vec<Quality> = std::iter::once(first).chain(later).collect();
         let loads: Vec<u8> = hops.iter().map(|node| self.reports.get(node).map_or(0, |r| r.load_percent)).collect();
@@ -232,7 +292,7 @@ impl Routes {
             load_percent: loads.iter().copied().max().unwrap_or_default(),
             cost: links.iter().zip(&loads).map(|(link, load)| strategy.cost(*link, *load)).sum(),
             hops,
-            avoided,
+            avoided: false,
         }
     }
 

@@ -22,7 +22,7 @@ mod subject;
 
 pub use compat::{Conflict, Direction, Finding, Verdict, compare};
 pub use document::Document;
-pub use rows::{AUTHOR_SCHEMAS, Registration, Rows, registrations, revision, subjects};
+pub use rows::{AUTHOR_SCHEMAS, Registration, Rows, revision, subjects};
 pub use subject::{Passed, SUBJECT_VERSIONS, Subject, Version};
 
 #[cfg(test)]

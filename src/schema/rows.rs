@@ -23,8 +23,6 @@ use crate::wire::{Kind, Payload};
 
 /// Registrations of one author that are kept.
 pub const AUTHOR_SCHEMAS: usize = 256;
-/// Registrations of one subject that are looked at, those with the lowest ids.
-const SUBJECT_REGISTRATIONS: usize = 4_096;
 const VERSION: u8 = 1;
 
 /// A registration and where it was said.
@@ -121,16 +119,16 @@ impl Rows {
     }
 }
 
-/// The registrations of a subject, in order of message id.
-pub fn registrations(subject: &str, view: &dyn View) -> Vec<Registration> {
+/// Hands over the registrations of a subject, in order of message id.
+pub fn registrations(subject: &str, view: &dyn View, take: &mut dyn FnMut(Registration)) {
     let start = subject_key(subject);
-    let mut found = Vec::new();
     view.scan(&start, &start.after_prefix(), &mut |key, row| {
         let message = key.get(start.as_bytes().len()..).and_then(|id| id.try_into().ok()).map(MessageId);
-        found.extend(message.and_then(|message| read(message, row)));
-        if found.len() < SUBJECT_REGISTRATIONS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if let Some(registration) = message.and_then(|message| read(message, row)) {
+            take(registration);
+        }
+        ControlFlow::Continue(())
     });
-    found
 }
 
 /// How often the registrations of a subject have changed here; none where there never was one.

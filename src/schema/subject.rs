@@ -15,13 +15,17 @@ use serde_json::Value;
 
 use super::compat::{Conflict, compare};
 use super::document::Document;
-use super::rows::Registration;
+use super::rows::{Registration, registrations};
+use crate::types::storage::View;
 use crate::types::{MessageId, NodeId};
 use crate::wire::kind::schemas::Compatibility;
 use crate::wire::{FaultCode, Faults};
 
 /// Versions of one subject.
 pub const SUBJECT_VERSIONS: usize = 64;
+/// Registrations of one subject that are remembered though they do not count: all are judged, however many strangers
+/// say, so that nobody keeps an owner's from counting.
+const PASSED: usize = 256;
 /// Steps of all comparisons of one subject; beyond it nothing can be told any more.
 const FUEL: usize = 500_000;
 /// Where a registration's schema is in its message.
@@ -55,24 +59,39 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// As the store has it.
+    pub fn load(name: &str, view: &dyn View) -> Subject {
+        let mut subject = Subject::new(name);
+        registrations(name, view, &mut |registration| subject.take(registration));
+        subject
+    }
+
     /// Of its registrations, in any order.
     pub fn fold(name: &str, mut registrations: Vec<Registration>) -> Subject {
-        let mut subject = Subject { name: name.into(), versions: Vec::new(), passed: Vec::new(), fuel: FUEL };
-        let mut fuel = FUEL;
+        let mut subject = Subject::new(name);
         registrations.sort_by_key(|registration| registration.message);
         registrations.dedup_by_key(|registration| registration.message);
-        for registration in registrations {
-            let said = &registration.said;
-            // Who may not speak, or speaks out of turn, is not worth reading.
-            let standing = subject.standing(registration.author, said.version).or(());
-            let read = standing.and_then(|()| subject.join(&said.schema.value(), &mut fuel));
-            subject.fuel = fuel;
-            match read {
-                Ok(document) => subject.versions.push(Version { registration, document }),
-                Err(faults) => subject.passed.push(Passed { registration, faults }),
-            }
-        }
+        registrations.into_iter().for_each(|registration| subject.take(registration));
         subject
+    }
+
+    fn new(name: &str) -> Subject {
+        Subject { name: name.into(), versions: Vec::new(), passed: Vec::new(), fuel: FUEL }
+    }
+
+    /// The next registration in order of message id.
+    fn take(&mut self, registration: Registration) {
+        let said = &registration.said;
+        let mut fuel = self.fuel;
+        // Who may not speak, or speaks out of turn, is not worth reading.
+        let standing = self.standing(registration.author, said.version).or(());
+        let read = standing.and_then(|()| self.join(&said.schema.value(), &mut fuel));
+        self.fuel = fuel;
+        match read {
+            Ok(document) => self.versions.push(Version { registration, document }),
+            Err(faults) if self.passed.len() < PASSED => self.passed.push(Passed { registration, faults }),
+            Err(_) => {}
+        }
     }
 
     /// What is registered.
@@ -90,7 +109,7 @@ impl Subject {
         &self.versions
     }
 
-    /// What does not count, in order of message id.
+    /// What does not count, in order of message id: the first of it.
     pub fn passed(&self) -> &[Passed] {
         &self.passed
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::compat::beyond;
+use super::rows::registrations;
 use super::*;
 use crate::types::MemoryStore as Memory;
 use crate::types::storage::{Batch, Txn};
@@ -426,11 +427,34 @@ proptest! {
         }
         let of = |order: &[Registration]| {
             let (store, _) = kept(order, None);
-            Subject::fold("acme.orders", registrations("acme.orders", &store))
+            Subject::load("acme.orders", &store)
         };
         let (one, other) = (of(&forward), of(&mixed));
         prop_assert_eq!(standing(&one), standing(&other));
         prop_assert_eq!(first_paths(&one), first_paths(&other));
+    }
+}
+
+/// The registrations of a subject as rows have them.
+fn found(subject: &str, store: &Memory) -> Vec<Registration> {
+    let mut all = Vec::new();
+    registrations(subject, store, &mut |registration| all.push(registration));
+    all
+}
+
+#[test]
+fn however_many_strangers_speak_before_the_owner_it_keeps_its_subject() {
+    let own = registration(9, 1_000_000, 1, Compatibility::None, &json!({"type": "object"}));
+    let mine = format!("{}.orders", own.author);
+    for subject in ["acme.orders", mine.as_str()] {
+        let of = |r: Registration| Registration { said: SchemaRegistration { subject: subject.into(), ..r.said }, ..r };
+        // Out of turn, and earlier than anything the owner can say.
+        let strangers = (0..20 * AUTHOR_SCHEMAS as u64)
+            .map(|at| of(registration(10 + (at % 20) as u8, at, 2, Compatibility::None, &json!({}))));
+        let said: Vec<Registration> = strangers.chain([of(own.clone())]).collect();
+        let subject = Subject::load(subject, &kept(&said, None).0);
+        assert_eq!((subject.latest(), subject.owner()), (1, Some(own.author)));
+        assert!(subject.passed().len() < said.len() / 2, "not all of them are remembered");
     }
 }
 
@@ -447,9 +471,8 @@ fn of_one_author_the_earliest_are_kept_and_what_was_cut_is_gone() {
         })
         .collect();
     let backward: Vec<Registration> = many.iter().rev().cloned().collect();
-    let all = |store: &Memory| {
-        ["s0", "s1", "s2"].map(|s| registrations(s, store).iter().map(|r| r.message).collect::<Vec<_>>())
-    };
+    let all =
+        |store: &Memory| ["s0", "s1", "s2"].map(|s| found(s, store).iter().map(|r| r.message).collect::<Vec<_>>());
     let ((one, rows), (other, _)) = (kept(&many, None), kept(&backward, None));
     assert_eq!(all(&one), all(&other));
     assert_eq!(all(&one).iter().map(Vec::len).sum::<usize>(), AUTHOR_SCHEMAS);
@@ -467,7 +490,7 @@ fn of_one_author_the_earliest_are_kept_and_what_was_cut_is_gone() {
 fn a_row_keeps_its_bytes() {
     let one = registration(1, 5, 1, Compatibility::Full, &json!({"type": "object"}));
     let (store, _) = kept(std::slice::from_ref(&one), None);
-    assert_eq!(registrations("acme.orders", &store), [one]);
+    assert_eq!(found("acme.orders", &store), [one]);
     let start = crate::types::storage::Key::new(crate::types::storage::Table::Schema, &[]);
     let mut rows = Vec::new();
     crate::types::storage::View::scan(&store, &start, &start.after_prefix(), &mut |key, row| {

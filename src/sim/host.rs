@@ -13,6 +13,7 @@ use ed25519_dalek::SigningKey;
 use super::chain::Disk;
 use super::event::Topic;
 use super::judge::{Durable, Idle, Promise, Subscriber};
+use super::worker::Worker;
 use crate::consensus::Record;
 use crate::node::{Gate, Input, Node, Output, Setup, Step, Write};
 use crate::types::chain::Height;
@@ -118,6 +119,8 @@ pub struct Process {
     pub durable_writes: BTreeMap<u64, Write>,
     /// Who may speak about the chain.
     pub roster: Option<Arc<Roster>>,
+    /// The worker of a durable subscription.
+    pub worker: Worker,
     next_number: u64,
 }
 
@@ -211,7 +214,7 @@ impl Host {
     /// Commits a step and lets go of what may leave.
     pub fn release(&mut self, step: Step) -> Released {
         let flush = step.needs_flush();
-        let Step { batch, outputs, barrier, log } = step;
+        let Step { batch, outputs, barrier, log, passed: _ } = step;
         self.store.commit(batch);
         let Some(process) = self.process.as_mut() else {
             return Released { outputs: Vec::new(), flush: false, log: None };
@@ -272,6 +275,7 @@ impl Process {
             durable_calls: BTreeMap::new(),
             durable_writes: BTreeMap::new(),
             roster: None,
+            worker: Worker::default(),
             next_number: 0,
         }
     }
@@ -321,6 +325,7 @@ fn weight(input: &Input) -> usize {
         Input::Receipt { .. } => 1 + limits::DIRECT_IN_FLIGHT,
         Input::Refused { .. }
         | Input::RoundTrip { .. }
+        | Input::Packs { .. }
         | Input::Fork { .. }
         | Input::PeerUp { .. }
         | Input::PeerDown { .. }

@@ -27,6 +27,7 @@ mod scenario;
 mod trace;
 mod traffic;
 mod villain;
+mod worker;
 mod workload;
 mod world;
 

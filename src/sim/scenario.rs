@@ -7,6 +7,7 @@ use super::chain::{self, ChainPlan};
 use super::rng::Rng;
 use super::villain::Role;
 use crate::feed::{Retention, Rule};
+use crate::flow::{Bounds, Policy};
 use crate::wire::Category;
 
 const MS: u64 = 1_000;
@@ -35,6 +36,8 @@ pub enum Scenario {
     LateJoiner,
     /// Messages are let go while others still ask for them.
     Retention,
+    /// Clients say more than can leave, over links that lose frames, and workers are unreliable.
+    Saturated,
     /// Some of everything at once.
     Everything,
     /// A chain with load; nothing goes wrong.
@@ -61,7 +64,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 21] = [
+    pub const ALL: [Scenario; 22] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -72,6 +75,7 @@ impl Scenario {
         Scenario::Liar,
         Scenario::LateJoiner,
         Scenario::Retention,
+        Scenario::Saturated,
         Scenario::Everything,
         Scenario::ChainCalm,
         Scenario::ChainLossy,
@@ -98,6 +102,7 @@ impl Scenario {
             Scenario::Liar => "liar",
             Scenario::LateJoiner => "late-joiner",
             Scenario::Retention => "retention",
+            Scenario::Saturated => "saturated",
             Scenario::Everything => "everything",
             Scenario::ChainCalm => "chain-calm",
             Scenario::ChainLossy => "chain-lossy",
@@ -185,6 +190,14 @@ pub struct Plan {
     pub storm_us: u64,
     /// A call comes this often, microseconds.
     pub call_every_us: (u64, u64),
+    /// At most so many calls come at once.
+    pub flood: u64,
+    /// How much waits at most.
+    pub lanes: Bounds,
+    /// The rule by which lanes are served.
+    pub scheduler: Policy,
+    /// Whether there are workers of durable subscriptions. No host is to stop then.
+    pub workers: bool,
     /// How many calls of a thousand bring many messages.
     pub bursts: u64,
     /// How long messages are kept.
@@ -212,6 +225,10 @@ impl Plan {
             weather: Weather::CLEAR,
             storm_us: rng.within(8 * SECOND, 18 * SECOND),
             call_every_us: (20 * MS, rng.within(60, 500) * MS),
+            flood: 1,
+            lanes: Bounds::default(),
+            scheduler: Policy::default(),
+            workers: false,
             bursts: rng.within(0, 40),
             retention: Retention::new(),
             skew_ms: (0..hosts).map(|_| rng.within(0, 100) as i64 - 50).collect(),
@@ -231,6 +248,7 @@ impl Plan {
             Scenario::Liar => plan.lies(&mut rng),
             Scenario::LateJoiner => plan.joins_late(&mut rng),
             Scenario::Retention => plan.forgets(&mut rng),
+            Scenario::Saturated => plan.saturates(&mut rng),
             Scenario::Everything => plan.everything(&mut rng),
             Scenario::ChainCalm
             | Scenario::ChainLossy
@@ -366,6 +384,25 @@ impl Plan {
         if rng.chance(300) {
             self.restarts(rng);
         }
+    }
+
+    fn saturates(&mut self, rng: &mut Rng) {
+        self.loses(rng);
+        self.weather.loss = rng.within(0, 120);
+        self.hosts = self.hosts.min(4);
+        self.skew_ms.truncate(self.hosts);
+        self.start_us.truncate(self.hosts);
+        self.storm_us = rng.within(3 * SECOND, 5 * SECOND);
+        self.faults.retain(|(at, _)| *at < self.storm_us);
+        self.flood = rng.within(4, 16);
+        self.bursts = rng.within(100, 500);
+        self.lanes = Bounds {
+            messages: rng.within(100, 400) as usize,
+            bytes: rng.within(64, 1024) as usize * 1024,
+            step_bytes: rng.within(4, 64) as usize * 1024,
+        };
+        self.scheduler = rng.pick(&Policy::ALL).unwrap_or_default();
+        self.workers = true;
     }
 
     fn everything(&mut self, rng: &mut Rng) {

@@ -104,12 +104,25 @@ pub const CALL_QUEUE: usize = 256;
 pub const INPUT_QUEUE: usize = 96;
 /// Frames of what is not kept that a listener may fall behind.
 pub const EPHEMERAL_QUEUE: usize = 128;
+/// Places of what passed the stages that whoever taps may fall behind, and bundles or calls in one of them: a few MiB
+/// of messages in the common case.
+pub const TAP_QUEUE: usize = 128;
+pub const TAP_PASSAGES: usize = 16;
+/// A frame of Critical messages that goes on a stream of its own, bytes, and how many peers it is sent to at once; a
+/// larger one, and what other peers get, goes by gossip alone.
+pub const URGENT_BYTES: usize = 64 * KIB;
+pub const URGENT_PEERS: usize = 8;
+/// Such frames of one peer, and of all, that are being taken.
+pub const URGENT_IN_FLIGHT: usize = 32;
+pub const URGENT_IN_FLIGHT_ALL: usize = 128;
 /// Frames waiting for a verifier. Beyond it gossip is let go and repaired later.
 pub const VERIFY_QUEUE: usize = 512;
 /// Inputs taken into one step.
 pub const STEP_INPUTS: usize = 512;
 /// Body of an API request, bytes.
 pub const API_BODY_BYTES: usize = 8 * MIB;
+/// What the messages of one request take with the tags and headers that its query gives to each, bytes.
+pub const API_DRAFT_BYTES: usize = 32 * MIB;
 /// Messages a query answers at most.
 pub const QUERY_MESSAGES: usize = 10_000;
 /// Messages of one page, bytes; one message is always in it.
@@ -123,6 +136,8 @@ pub const SUBSCRIBERS: usize = 1024;
 /// Connections to the API at once: every subscriber, and as many requests beside them as one machine makes.
 pub const API_CONNECTIONS: usize = SUBSCRIBERS + 256;
 
+/// Alert rules of an operator.
+pub const ALERTS: usize = 64;
 /// Peers remembered with their addresses.
 pub const KNOWN_PEERS: usize = 1024;
 /// Addresses remembered for one peer.
@@ -174,6 +189,9 @@ pub const HOPS: usize = 8;
 pub const DIRECT_BYTES: usize = MESSAGE_BYTES + 64 * KIB;
 /// Direct bundles older than this are not taken, so that one that was let go is not taken for new.
 pub const DIRECT_AGE: Duration = Duration::from_secs(48 * 3600);
+/// Lives of authors of one topic of whose direct bundles something is kept, or is not to be taken again. Beyond it the
+/// oldest bundles go, and authors that are new here come again.
+pub const DIRECT_LIVES: usize = 16_384;
 /// A direct message that does not expire by itself is kept for its reader this long.
 pub const DIRECT_KEEP: Duration = Duration::from_secs(24 * 3600);
 /// Destinations that direct messages wait for at once.
@@ -181,8 +199,10 @@ pub const DESTINATIONS: usize = 1_024;
 /// Direct bundles under way to one destination, and to all.
 pub const DIRECT_IN_FLIGHT: usize = 32;
 pub const DIRECT_IN_FLIGHT_ALL: usize = 256;
-/// Direct bundles of others that are being carried on.
-pub const RELAYED: usize = 256;
+/// Direct bundles of others that are being carried on, of one peer's and of all: each may have to wait for a silent
+/// node, and takes one of the places above meanwhile. The rest is for what is for this node.
+pub const RELAYED_PER_PEER: usize = 8;
+pub const RELAYED: usize = DIRECT_IN_FLIGHT_ALL / 2;
 /// Links a node reports, and nodes whose reports are remembered.
 pub const LINKS: usize = 64;
 pub const LINK_REPORTS: usize = 4_096;
@@ -220,3 +240,14 @@ pub const STEP_SWEEP: usize = 2_048;
 pub const SWEEPS: usize = 1_024;
 /// Entries of one page of state.
 pub const STATE_PAGE: usize = 1_000;
+
+/// Shared graphs that an API holds in memory at once.
+pub const GRAPHS: usize = 32;
+/// Nodes and edges of one of them, each.
+pub const GRAPH_ITEMS: usize = 250_000;
+/// Nodes and edges of a graph at a time, and of a snapshot in one piece.
+pub const GRAPH_PAST_ITEMS: usize = 10_000;
+/// The id of a node or an edge of a graph, bytes.
+pub const GRAPH_ID_BYTES: usize = NAME_BYTES;
+/// Positions in one binary frame.
+pub const FRAME_POSITIONS: usize = 8_192;

@@ -7,6 +7,8 @@ mod cluster;
 mod deliver;
 mod direct;
 mod disk;
+mod flow;
+mod graph;
 mod ledger;
 mod net_common;
 mod schema;

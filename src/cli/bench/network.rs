@@ -27,9 +27,9 @@ pub struct Node {
 impl Network {
     /// Starts so many nodes in a folder that is not there yet; `more` are further words for `testnet up`, `settings`
     /// are keys of every node's configuration with their values.
-    pub async fn up(dir: &Path, nodes: u32, more: &[&str], settings: &[(&str, String)]) -> anyhow::Result<Network> {
+    pub async fn up(dir: &Path, count: u32, more: &[&str], settings: &[(&str, String)]) -> anyhow::Result<Network> {
         let exe = std::env::current_exe().context("cannot find this program")?;
-        let count = nodes.to_string();
+        let count = count.to_string();
         let words = [&["up", "-n", &count, "--network", "bench", "--json"], more].concat();
         let mut network = Network { nodes: nodes(&testnet(&exe, dir, &words).await?)?, exe, dir: dir.into() };
         if !settings.is_empty() {

@@ -4,11 +4,11 @@ use super::super::call::{Answer, CallRefusal};
 use super::super::chain_io::ChainInput;
 use super::super::output::{Output, Verdict};
 use super::super::owner::{Node, Turn};
-use super::{Chain, POLL};
+use super::{Chain, POLL, is_idle};
 use crate::consensus;
-use crate::ledger::NotTaken;
+use crate::ledger::{NotPooled, NotTaken};
+use crate::types::NodeId;
 use crate::types::chain::TransactionId;
-use crate::types::{NodeId, limits};
 use crate::wire::agreement::{ChainRequest, ChainResponse};
 use crate::wire::ledger::Sealed;
 use crate::wire::{Refusal, Response};
@@ -17,7 +17,8 @@ impl Chain {
     fn take(&mut self, sealed: Sealed, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
         let taken = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx);
         let ids = taken.inspect_err(|why| *self.counts.refused.entry(why.code()).or_default() += 1)?;
-        self.works = true;
+        // What waits behind a gap is nothing to agree on.
+        self.works |= !is_idle(&self.pool);
         Ok(ids)
     }
 }
@@ -55,12 +56,14 @@ impl Node {
             }
             ChainInput::Body { from, id, block, proposal } => {
                 let block_id = block.id();
-                if chain.asked.remove(&id) == Some(ChainRequest::Body { block: block_id }) {
+                let asked = chain.asked.remove(&id).map(|(_, request)| request);
+                if asked == Some(ChainRequest::Body { block: block_id }) {
                     chain.bodies.keep(*block);
                     if let Some(message) = proposal {
                         chain.tell(consensus::Input::Heard { from, message }, me, turn);
                     }
                     chain.tell(consensus::Input::Body { block: block_id }, me, turn);
+                    chain.apply(turn);
                 }
             }
             ChainInput::Decisions { from, id, decisions } => {
@@ -87,13 +90,16 @@ impl Node {
                 chain.tell(consensus::Input::Work, me, turn);
             }
             chain.say_fresh(turn);
+            chain.check_again(me, turn);
             if chain.poll <= turn.now.mono {
                 chain.say_again(turn);
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
                 if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
-                    let from = chain.ledger.head().height.next();
-                    chain.ask(*peer, ChainRequest::Decisions { from }, turn);
+                    chain.ask_decisions(*peer, turn);
+                    if let Some(block) = chain.decided.as_ref().map(|certificate| certificate.value) {
+                        chain.ask_body(*peer, block, turn);
+                    }
                 }
             }
         });
@@ -112,23 +118,27 @@ impl Node {
 
     /// A peer may have decisions that are missing here: asked when it comes, and when it speaks of a later height.
     pub(in crate::node) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
-        self.with_chain(turn, |chain, _, turn| {
-            if chain.asked.len() < limits::RANGES_IN_FLIGHT {
-                let from = chain.ledger.head().height.next();
-                chain.ask(peer, ChainRequest::Decisions { from }, turn);
-            }
-        });
+        self.with_chain(turn, |chain, _, turn| chain.ask_decisions(peer, turn));
+    }
+
+    /// A question about the chain was answered with something else.
+    pub(in crate::node) fn on_misanswered(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
+        self.on_chain_failed(id);
+        self.on_refused(from, &Refusal::Unasked { reason: "something else than what was asked about the chain" }, turn);
     }
 
     /// Transactions of a client of this node.
     pub(in crate::node) fn on_submit(&mut self, id: u64, sealed: Sealed, turn: &mut Turn<'_>) {
         let taken = self.with_chain(turn, |chain, _, turn| {
-            let (said, known) = (sealed.clone(), chain.pool.seal(&sealed.leaf()).is_some());
-            let ids = chain.take(sealed, turn)?;
-            if !known {
-                chain.gossip.add(&said);
+            let (said, ids) = (sealed.clone(), sealed.ids().to_vec());
+            match chain.take(sealed, turn) {
+                Ok(_) => {
+                    chain.stopwatch.start(&ids, turn.now.mono);
+                    chain.gossip.add(&said);
+                }
+                Err(NotTaken::Pool(NotPooled::Known)) => chain.gossip.repeat(&said),
+                Err(why) => return Err(why),
             }
-            chain.stopwatch.start(&ids, turn.now.mono);
             Ok(ids)
         });
         let answer = match taken {

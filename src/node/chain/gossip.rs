@@ -40,6 +40,11 @@ impl Gossip {
         self.said.push_back(sealed.leaf());
     }
 
+    /// A client sent again what it had sent: it may be that nobody else has heard.
+    pub fn repeat(&mut self, sealed: &Sealed) {
+        self.fresh.push(sealed.bytes().clone());
+    }
+
     /// Of what still waits, as much as one pack holds; what does not wait any more is forgotten.
     fn rest(&mut self, pool: &Mempool) -> Vec<Bytes> {
         let (mut again, mut bytes) = (Vec::new(), 0);
