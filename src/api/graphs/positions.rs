@@ -35,7 +35,7 @@ use crate::wire::kind::data::{GraphEvent, GraphUpdate, Vector};
 use crate::wire::kind::{LIST_ITEMS, state::owner};
 use crate::wire::{Draft, Kind, Payload, Place, PositionFrame, Priority};
 
-/// Frames are at least so far apart: 60 in a second.
+/// Frames are so far apart, 60 in a second; after a late one the next comes when it would have come anyway.
 const FRAME_EVERY: Duration = Duration::from_micros(16_600);
 /// What is due is written down this often, one write at a time.
 const WRITE_EVERY: Duration = Duration::from_millis(100);
@@ -243,7 +243,8 @@ async fn run(motion: Weak<Motion>, mut heard: Heard, state: ApiState) {
         if now >= next_frame && motion.live().has_moved() {
             // Nobody may be listening.
             let _ = motion.ticks.send(Arc::new(motion.live().tick()));
-            next_frame = now + FRAME_EVERY;
+            // By the schedule, not from now: one late frame does not hold up all that come after it.
+            next_frame = next_frame.max(now - FRAME_EVERY) + FRAME_EVERY;
         }
         if now >= next_write {
             next_write = now + WRITE_EVERY;
