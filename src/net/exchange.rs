@@ -1,5 +1,5 @@
-//! Requests and answers, on two protocols: one for catching up, one for direct messages, so that neither has to wait
-//! behind the other.
+//! Requests and answers, on three protocols: one for catching up, one for direct messages, one for replicated state, so
+//! that none has to wait behind another.
 
 use bytes::Bytes;
 use libp2p::PeerId;
@@ -10,7 +10,7 @@ use super::swarm::Net;
 use super::verifier::Job;
 use crate::node::Input;
 use crate::types::{NodeId, limits};
-use crate::wire::{Refusal, Request, Response, Unserved};
+use crate::wire::{Refusal, Request, Response, StateRequest, Unserved};
 
 /// What a stream is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,12 +19,15 @@ pub enum Protocol {
     Sync,
     /// Direct bundles.
     Direct,
+    /// What is retained of replicated state.
+    State,
 }
 
 impl Protocol {
     fn of(request: &Request) -> Protocol {
         match request {
             Request::Deliver { .. } => Protocol::Direct,
+            Request::State(_) => Protocol::State,
             Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } | Request::Chain(_) => Protocol::Sync,
         }
     }
@@ -32,7 +35,7 @@ impl Protocol {
     /// Requests of one peer, and of all, whose answers have not left.
     const fn room(self) -> (usize, usize) {
         match self {
-            Protocol::Sync => (limits::ANSWERS_PER_PEER, limits::ANSWERS),
+            Protocol::Sync | Protocol::State => (limits::ANSWERS_PER_PEER, limits::ANSWERS),
             Protocol::Direct => (limits::DIRECT_IN_FLIGHT, limits::DIRECT_IN_FLIGHT_ALL),
         }
     }
@@ -45,6 +48,7 @@ impl Net {
         let number = match protocol {
             Protocol::Sync => behaviour.sync.send_request(&peer, request.encode()),
             Protocol::Direct => behaviour.direct.send_request(&peer, request.encode()),
+            Protocol::State => behaviour.state.send_request(&peer, request.encode()),
         };
         self.asked.insert((protocol, number), asker);
     }
@@ -113,7 +117,14 @@ impl Net {
             Request::Deliver { hops, bundle } => {
                 self.verifiers.take(Job::Deliver { from, id, hops, bytes: bundle });
             }
-            request @ (Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } | Request::Chain(_)) => {
+            Request::State(StateRequest::Take { writes }) => {
+                self.verifiers.take(Job::Take { from, id, writes });
+            }
+            request @ (Request::Heads { .. }
+            | Request::Range { .. }
+            | Request::Fork { .. }
+            | Request::Chain(_)
+            | Request::State(_)) => {
                 self.tell(Input::Request { from, id, request });
             }
         }

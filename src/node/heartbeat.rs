@@ -74,6 +74,7 @@ impl Node {
             peers: self.peers.connected().count() as u32,
             messages: self.log.end(),
             roots: self.topic_roots().map(|(topic, root)| TopicRoot { topic, root }).collect(),
+            state_root: self.follows(Category::Data).then(|| self.states.replica.root()),
             clock_ms: turn.now.wall,
             heads: heads.collect(),
         };
@@ -113,6 +114,12 @@ impl Node {
         let alike = !beat.roots.iter().any(differs);
         let heard = Beat { at: turn.now.mono, alike, clock_offset_ms };
         self.peers.on_beat(author, heard, turn.now);
+        if let Some(theirs) =
+            beat.state_root.filter(|_| self.follows(Category::Data) && self.peers.is_connected(author))
+        {
+            let same = theirs == self.states.replica.root();
+            self.healing.on_beat(author, same, alike, turn.now.mono);
+        }
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
         let holder = if self.peers.is_connected(author) { author } else { from };
         // It speaks of the feeds of this life, one for each category.

@@ -6,6 +6,7 @@ use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
 use super::chain::Chain;
 use super::deliveries::fetch_letter;
+use super::healing::Healing;
 use super::heartbeat::Beats;
 use super::input::Input;
 use super::output::{Event, Output, Stage, Step, Verdict};
@@ -56,6 +57,7 @@ pub struct Node {
     pub(super) post: Post,
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
+    pub(super) healing: Healing,
     pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
     pub(super) started: Mono,
@@ -116,6 +118,7 @@ impl Node {
             post: Post::default(),
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
+            healing: Healing::new(setup.entropy),
             chain: None,
             counters: Counters::default(),
             started: now.mono,
@@ -183,6 +186,7 @@ impl Node {
             Input::RoundTrip { peer, time } => self.routes.on_round_trip(peer, time),
             Input::Failed { from, id } => self.on_failed(from, id, turn),
             Input::Chain(input) => self.on_chain(input, turn),
+            Input::State(input) => self.on_state(input, turn),
             Input::Call { id, call } => self.on_call(id, call, turn),
             Input::Tick => {}
         }
@@ -198,6 +202,7 @@ impl Node {
         self.write_waiting(turn);
         self.seal_waiting(turn);
         self.settle_state(turn);
+        self.heal(turn);
         self.retain(turn);
         self.ask(turn);
         self.tick_post(turn);
@@ -218,7 +223,8 @@ impl Node {
         let post = (!self.stopping).then(|| self.post_wake());
         let chain = self.chain.as_ref().map(Chain::next_wake);
         let (repair, peers) = (self.repair.next_wake(), self.peers.next_wake());
-        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain];
+        let heal = self.healing.next_wake();
+        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain, heal];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -401,10 +407,13 @@ impl Node {
             return;
         }
         const BUDGET: usize = 256;
-        let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
+        let (rules, wall) = (&self.setup.retention, turn.now.wall);
+        let last = &mut super::excerpts::on_last;
+        let (gone, mut more) = crate::feed::trim_after(&mut self.feeds, rules, wall, BUDGET, &mut turn.tx, last);
         self.counters.retired_bundles += gone as u64;
+        more |= self.tidy_excerpts(turn);
         let stays = |slot: Slot, stored: &Stored| slot.feed.author == self.id && self.post.waits(stored);
-        let (rules, left) = (&self.setup.retention, BUDGET - gone);
+        let (rules, left) = (&self.setup.retention, BUDGET.saturating_sub(gone));
         let went = self.directs.trim(rules, turn.now.wall, left, &stays, &mut turn.tx);
         self.counters.retired_bundles += went as u64;
         self.deliveries.forget_idle(&mut turn.tx);
@@ -414,7 +423,7 @@ impl Node {
             self.log.save(&mut turn.tx);
         }
         self.idempotency.forget(turn.now.wall, &mut turn.tx);
-        let more = gone + went == BUDGET;
+        more |= gone + went >= BUDGET;
         self.retention_due = turn.now.mono + if more { std::time::Duration::ZERO } else { limits::RETENTION_EVERY };
     }
 }

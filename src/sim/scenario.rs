@@ -34,13 +34,15 @@ pub enum Scenario {
     LateJoiner,
     /// Messages are let go while others still ask for them.
     Retention,
+    /// What wrote the state is let go while nodes are apart or not there yet: the state itself is repaired.
+    Oblivion,
     /// Some of everything at once.
     Everything,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 11] = [
+    pub const ALL: [Scenario; 12] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -51,6 +53,7 @@ impl Scenario {
         Scenario::Liar,
         Scenario::LateJoiner,
         Scenario::Retention,
+        Scenario::Oblivion,
         Scenario::Everything,
     ];
 
@@ -67,6 +70,7 @@ impl Scenario {
             Scenario::Liar => "liar",
             Scenario::LateJoiner => "late-joiner",
             Scenario::Retention => "retention",
+            Scenario::Oblivion => "oblivion",
             Scenario::Everything => "everything",
         }
     }
@@ -183,6 +187,7 @@ impl Plan {
             Scenario::Liar => plan.lies(&mut rng),
             Scenario::LateJoiner => plan.joins_late(&mut rng),
             Scenario::Retention => plan.forgets(&mut rng),
+            Scenario::Oblivion => plan.outlives(&mut rng),
             Scenario::Everything => plan.everything(&mut rng),
         }
         plan.faults.sort_by_key(|(at, _)| *at);
@@ -294,6 +299,22 @@ impl Plan {
         }
         if rng.chance(300) {
             self.restarts(rng);
+        }
+    }
+
+    fn outlives(&mut self, rng: &mut Rng) {
+        let by_age = Rule { max_age: Some(Duration::from_secs(rng.within(1, 3))), max_bytes: None };
+        let by_bytes = Rule { max_age: None, max_bytes: Some(rng.within(500, 5_000)) };
+        self.retention.extend(rng.pick(&[by_age, by_bytes]).map(|rule| (Category::Data, rule)));
+        let parts: [fn(&mut Plan, &mut Rng); 4] =
+            [Plan::joins_late, Plan::falls_apart, Plan::crashes, Plan::equivocates];
+        for (part, chance) in parts.into_iter().zip([800, 800, 300, 200]) {
+            if rng.chance(chance) {
+                part(self, rng);
+            }
+        }
+        if rng.chance(300) {
+            self.villains.push(Role::Liar);
         }
     }
 

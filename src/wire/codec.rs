@@ -64,4 +64,10 @@ impl Codec {
         let packed = lz4_flex::block::compress(body);
         if packed.len() + body.len() / 8 < body.len() { (Codec::Lz4, Some(packed)) } else { (Codec::Plain, None) }
     }
+
+    /// Packs with zstd when that saves an eighth or more: for what is packed once and kept long.
+    pub fn pack_tight(body: &[u8]) -> (Codec, Option<Vec<u8>>) {
+        let packed = zstd::bulk::compress(body, 3).ok().filter(|packed| packed.len() + body.len() / 8 < body.len());
+        if packed.is_some() { (Codec::Zstd, packed) } else { (Codec::Plain, None) }
+    }
 }

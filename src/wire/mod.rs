@@ -15,6 +15,7 @@ mod bundle;
 mod codec;
 mod direct;
 mod draft;
+mod excerpt;
 mod fault;
 mod feed_id;
 mod filter;
@@ -24,15 +25,18 @@ pub mod ledger;
 mod merkle;
 mod message;
 mod proof;
+mod ranges;
 mod refusal;
 mod seal;
 mod sealed;
+mod state_frame;
 mod verified;
 
 pub use bundle::{Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
 pub use codec::Codec;
 pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};
+pub use excerpt::{Excerpt, Proven, Said, write_in};
 pub use fault::{Fault, FaultClass, FaultCode, Faults};
 pub use feed_id::{FeedId, Slot, topic_name};
 pub use filter::Filter;
@@ -41,9 +45,11 @@ pub use kind::{Category, Kind, Payload};
 pub use merkle::{Path, checksum, root_of};
 pub use message::{ContentType, Destination, Encryption, Message, Priority};
 pub use proof::Proof;
+pub use ranges::{Mode, Part, Ranges, Tag};
 pub use refusal::Refusal;
 pub use seal::{Label, Signature, Statement};
 pub use sealed::{SEALING_CHANNEL, SealingKey, Unopened, key_id, seal_for};
+pub use state_frame::{CollectionHead, StateRequest, StateResponse, prove_all};
 pub use verified::{Correlated, Pending, Verified};
 
 #[cfg(test)]
