@@ -6,6 +6,7 @@ mod cluster;
 mod deliver;
 mod direct;
 mod disk;
+mod heal;
 mod ledger;
 mod net_common;
 mod schema;
