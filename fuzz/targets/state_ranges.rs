@@ -27,7 +27,8 @@ fn blake(n: u64) -> Hash {
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(excerpt) = Excerpt::decode(&Bytes::copy_from_slice(bytes)) {
         assert_eq!(Excerpt::decode(&excerpt.encode()).expect("what was written is read"), excerpt);
-        assert!(excerpt.header().network != network() || excerpt.clone().prove(network()).is_err() || excerpt.narrow(&BTreeSet::new()).is_none());
+        assert!(excerpt.narrow(&BTreeSet::new()).is_none());
+        let _ = excerpt.prove(network());
     }
     let index = index();
     let Ok(ranges) = Ranges::decode(bytes) else { return };

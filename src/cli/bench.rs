@@ -8,6 +8,8 @@ mod mixed;
 mod pair;
 mod report;
 mod rig;
+mod state;
+mod state_rig;
 
 use std::path::PathBuf;
 
@@ -27,6 +29,7 @@ use report::Report;
   metanode bench e2e
   metanode bench fanout --nodes 4
   metanode bench direct
+  metanode bench state --keys 1000000 --differ 10000
   metanode bench replay --messages 1000000
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
@@ -48,6 +51,15 @@ pub struct BenchArgs {
     /// Nodes of `fanout`
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
     nodes: u8,
+    /// Keys of `state`, at both nodes
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
+    keys: u64,
+    /// Keys of `state` that only one of the two nodes has, for each of them
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    differ: u64,
+    /// Keys of `state` that differ lie anywhere among the others, not after them
+    #[arg(long)]
+    scattered: bool,
     /// Write the figures to this file (JSON)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -69,6 +81,8 @@ enum Workload {
     Fanout,
     /// From one node to another alone: on disk at both, with signed receipts
     Direct,
+    /// Replicated state: merged, kept, repaired between two nodes, read
+    State,
     /// From the disk of a node process to a client that reads all of it again
     Replay,
 }
@@ -87,6 +101,7 @@ impl BenchArgs {
             Workload::Fanout => fanout::measure(&self, &folder).await,
             Workload::Direct => direct::measure(&self, &folder).await,
             Workload::Replay => e2e::replay(&self, &folder).await,
+            Workload::State => return state::run(&self, &folder),
         };
         let _ = std::fs::remove_dir_all(&folder);
         let report: Report = measured?;

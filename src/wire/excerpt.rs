@@ -87,22 +87,27 @@ impl Excerpt {
 
     /// The bytes that travel.
     pub fn encode(&self) -> Bytes {
-        self.write(Codec::pack)
+        let body = self.body();
+        self.write(&body, Codec::pack(&body))
     }
 
     /// The same, packed once more tightly: the bytes that are kept.
     pub fn encode_tight(&self) -> Bytes {
-        self.write(Codec::pack_tight)
+        let body = self.body();
+        self.write(&body, Codec::pack_tight(&body))
     }
 
-    fn write(&self, pack: fn(&[u8]) -> (Codec, Option<Vec<u8>>)) -> Bytes {
+    fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for item in self.items.values() {
             body.extend_from_slice(&(item.len() as u32).to_le_bytes());
             body.extend_from_slice(item);
         }
-        let (codec, packed) = pack(&body);
-        let packed = packed.as_ref().unwrap_or(&body);
+        body
+    }
+
+    fn write(&self, body: &[u8], (codec, packed): (Codec, Option<Vec<u8>>)) -> Bytes {
+        let packed = packed.as_deref().unwrap_or(body);
         let mut bytes = self.signed.encode().to_vec();
         bytes.extend_from_slice(&(self.items.len() as u32).to_le_bytes());
         self.items.keys().for_each(|index| bytes.extend_from_slice(&index.to_le_bytes()));
