@@ -13,8 +13,10 @@
 //!                                          ├─▶ deliver  durable subscriptions: leases, retries, dead letters
 //!                                          ├─▶ schema   what bodies of Custom messages keep
 //!                                          ├─▶ crdt     replicated state: writes, merge rules, conflicts
+//!                                          │     graph  a shared graph laid over it
 //!                                          ├─▶ consensus  one block id for each height
 //!                                          ├─▶ ledger   accounts, blocks, execution, mempool, votes
+//!                                          ├─▶ meter    stages, rates, alerts: what is measured
 //!                                          └─▶ wire ─▶ types
 //! ```
 
@@ -29,10 +31,12 @@ pub mod deliver;
 pub mod feed;
 pub mod flow;
 pub mod ledger;
+pub mod meter;
 pub mod route;
 pub mod schema;
 
 // pure, layer 2: composition
+pub mod graph;
 pub mod node;
 pub mod sim;
 

@@ -27,6 +27,8 @@ use crate::wire::{Category, Draft, Payload};
 
 /// A clean stop takes at most this long.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Rates are measured and alerts looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sealing keys are looked after this often.
 const TEND_EVERY: Duration = Duration::from_secs(3600);
 
@@ -88,8 +90,10 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
     let owner = Driver::start(setup, journal, store.clone(), ports)?;
     tokio::spawn(net.run());
     let (closing, closed) = watch::channel(false);
-    let state = ApiState::new(client.clone(), watched, store, config.network.clone()).holding(vault);
+    let state = ApiState::new(client.clone(), watched, store, config.network.clone());
+    let state = state.holding(vault).alerting(&config.alerts);
     tokio::spawn(tend(state.clone(), closed.clone()));
+    tokio::spawn(watch_over(state.clone(), closed.clone()));
     let served = tokio::spawn(api::serve(api, state, until(closed)));
     let (tell, ended) = oneshot::channel();
     std::thread::spawn(move || {
@@ -115,6 +119,24 @@ async fn tend(state: ApiState, closed: watch::Receiver<bool>) {
             turns.tick().await;
             if let Err(problem) = api::tend_keys(&state).await {
                 tracing::warn!(%problem, "the sealing key could not be announced or replaced; it is tried again");
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = until(closed) => {}
+    }
+}
+
+/// Measures rates, and tells of alerts.
+async fn watch_over(state: ApiState, closed: watch::Receiver<bool>) {
+    let work = async {
+        let mut turns = tokio::time::interval(LOOK_EVERY);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            if let Err(problem) = api::look(&state).await {
+                tracing::debug!(%problem, "the node could not be looked at");
             }
         }
     };
@@ -190,6 +212,8 @@ fn setup(
         bootstrap: bootstrap?,
         target_peers: config.net.target_peers as usize,
         scheduler: config.flow.scheduler,
+        packing: config.net.packing,
+        lanes: Default::default(),
         strategy: config.flow.route_strategy,
         role: role(config),
         retention: retention(config),

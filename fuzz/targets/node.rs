@@ -60,6 +60,8 @@ fn setup() -> Setup {
         bootstrap: vec![("/ip4/127.0.0.1/tcp/1".into(), None)],
         target_peers: 12,
         scheduler: Default::default(),
+        packing: Default::default(),
+        lanes: Default::default(),
         strategy: Default::default(),
         role: Default::default(),
         retention: Default::default(),

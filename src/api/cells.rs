@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::collections::{collection, path};
 use super::params::{Asked, Params, Part, parsed};
+use super::pending::{Held, Sure, held_by_peers};
 use super::problem::{Cause, Problem};
 use super::state::{ApiState, unexpected};
 use crate::crdt::{self, Cell, Condition, Wish, Wished};
-use crate::node::{Ack, Answer, Call, Restore, Write, Wrote};
+use crate::node::{Answer, Call, Restore, Write, Wrote};
 use crate::types::{MessageId, Stamp, Version};
 use crate::wire::kind::Json as Text;
 
@@ -77,9 +78,9 @@ pub struct Put {
     /// Which client writes, for the others to know.
     #[serde(default)]
     client: Option<String>,
-    /// How sure to be before the answer: accepted, written or durable, which is usual.
+    /// How sure to be before the answer: accepted, written or durable, which is usual; or `peers:2`: two others hold it.
     #[serde(default)]
-    ack: Ack,
+    ack: Sure,
 }
 
 /// What writing came to.
@@ -89,6 +90,9 @@ pub struct WrittenCells {
     message: Option<MessageId>,
     /// The version each change made, in their order; none where there was nothing to do.
     versions: Vec<Option<Version>>,
+    /// Which other nodes hold it, where `ack` asks for some.
+    #[serde(flatten)]
+    held: Option<Held>,
 }
 
 fn condition(if_version: Option<Version>, if_absent: bool) -> Result<Condition, Problem> {
@@ -123,8 +127,8 @@ pub async fn put(
     let condition = condition(put.if_version, put.if_absent)?;
     let wished = Wished::Put(Text::from(&put.value));
     let wishes = vec![Wish { path: path(&params.path)?, wished, condition }];
-    write(&state, Write { collection: collection(name)?, client: put.client, wishes, restores: None, ack: put.ack })
-        .await
+    let Sure { ack, peers } = put.ack;
+    write(&state, Write { collection: collection(name)?, client: put.client, wishes, restores: None, ack }, peers).await
 }
 
 /// What to delete.
@@ -141,7 +145,7 @@ pub struct DeleteParams {
     if_version: Option<String>,
     /// Which client writes, for the others to know.
     client: Option<String>,
-    /// How sure to be before the answer: accepted, written or durable, which is usual.
+    /// How sure to be before the answer: accepted, written or durable, which is usual; or `peers:2`: two others hold it.
     ack: Option<String>,
 }
 
@@ -167,8 +171,9 @@ pub async fn remove(
     }
     let wished = if params.prefix { Wished::DeletePrefix } else { Wished::Delete };
     let wishes = vec![Wish { path: path(&params.path)?, wished, condition: condition(if_version, false)? }];
-    let ack = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
-    write(&state, Write { collection: collection(name)?, client: params.client, wishes, restores: None, ack }).await
+    let Sure { ack, peers } = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
+    let write_to = Write { collection: collection(name)?, client: params.client, wishes, restores: None, ack };
+    write(&state, write_to, peers).await
 }
 
 /// What is done at a path.
@@ -218,9 +223,9 @@ pub struct Batch {
     /// Which client writes, for the others to know.
     #[serde(default)]
     client: Option<String>,
-    /// How sure to be before the answer: accepted, written or durable, which is usual.
+    /// How sure to be before the answer: accepted, written or durable, which is usual; or `peers:2`: two others hold it.
     #[serde(default)]
-    ack: Ack,
+    ack: Sure,
 }
 
 impl Step {
@@ -265,8 +270,9 @@ pub async fn batch(
         return Err(Problem::new(Cause::Invalid, "changes: there must be at least one"));
     }
     let wishes = batch.changes.into_iter().map(Step::wish).collect::<Result<Vec<_>, _>>()?;
-    write(&state, Write { collection: collection(name)?, client: batch.client, wishes, restores: None, ack: batch.ack })
-        .await
+    let Sure { ack, peers } = batch.ack;
+    let write_to = Write { collection: collection(name)?, client: batch.client, wishes, restores: None, ack };
+    write(&state, write_to, peers).await
 }
 
 /// What is to be written again.
@@ -280,9 +286,9 @@ pub struct Again {
     /// Which client writes, for the others to know.
     #[serde(default)]
     client: Option<String>,
-    /// How sure to be before the answer: accepted, written or durable, which is usual.
+    /// How sure to be before the answer: accepted, written or durable, which is usual; or `peers:2`: two others hold it.
     #[serde(default)]
-    ack: Ack,
+    ack: Sure,
 }
 
 /// Writes again what lost a conflict: it takes the place of what stands, and leaves the conflict log.
@@ -307,18 +313,25 @@ pub async fn restore(
         path: path(&again.path)?,
         version: again.version,
         client: again.client,
-        ack: again.ack,
+        ack: again.ack.ack,
     };
-    answered(state.client.call(Call::Restore(Box::new(restore))).await?)
+    answered(&state, state.client.call(Call::Restore(Box::new(restore))).await?, again.ack.peers).await
 }
 
-async fn write(state: &ApiState, write: Write) -> Result<Json<WrittenCells>, Problem> {
-    answered(state.client.call(Call::Write(Box::new(write))).await?)
+/// Writes, and waits until so many others hold it.
+pub(super) async fn write(state: &ApiState, write: Write, peers: u16) -> Result<Json<WrittenCells>, Problem> {
+    answered(state, state.client.call(Call::Write(Box::new(write))).await?, peers).await
 }
 
-fn answered(answer: Answer) -> Result<Json<WrittenCells>, Problem> {
+async fn answered(state: &ApiState, answer: Answer, peers: u16) -> Result<Json<WrittenCells>, Problem> {
     match answer {
-        Answer::Wrote(Wrote { message, versions }) => Ok(Json(WrittenCells { message, versions })),
+        Answer::Wrote(Wrote { message, versions }) => {
+            let held = match message {
+                Some(message) => held_by_peers(state, message, peers).await?,
+                None => None,
+            };
+            Ok(Json(WrittenCells { message, versions, held }))
+        }
         other => Err(unexpected(&other)),
     }
 }

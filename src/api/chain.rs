@@ -96,7 +96,7 @@ pub struct Submitted {
 /// Takes sealed transactions and passes them on to the validators.
 ///
 /// A problem has a `code` that says why they are not taken: `wrong_chain`, `bad_seal`, `nonce`, `fee_too_low`,
-/// `cannot_pay`, `known` and others, see docs/ledger.md.
+/// `cannot_pay`, `gas` and others, see docs/ledger.md.
 #[utoipa::path(
     post,
     path = "/v1/chain/transactions",
@@ -104,7 +104,6 @@ pub struct Submitted {
     request_body(content = ref("#/components/schemas/Submission"), content_type = "application/json"),
     responses(
         (status = 202, description = "They wait for a block", body = ref("#/components/schemas/Submitted"), content_type = "application/json"),
-        (status = 409, description = "They wait already", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 422, description = "They are not taken, and why", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 503, description = "There is no room now", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     ),

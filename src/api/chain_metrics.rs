@@ -60,7 +60,7 @@ impl EncodeMetric for Histogram {
         let Finality { count, sum_ms, classes } = &self.0;
         let ends = FINALITY_MS.iter().map(|ms| *ms as f64 / 1e3);
         let mut buckets: Vec<(f64, u64)> = ends.zip(classes.iter().copied()).collect();
-        buckets.push((f64::MAX, count.saturating_sub(classes.iter().sum())));
+        buckets.push((f64::INFINITY, count.saturating_sub(classes.iter().sum())));
         encoder.encode_histogram::<NoLabelSet>(*sum_ms as f64 / 1e3, *count, &buckets, None)
     }
 

@@ -93,8 +93,8 @@ fn key(sort: Sort, name: &str) -> Result<Vec<u8>, Problem> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RowParams {
-    /// The sort: account, pool, delegation, unbonding, leaving, record, billing, proposal, ballot, policy, worker, duty,
-    /// params, totals, seats.
+    /// The sort: account, pool, closed, delegation, unbonding, leaving, record, billing, proposal, ballot, policy, worker,
+    /// duty, params, totals, seats.
     sort: String,
     /// Whose names begin so: `sort=delegation&name=ACCOUNT` are all of an account.
     name: Option<String>,
@@ -125,7 +125,7 @@ pub struct ChainRows {
 )]
 pub async fn list(State(state): State<ApiState>, Query(params): Query<RowParams>) -> Result<Json<ChainRows>, Problem> {
     let prefix = key(sort(&params.sort)?, params.name.as_deref().unwrap_or_default())?;
-    let after = params.after.map(|after| hex::decode(after)).transpose();
+    let after = params.after.map(hex::decode).transpose();
     let after = after.map_err(|_| Problem::request("after: give the `next` of the page before unchanged"))?;
     if after.as_ref().is_some_and(|after| !after.starts_with(&prefix)) {
         return Err(Problem::request("after: it is of another sort or name; give the `next` of the page before"));

@@ -21,7 +21,7 @@ use super::subscribe::last_event;
 use crate::crdt::{self, Reason, What};
 use crate::types::storage::View;
 use crate::types::{MessageId, NodeId, Version, WallMs, limits};
-use crate::wire::kind::state::Op;
+use crate::wire::kind::{Json, state::Op};
 
 /// A silent stream shows that it lives this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
@@ -63,10 +63,34 @@ pub struct StateEvent {
     /// What the write did, and what the other one had done; none where that is not remembered any more.
     op: Option<Op>,
     other_op: Option<Op>,
+    /// The register's value before and after, where the event is one of a register that became another.
+    #[serde(flatten)]
+    delta: Option<Delta>,
     /// Who wrote it, in which message, and which client of the author, if it said.
     author: Option<NodeId>,
     message: Option<MessageId>,
     client: Option<String>,
+}
+
+/// What a register was, and what it is now.
+#[derive(Serialize, JsonSchema)]
+pub struct Delta {
+    /// Its value before; none if it had none, or it is not remembered.
+    old: Option<Json>,
+    /// Its value now; none if it is gone.
+    new: Option<Json>,
+}
+
+impl Delta {
+    fn of(happened: Happened, op: Option<&Op>, other: Option<&Op>) -> Option<Delta> {
+        let value = |op: Option<&Op>| match op {
+            Some(Op::Set { value }) => Some(value.clone()),
+            Some(Op::Delete | Op::Count { .. } | Op::Add { .. } | Op::Remove | Op::DeletePrefix) | None => None,
+        };
+        let stands = matches!(happened, Happened::Applied | Happened::Restored);
+        let register = matches!(op, Some(Op::Set { .. } | Op::Delete));
+        (stands && register).then(|| Delta { old: value(other), new: value(op) })
+    }
 }
 
 impl StateEvent {
@@ -79,7 +103,9 @@ impl StateEvent {
         };
         let (collection, path) = event.place();
         let body = event.body(view);
+        let (op, other_op) = (body.as_ref().map(|body| body.op.clone()), event.other_op(view));
         StateEvent {
+            delta: Delta::of(happened, op.as_ref(), other_op.as_ref()),
             number: event.number,
             at_ms: event.at,
             event: happened,
@@ -88,11 +114,11 @@ impl StateEvent {
             path: path.into(),
             version: event.version,
             other: event.other,
-            other_op: event.other_op(view),
+            other_op,
             author: body.as_ref().map(|body| body.author),
             message: body.as_ref().map(|body| body.message),
             client: body.as_ref().and_then(|body| body.client.clone()),
-            op: body.map(|body| body.op),
+            op,
         }
     }
 }
@@ -110,6 +136,8 @@ pub struct ChangeParams {
     prefix: Option<String>,
     /// Only what happened to writes of this node: its clients are told of their losses so.
     author: Option<String>,
+    /// Not what this client of this node wrote: it knows that itself.
+    not_client: Option<String>,
     /// In pages at most so many are looked at, 1 to 1,000; by default 100.
     limit: Option<usize>,
 }
@@ -120,11 +148,18 @@ struct Wanted {
     collection: Option<String>,
     prefix: Option<String>,
     author: Option<NodeId>,
+    /// A client of this node, whose own writes are not wanted.
+    not: Option<(NodeId, String)>,
 }
 
 impl Wanted {
-    fn of(params: &ChangeParams) -> Result<Wanted, Problem> {
+    async fn of(params: &ChangeParams, state: &ApiState) -> Result<Wanted, Problem> {
+        let not = match &params.not_client {
+            Some(client) => Some((state.status().await?.id, client.clone())),
+            None => None,
+        };
         Ok(Wanted {
+            not,
             collection: params.collection.clone().map(collection).transpose()?,
             prefix: params.prefix.as_deref().map(path).transpose()?,
             author: parsed("author", params.author.as_deref())?,
@@ -135,6 +170,13 @@ impl Wanted {
         self.collection.as_ref().is_none_or(|collection| *collection == event.collection)
             && self.prefix.as_ref().is_none_or(|prefix| crdt::covers(prefix, &event.path))
             && self.author.is_none_or(|author| event.author == Some(author))
+            && !self.is_own(event)
+    }
+
+    fn is_own(&self, event: &StateEvent) -> bool {
+        self.not
+            .as_ref()
+            .is_some_and(|(node, client)| event.author == Some(*node) && event.client.as_ref() == Some(client))
     }
 }
 
@@ -166,7 +208,7 @@ fn read(from: u64, most: usize, wanted: &Wanted, view: &dyn View) -> StateEvents
     responses((status = 200, description = "A page", body = ref("#/components/schemas/StateEvents"), content_type = "application/json")),
 )]
 pub async fn list(State(state): State<ApiState>, Params(params): Params<ChangeParams>) -> Result<Written, Problem> {
-    let wanted = Wanted::of(&params)?;
+    let wanted = Wanted::of(&params, &state).await?;
     let most = params.limit.unwrap_or(100);
     if !(1..=limits::STATE_PAGE).contains(&most) {
         return Err(Problem::request(format!("limit: use 1 to {}, and go on from `next`", limits::STATE_PAGE)));
@@ -212,7 +254,7 @@ struct Follower {
 
 impl Follower {
     async fn open(state: ApiState, params: &ChangeParams, resume: Option<u64>) -> Result<Follower, Problem> {
-        let (seat, wanted) = (state.seat()?, Wanted::of(params)?);
+        let (seat, wanted) = (state.seat()?, Wanted::of(params, &state).await?);
         let next = match resume.or(params.from) {
             Some(next) => next,
             None => state.read(|view| crdt::events_end(view)).await?,

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::chain_metrics::chain;
 use super::problem::{Cause, Problem};
+use super::stages;
 use super::state::ApiState;
 use super::status::used;
 use super::vault::Counted;
@@ -77,7 +78,13 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem>
     let used = used(&state).await?;
     let mut text = String::new();
     let mut registry = registry(&state, &status, used);
-    flow(registry.sub_registry_with_prefix("flow"), &state.queues().await?);
+    let room = registry.sub_registry_with_prefix("flow");
+    flow(room, &state.queues().await?);
+    stages::rates(room, &state.pulses.rates(), super::flow::firing(&state).len());
+    stages::stages(registry.sub_registry_with_prefix("stage"), &state.watch.pipeline.tally());
+    stages::traffic(registry.sub_registry_with_prefix("net"), state.watch.traffic.both());
+    stages::writes(registry.sub_registry_with_prefix("store"), state.store.writes());
+    packing(registry.sub_registry_with_prefix("packing"), &status);
     deliver(registry.sub_registry_with_prefix("deliver"), &state.subscriptions(None).await?);
     if let Some(agreement) = state.agreement().await? {
         chain(registry.sub_registry_with_prefix("chain"), &agreement);
@@ -134,6 +141,13 @@ fn node(room: &mut Registry, status: &Status, resident: Option<u64>) {
         refused.get_or_create(&vec![("reason", reason.to_string())]).inc_by(*count);
     }
     room.register("refused", "What was refused, by reason", refused);
+}
+
+fn packing(room: &mut Registry, status: &Status) {
+    let counters = &status.counters;
+    counter(room, "kept_bundles", "Bundles kept", counters.kept_bundles);
+    counter(room, "unpacked_bytes", "Bytes of their messages before packing", counters.unpacked_bytes);
+    counter(room, "packed_bytes", "Bytes of their messages as they travel", counters.packed_bytes);
 }
 
 fn sealed(room: &mut Registry, counted: &Counted) {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
+use super::params::{Params, Part};
+use super::problem::{Cause, Problem};
 use super::state::{ApiState, unexpected};
 use crate::node::{Answer, Call, PeerInfo, Registered, registered};
 use crate::types::{NodeId, WallMs, limits};
@@ -20,7 +21,7 @@ const SILENT_BEATS: u32 = 15;
 const NO_TRUST: u32 = 100;
 
 /// How a node is, by its heartbeats.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Heard within three heartbeats; this node itself.
@@ -90,16 +91,64 @@ pub struct Topology {
     edges: Vec<Edge>,
 }
 
+/// Which nodes.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NodeParams {
+    /// Of this type: `Notary`.
+    #[serde(rename = "type")]
+    #[param(value_type = Option<String>)]
+    node_type: Option<NodeType>,
+    /// In this layer: `BpiCore`.
+    #[param(value_type = Option<String>)]
+    layer: Option<Layer>,
+    /// That can do this: `notary`.
+    capability: Option<String>,
+    /// That are healthy, late, silent, unknown or left.
+    #[param(value_type = Option<String>)]
+    health: Option<Health>,
+}
+
+impl NodeParams {
+    fn take(&self, node: &NodeInfo) -> bool {
+        self.node_type.is_none_or(|wanted| node.node_type == Some(wanted))
+            && self.layer.is_none_or(|wanted| node.layer == Some(wanted))
+            && self.capability.as_ref().is_none_or(|wanted| node.capabilities.contains(wanted))
+            && self.health.is_none_or(|wanted| node.health == wanted)
+    }
+}
+
 /// The nodes of the network: type, layer, endpoints, capabilities, status, health, trust.
 #[utoipa::path(
     get,
     path = "/v1/nodes",
     tag = "nodes",
+    params(NodeParams),
     responses((status = 200, description = "The nodes", body = ref("#/components/schemas/Nodes"), content_type = "application/json")),
 )]
-pub async fn list(State(state): State<ApiState>) -> Result<Json<Nodes>, Problem> {
-    let (_, nodes) = nodes(&state).await?;
+pub async fn list(State(state): State<ApiState>, Params(params): Params<NodeParams>) -> Result<Json<Nodes>, Problem> {
+    let (_, mut nodes) = nodes(&state).await?;
+    nodes.retain(|node| params.take(node));
     Ok(Json(Nodes { nodes }))
+}
+
+/// One node of the network.
+#[utoipa::path(
+    get,
+    path = "/v1/nodes/{id}",
+    tag = "nodes",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The node", body = ref("#/components/schemas/NodeInfo"), content_type = "application/json"),
+        (status = 404, description = "It is not known", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+    ),
+)]
+pub async fn show(State(state): State<ApiState>, Part(id): Part<NodeId>) -> Result<Json<NodeInfo>, Problem> {
+    let (_, nodes) = nodes(&state).await?;
+    let missing =
+        || Problem::new(Cause::NotFound, format!("nothing is known of the node {id}; /v1/nodes lists those that are"));
+    nodes.into_iter().find(|node| node.id == id).map(Json).ok_or_else(missing)
 }
 
 /// Nodes, and the connections between them that this one knows.

@@ -22,13 +22,16 @@ use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
 use super::economy::{Supply, Validators};
 use super::envelope::Envelope;
+use super::flow::{AlertList, Flow};
 use super::governance::{ChainRules, ProposalInfo, Proposals, Votes};
+use super::graphs::{GraphAt, GraphEdges, GraphEvent, GraphNodes, Neighbours, PathsChanged, ShortestPaths};
 use super::health::{Alive, Readiness};
 use super::keys::{Rotated, SealingKeys};
 use super::kinds::{KindSchema, Kinds};
 use super::messages::{Conversation, FoundMessage, Messages};
 use super::nodes::{Nodes, Topology};
 use super::peers::{Ban, Dial, Peers};
+use super::pending::WriteState;
 use super::problem::{Cause, Problem, ProblemForm};
 use super::publish::Published;
 use super::queues::Schedule;
@@ -37,6 +40,7 @@ use super::schemas::{NewSchema, SchemaCheck, SchemaHistory, SchemaToCheck, Schem
 use super::status::NodeState;
 use super::transactions::TransactionInfo;
 use crate::crdt::{Cell, Listed};
+use crate::graph::{EdgeWant, NodeWant};
 use crate::node::{AgreementStatus, Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
@@ -129,6 +133,7 @@ fn schemas() -> Map<String, Value> {
     }
     describe!(
         Again,
+        AlertList,
         Alive,
         Ban,
         Batch,
@@ -139,6 +144,7 @@ fn schemas() -> Map<String, Value> {
         Conversation<'_>,
         DeadLetters,
         DeliveryForm,
+        Flow,
         Dial,
         Envelope<'_>,
         Explained,
@@ -146,6 +152,15 @@ fn schemas() -> Map<String, Value> {
         FetchedForm,
         FoundDeadLetter<'_>,
         FoundMessage<'_>,
+        EdgeWant,
+        GraphAt,
+        GraphEdges,
+        GraphEvent,
+        GraphNodes,
+        Neighbours,
+        NodeWant,
+        PathsChanged,
+        ShortestPaths,
         History,
         KindSchema,
         Kinds,
@@ -197,6 +212,7 @@ fn schemas() -> Map<String, Value> {
         Subscriptions,
         Swept,
         Topology,
+        WriteState,
         WrittenCells,
     );
     let mut schemas = generator.take_definitions(true);

@@ -1,5 +1,7 @@
 //! Publishing: one message, many, or bare payloads of one kind.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -19,6 +21,7 @@ use super::params::{Params, listed, parsed, whole};
 use super::problem::{Cause, LineFault, Problem};
 use super::state::{ApiState, unexpected};
 use crate::driver::CallError;
+use crate::meter::{Outcome, Passage, Station};
 use crate::node::{Ack, Answer, Call, CallRefusal};
 use crate::types::{MessageId, WallMs, limits};
 use crate::wire::{Draft, FaultCode, Faults, Kind, Seal};
@@ -130,7 +133,8 @@ pub async fn publish(
     let seal: Seal = parsed("seal", params.seal.as_deref())?.unwrap_or_default();
     let (form, layout) = (params.form()?, layout(&headers)?);
     let body = whole(body)?;
-    let mut batch = drafts_of(&state, body, form, layout).await?.judged(&state).await?.sealed(&state).await?;
+    let read = drafts_of(&state, body, form, layout).await?;
+    let mut batch = read.accepted(&state).await?;
     if let Some(key) = headers.get("idempotency-key") {
         batch.key(key.to_str().map_err(|_| Problem::request("the header Idempotency-Key is not text"))?)?;
     }
@@ -234,6 +238,14 @@ impl Batch {
         if self.drafts.is_empty() { Err(empty()) } else { Ok(self) }
     }
 
+    /// The part of the second stage that is not the node's: registered schemas, and sealing.
+    async fn accepted(self, state: &ApiState) -> Result<Batch, Problem> {
+        let count = self.drafts.len() as u64;
+        let refused = |reason| state.watch.pipeline.note(vec![Passage::unread(Station::Validate, true, count, reason)]);
+        let judged = self.judged(state).await.inspect_err(|_| refused("schema"))?;
+        judged.sealed(state).await.inspect_err(|_| refused("unsealable"))
+    }
+
     /// Holds what has a registered schema against it.
     async fn judged(self, state: &ApiState) -> Result<Batch, Problem> {
         if !self.drafts.iter().any(Judge::concerns) {
@@ -288,18 +300,31 @@ impl Batch {
 }
 
 async fn drafts_of(state: &ApiState, body: Bytes, form: Form, layout: Layout) -> Result<Batch, Problem> {
-    let wall = state.wall();
+    let (wall, began) = (state.wall(), Instant::now());
     if body.len() <= READ_HERE_BYTES {
-        return read(&body, &form, layout, wall);
+        return preprocessed(state, read(&body, &form, layout, wall), began);
     }
     let closed = |_| Problem::new(Cause::Unavailable, "the API is closing; try again once the node is back");
     let turn = state.intake.clone().acquire_owned().await.map_err(closed)?;
     let work = tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
         let batch = read(&body, &form, layout, wall);
         drop(turn);
-        batch
+        (batch, began)
     });
-    work.await.map_err(|e| Problem::new(Cause::Internal, format!("the body cannot be read: {e}")))?
+    let read = work.await.map_err(|e| Problem::new(Cause::Internal, format!("the body cannot be read: {e}")));
+    let (batch, began) = read?;
+    preprocessed(state, batch, began)
+}
+
+/// Notes what came of the first stage.
+fn preprocessed(state: &ApiState, read: Result<Batch, Problem>, began: Instant) -> Result<Batch, Problem> {
+    let took_us = began.elapsed().as_micros() as u64;
+    state.watch.pipeline.note(match &read {
+        Ok(batch) => Passage::drafts(Station::Preprocess, &batch.drafts, took_us, Outcome::Passed),
+        Err(_) => vec![Passage::unread(Station::Preprocess, true, 1, "malformed")],
+    });
+    read
 }
 
 fn read(body: &[u8], form: &Form, layout: Layout, wall: WallMs) -> Result<Batch, Problem> {
@@ -377,7 +402,7 @@ fn read_text(text: &[u8], form: &Form, wall: WallMs) -> Result<Draft, Faults> {
 /// A single draft, held against its schema, and sealed where only one node may read it.
 pub(super) async fn prepared(state: &ApiState, draft: Draft) -> Result<Draft, Problem> {
     let batch = Batch { single: true, drafts: vec![draft], lines: vec![1], ..Batch::default() };
-    let batch = batch.judged(state).await?.sealed(state).await?;
+    let batch = batch.accepted(state).await?;
     batch.drafts.into_iter().next().ok_or_else(|| Problem::request("the body has no message"))
 }
 

@@ -13,8 +13,8 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
-    dead_letters, economy, governance, health, keys, kinds, messages, metrics, nodes, openapi, peers, publish, queues,
-    requests, routing, schemas, status, subscribe, transactions,
+    dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, peers,
+    pending, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
 };
 use crate::types::limits;
 
@@ -59,8 +59,20 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(collections::history))
         .routes(routes!(collections::conflicts))
         .routes(routes!(collections::check))
+        .routes(routes!(pending::show))
         .routes(routes!(changes::list))
         .routes(routes!(changes::events))
+        .routes(routes!(graphs::list_nodes))
+        .routes(routes!(graphs::show_node, graphs::put_node, graphs::patch_node, graphs::remove_node))
+        .routes(routes!(graphs::neighbours))
+        .routes(routes!(graphs::list_edges))
+        .routes(routes!(graphs::show_edge, graphs::put_edge, graphs::patch_edge, graphs::remove_edge))
+        .routes(routes!(graphs::paths))
+        .routes(routes!(graphs::path_events))
+        .routes(routes!(graphs::at))
+        .routes(routes!(graphs::graph_events))
+        .routes(routes!(graphs::graph_frames))
+        .routes(routes!(graphs::positions))
         .routes(routes!(status::show))
         .routes(routes!(chain::show))
         .routes(routes!(chain::submit))
@@ -80,6 +92,9 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(governance::show))
         .routes(routes!(governance::votes))
         .routes(routes!(governance::rules))
+        .routes(routes!(flow::show))
+        .routes(routes!(flow::alerts))
+        .routes(routes!(tap::events))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))
         .routes(routes!(routing::explain))
@@ -90,6 +105,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(peers::unban))
         .routes(routes!(peers::dial))
         .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show))
         .routes(routes!(nodes::topology))
         .routes(routes!(kinds::list))
         .routes(routes!(kinds::show))

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::flow::Pulses;
+use super::graphs::Graphs;
 use super::judge::Judge;
 use super::metrics::Requests;
 use super::problem::{Cause, Problem};
 use super::vault::Vault;
 use crate::deliver::Name;
 use crate::driver::{Client, SystemClock, Watch};
+use crate::meter::AlertRule;
 use crate::node::{Answer, Call, Outbox, PeerInfo, Queues, Status, SubscriptionInfo};
 use crate::store::Store;
-use crate::types::{NetworkName, WallMs, limits};
+use crate::types::{NetworkName, Now, WallMs, limits};
 
 /// Reads from the store at once; more wait their turn.
 const READERS: usize = 16;
@@ -33,6 +36,8 @@ pub struct ApiState {
     pub(super) network: NetworkName,
     pub(super) address: Option<SocketAddr>,
     pub(super) requests: Arc<Requests>,
+    /// Rates and alerts.
+    pub(super) pulses: Pulses,
     /// Schemas of Custom messages.
     pub(super) judge: Arc<Judge>,
     pub(super) readers: Arc<Semaphore>,
@@ -42,6 +47,8 @@ pub struct ApiState {
     pub(super) searchers: Arc<Semaphore>,
     /// Told when durable subscriptions come, change or go.
     pub(super) subscriptions_changed: Arc<Notify>,
+    /// Graphs in memory.
+    pub(super) graphs: Arc<Graphs>,
     stop: watch::Sender<bool>,
     clock: SystemClock,
 }
@@ -57,11 +64,13 @@ impl ApiState {
             network,
             address: None,
             requests: Arc::new(Requests::default()),
+            pulses: Pulses::new(&[]),
             readers: Arc::new(Semaphore::new(READERS)),
             intake: Arc::new(Semaphore::new(INTAKE)),
             seats: Arc::new(Semaphore::new(limits::SUBSCRIBERS)),
             searchers: Arc::new(Semaphore::new(SEARCHERS)),
             subscriptions_changed: Arc::new(Notify::new()),
+            graphs: Arc::default(),
             stop: watch::Sender::new(false),
             clock: SystemClock::start(),
         }
@@ -77,6 +86,12 @@ impl ApiState {
     /// The same, with this node's sealing keys.
     pub fn holding(mut self, vault: Vault) -> ApiState {
         self.judge = Arc::new(Judge::new(self.store.clone()).holding(vault));
+        self
+    }
+
+    /// The same, with an operator's alert rules over the built-in ones.
+    pub fn alerting(mut self, rules: &[AlertRule]) -> ApiState {
+        self.pulses = Pulses::new(rules);
         self
     }
 
@@ -107,7 +122,11 @@ impl ApiState {
     }
 
     pub(super) fn wall(&self) -> WallMs {
-        self.clock.now().wall
+        self.now().wall
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
     }
 
     pub(super) async fn status(&self) -> Result<Status, Problem> {
@@ -178,6 +197,7 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Explained(_) => "ways",
         Answer::Links(_) => "links",
         Answer::Outbox(_) => "an outbox",
+        Answer::Holders(_) => "who holds it",
         Answer::Wrote(_) => "versions",
         Answer::Submitted { .. } => "transactions",
         Answer::Agreement(_) => "agreement",

@@ -22,6 +22,8 @@ pub struct NodeState {
     disk_bytes: u64,
     /// Clients that follow messages now.
     subscribers: usize,
+    /// Alerts that fire now, by name.
+    firing_alerts: Vec<String>,
 }
 
 /// The node's state.
@@ -34,8 +36,9 @@ pub struct NodeState {
 pub async fn show(State(state): State<ApiState>) -> Result<Json<NodeState>, Problem> {
     let status = state.status().await?;
     let (resident_bytes, disk_bytes) = used(&state).await?;
-    let subscribers = state.subscribers();
-    Ok(Json(NodeState { status, version: env!("CARGO_PKG_VERSION"), resident_bytes, disk_bytes, subscribers }))
+    let (subscribers, firing_alerts) = (state.subscribers(), super::flow::firing(&state));
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Json(NodeState { status, version, resident_bytes, disk_bytes, subscribers, firing_alerts }))
 }
 
 /// Memory and disk in use, bytes.

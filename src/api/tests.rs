@@ -3,7 +3,9 @@
 mod binary;
 mod chain;
 mod delivering;
+mod flowing;
 mod following;
+mod graphs;
 mod operating;
 mod publishing;
 mod reading;

@@ -79,15 +79,18 @@ pub async fn show(
     if wait_ms > WAIT_MS {
         return Err(Problem::request(format!("wait_ms: at most {WAIT_MS}; then ask again")));
     }
-    let patience = Duration::from_millis(wait_ms);
-    let _seat = (wait_ms > 0).then(|| state.seat()).transpose()?;
-    match tokio::time::timeout(patience, until_final(&state, id)).await {
-        Ok(found) => found.map(Json),
-        Err(_) => found(&state, id).await?.map(Json).ok_or_else(|| {
-            let told = format!("transaction {id} is in no block here; it may wait for one, see `waiting` in /v1/chain");
-            Problem::new(Cause::NotFound, told)
-        }),
-    }
+    let found = match wait_ms {
+        0 => found(&state, id).await?,
+        _ => {
+            let _seat = state.seat()?;
+            let patience = Duration::from_millis(wait_ms);
+            tokio::time::timeout(patience, until_final(&state, id)).await.ok().transpose()?
+        }
+    };
+    found.map(Json).ok_or_else(|| {
+        let told = format!("transaction {id} is in no block here; it may wait for one, see `waiting` in /v1/chain");
+        Problem::new(Cause::NotFound, told)
+    })
 }
 
 async fn until_final(state: &ApiState, id: TransactionId) -> Result<TransactionInfo, Problem> {

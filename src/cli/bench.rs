@@ -1,22 +1,26 @@
 //! `metanode bench`: measures this machine, with real nodes on loopback.
 
+mod beside;
 mod direct;
 mod e2e;
 mod fanout;
 mod limit;
 mod mixed;
 mod pair;
+mod positions;
 mod report;
 mod rig;
 mod state;
 mod state_rig;
+mod trades;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use crate::wire::Seal;
+use crate::wire::{Kind, Seal};
 use report::Report;
 
 /// Measure this machine.
@@ -31,6 +35,9 @@ use report::Report;
   metanode bench direct
   metanode bench state --keys 1000000 --differ 10000
   metanode bench replay --messages 1000000
+  metanode bench positions --moving 1000 --clients 10 --frames 600
+  metanode bench trades --file trades.jsonl
+  metanode bench beside --nats 127.0.0.1:4222
 
 The figures stand beside limits measured in the same run, because machines differ from one minute to the next.")]
 pub struct BenchArgs {
@@ -48,6 +55,15 @@ pub struct BenchArgs {
     /// Messages in one call to the node
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=4096))]
     batch: u64,
+    /// Payloads for `trades`: JSON, one a line
+    #[arg(long, value_name = "FILE", required_if_eq("workload", "trades"))]
+    file: Option<PathBuf>,
+    /// The kind of the payloads in the file
+    #[arg(long, value_name = "KIND", default_value = "Data/ExchangeData")]
+    kind: Kind,
+    /// A NATS server to compare with; without it `beside` starts the one on the PATH, if there is one
+    #[arg(long, value_name = "IP:PORT")]
+    nats: Option<SocketAddr>,
     /// Nodes of `fanout`
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
     nodes: u8,
@@ -60,6 +76,15 @@ pub struct BenchArgs {
     /// Keys of `state` that differ lie anywhere among the others, not after them
     #[arg(long)]
     scattered: bool,
+    /// Nodes of the graph of `positions`, all of them in motion
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    moving: u32,
+    /// Clients of `positions`, half of them at the other node
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=256))]
+    clients: u32,
+    /// Frames of `positions`, 60 in a second
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    frames: u32,
     /// Write the figures to this file (JSON)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -83,8 +108,14 @@ enum Workload {
     Direct,
     /// Replicated state: merged, kept, repaired between two nodes, read
     State,
+    /// Payloads of a file, with and without bundling and packing: bytes on the wire, writes to the disk
+    Trades,
+    /// As pair, then bare gossipsub and NATS with the same payloads
+    Beside,
     /// From the disk of a node process to a client that reads all of it again
     Replay,
+    /// From a client that moves the nodes of a graph 60 times a second to clients of two nodes, over WebSocket
+    Positions,
 }
 
 impl BenchArgs {
@@ -93,7 +124,13 @@ impl BenchArgs {
         if let Ok(filter) = std::env::var("METANODE_LOG") {
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         }
+        if let (Workload::Trades, Some(file)) = (self.workload, &self.file) {
+            return trades::run(&self, file).await;
+        }
         let folder = std::env::temp_dir().join(format!("metanode-bench-{}", std::process::id()));
+        if let Workload::Beside = self.workload {
+            return beside::run(&self, &folder).await;
+        }
         let measured = match self.workload {
             Workload::E2e => e2e::measure(&self, &folder).await,
             Workload::Pair => pair::measure(&self, &folder).await,
@@ -102,6 +139,9 @@ impl BenchArgs {
             Workload::Direct => direct::measure(&self, &folder).await,
             Workload::Replay => e2e::replay(&self, &folder).await,
             Workload::State => return state::run(&self, &folder),
+            Workload::Positions => positions::measure(&self, &folder).await,
+            Workload::Beside => bail!("`beside` has a report of its own"),
+            Workload::Trades => bail!("`trades` needs payloads: give --file F"),
         };
         let _ = std::fs::remove_dir_all(&folder);
         let report: Report = measured?;

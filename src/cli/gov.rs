@@ -20,9 +20,9 @@ Examples:
   metanode gov rules                                        fees, stakes, quorum, policies
   metanode gov propose --title 'cheaper bytes' --change-fee byte=2
   metanode gov propose --title 'pay the auditor' --spend 12D3KooW…=500000
-  metanode gov vote 1 yes
+  metanode gov vote 0 yes
   metanode gov ls --open
-  metanode gov show 1
+  metanode gov show 0
 
 A proposal binds a deposit and is decided at the end of an epoch. A vote weighs what its
 account has staked when it votes; the last one counts. What passes is carried out in the
@@ -41,7 +41,7 @@ pub struct GovArgs {
 #[derive(Subcommand, Debug)]
 enum GovCommand {
     /// Put something to the vote
-    Propose(ProposeArgs),
+    Propose(Box<ProposeArgs>),
     /// Vote, with all one's stake; the last vote counts
     Vote {
         #[command(flatten)]

@@ -1,5 +1,6 @@
 //! The command line: one file for each command. Arguments, exit codes and standard output live here only.
 
+mod alerts;
 mod bench;
 mod client;
 mod completions;
@@ -9,6 +10,7 @@ mod doctor;
 mod durable;
 mod get;
 mod gov;
+mod graph;
 mod init;
 mod key;
 mod kinds;
@@ -25,6 +27,7 @@ mod start;
 mod state;
 mod status;
 mod subscribe;
+mod tap;
 mod testnet;
 mod top;
 mod trace;
@@ -58,7 +61,10 @@ enum Command {
     Route(route::RouteArgs),
     Peer(peer::PeerArgs),
     State(state::StateArgs),
+    Graph(graph::GraphArgs),
     Queue(queue::QueueArgs),
+    Tap(tap::TapArgs),
+    Alerts(alerts::AlertsArgs),
     Consumer(consumer::ConsumerArgs),
     Dlq(dlq::DlqArgs),
     Status(status::StatusArgs),
@@ -112,7 +118,10 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Route(args) => block_on(args.run()),
         Command::Peer(args) => block_on(args.run()),
         Command::State(args) => block_on(args.run()),
+        Command::Graph(args) => block_on(args.run()),
         Command::Queue(args) => block_on(args.run()),
+        Command::Tap(args) => block_on(args.run()),
+        Command::Alerts(args) => block_on(args.run()),
         Command::Consumer(args) => block_on(args.run()),
         Command::Dlq(args) => block_on(args.run()),
         Command::Status(args) => block_on(args.run()),

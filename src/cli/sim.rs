@@ -25,7 +25,7 @@ Examples:
   metanode sim --scenario crash --seed 7 --trace  one run, event by event
 
 Scenarios: calm, lossy, partition, crash, restart, skew, equivocation, liar,
-late-joiner, retention, oblivion, everything.
+late-joiner, retention, oblivion, saturated, everything.
 Exit code 1 when a promise was broken; the seed and the command that runs it
 again are printed.";
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{ApiArgs, Client, duration, pairs, plain, print, print_json, table, time};
 use super::subscribe::Events;
-use crate::types::Version;
+use crate::types::{MessageId, Version};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +23,9 @@ Examples:
   metanode state del settings ui --prefix
   metanode state conflicts settings
   metanode state restore settings ui/theme 01a1fb…
-  metanode state watch settings
+  metanode state put settings ui/theme dark --peers 2 --client desk
+  metanode state fate 01a1fbb5-4e66-7000-8264-e2daab035859
+  metanode state watch settings --not-client desk
 
 A value is JSON; what is no JSON is taken as a text. Any node writes, all come
 to the same; who lost to a write that had not seen its own finds it in the
@@ -88,6 +90,20 @@ enum StateCommand {
         /// Only if it has no value
         #[arg(long)]
         if_absent: bool,
+        /// Wait until so many other nodes hold it; it stands here at once
+        #[arg(long, value_name = "N")]
+        peers: Option<u16>,
+        /// Which client writes, for the others to know
+        #[arg(long, value_name = "NAME")]
+        client: Option<String>,
+    },
+    /// What became of a write of this node: who holds it, what stands, what lost
+    Fate {
+        /// The message that says it
+        message: MessageId,
+        /// Wait until so many other nodes hold it
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        peers: u16,
     },
     /// Delete a register, or everything at and below a path
     Del {
@@ -178,6 +194,9 @@ enum StateCommand {
         /// End after so many
         #[arg(long, value_name = "N")]
         count: Option<u64>,
+        /// Not what this client of this node writes
+        #[arg(long, value_name = "NAME")]
+        not_client: Option<String>,
     },
 }
 
@@ -185,8 +204,10 @@ impl StateArgs {
     /// Asks the node and prints its answer.
     pub async fn run(self) -> anyhow::Result<()> {
         let client = Client::new(&self.api)?;
-        if let StateCommand::Watch { collection, prefix, from, count } = &self.command {
-            let query = some(&[("collection", collection), ("prefix", prefix), ("from", &from.map(|n| n.to_string()))]);
+        if let StateCommand::Watch { collection, prefix, from, count, not_client } = &self.command {
+            let place = [("collection", collection), ("prefix", prefix)];
+            let query =
+                [some(&place), some(&[("from", &from.map(|n| n.to_string())), ("not_client", not_client)])].concat();
             return watch(&client, &query, count.unwrap_or(u64::MAX), self.api.json).await;
         }
         let answer = self.ask(&client).await?;
@@ -229,8 +250,15 @@ impl StateArgs {
             }
             StateCommand::Check { collection } => check(client, collection.as_deref()).await,
             StateCommand::Watch { .. } => Ok(Value::Null),
-            StateCommand::Put { place, value, if_version, if_absent } => {
-                let body = json!({"value": value_of(value), "if_version": if_version, "if_absent": if_absent});
+            StateCommand::Fate { message, peers } => {
+                let wait_ms = if *peers == 0 { 0 } else { 30_000 };
+                let query = [("peers", peers.to_string()), ("wait_ms", wait_ms.to_string())];
+                get(&["state", "writes", &message.to_string()], &query).await
+            }
+            StateCommand::Put { place, value, if_version, if_absent, peers, client: name } => {
+                let ack = peers.map_or("durable".into(), |peers| format!("peers:{peers}"));
+                let body = json!({"value": value_of(value), "if_version": if_version, "if_absent": if_absent,
+                    "ack": ack, "client": name});
                 client.json(client.request(Method::PUT, &place.parts("cell"), &place.query()).json(&body)).await
             }
             StateCommand::Del { place, prefix, if_version } => {
@@ -258,6 +286,7 @@ impl StateArgs {
             StateCommand::Conflicts { .. } => conflicts(answer),
             StateCommand::Check { .. } => checked(answer),
             StateCommand::Watch { .. } => String::new(),
+            StateCommand::Fate { .. } => fate(answer),
             StateCommand::Put { .. }
             | StateCommand::Del { .. }
             | StateCommand::Add { .. }
@@ -266,7 +295,7 @@ impl StateArgs {
             | StateCommand::Count { .. }
             | StateCommand::Restore { .. } => match &answer["versions"][0] {
                 Value::Null => "there was nothing to do".into(),
-                version => format!("version {}", plain(version)),
+                version => format!("version {}{}", plain(version), held(answer)),
             },
         }
     }
@@ -288,7 +317,7 @@ impl Place {
 }
 
 /// A time in the past, milliseconds since 1970.
-fn past(text: &str) -> Result<u64, String> {
+pub(super) fn past(text: &str) -> Result<u64, String> {
     if let Some(ms) = text.strip_prefix('@') {
         return ms.parse().map_err(|e| format!("{e}; write @ and milliseconds since 1970, or 5m"));
     }
@@ -343,6 +372,23 @@ async fn watch(client: &Client, query: &[(&'static str, String)], count: u64, js
         }
     }
     Ok(())
+}
+
+/// Who else holds a write, if that was asked.
+fn held(answer: &Value) -> String {
+    let Some(nodes) = answer["held_by"].as_array() else { return String::new() };
+    let pending = if answer["pending"] == true { "; pending" } else { "" };
+    format!(", held by {} of {} other nodes{pending}", nodes.len(), plain(&answer["wanted"]))
+}
+
+fn fate(answer: &Value) -> String {
+    let row = |change: &Value| {
+        let now = &change["now"]["register"]["value"];
+        vec![plain(&change["path"]), plain(&change["fate"]), plain(&change["version"]), now.to_string()]
+    };
+    let rows: Vec<Vec<String>> = answer["changes"].as_array().into_iter().flatten().map(row).collect();
+    let nodes = answer["held_by"].as_array().map_or(0, Vec::len);
+    format!("{}\n\nheld by {nodes} other nodes", table(&["PATH", "FATE", "VERSION", "NOW"], &rows))
 }
 
 /// An event on one line.

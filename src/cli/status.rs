@@ -50,6 +50,7 @@ fn told(status: &Value) -> String {
         ("bundles held", "bundles_held"),
         ("clock offset, ms", "clock_offset_ms"),
         ("subscribers", "subscribers"),
+        ("alerts", "firing_alerts"),
     ] {
         rows.push((title, plain(&status[name])));
     }

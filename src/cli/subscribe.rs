@@ -92,9 +92,9 @@ impl Which {
 
 /// Categories and kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    categories: BTreeSet<Category>,
-    kinds: BTreeSet<Kind>,
+pub(super) struct Wanted {
+    pub(super) categories: BTreeSet<Category>,
+    pub(super) kinds: BTreeSet<Kind>,
 }
 
 /// Why following ends for now.
@@ -243,7 +243,7 @@ fn line(envelope: &str) -> String {
     )
 }
 
-fn wanted(text: &str) -> Result<Wanted, String> {
+pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     let mut wanted = Wanted::default();
     for name in text.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "*")) {
         match (name.parse::<Category>(), name.parse::<Kind>()) {

@@ -49,6 +49,7 @@ struct Sight {
     queues: Value,
     peers: Value,
     subscriptions: Value,
+    flow: Value,
 }
 
 impl TopArgs {
@@ -76,13 +77,14 @@ impl TopArgs {
 
 impl Sight {
     async fn of(client: &Client) -> anyhow::Result<Sight> {
-        let (status, queues, peers, subscriptions) = tokio::try_join!(
+        let (status, queues, peers, subscriptions, flow) = tokio::try_join!(
             client.get(&["status"]),
             client.get(&["queues"]),
             client.get(&["peers"]),
-            client.get(&["subscriptions"])
+            client.get(&["subscriptions"]),
+            client.get(&["flow"])
         )?;
-        Ok(Sight { at: Instant::now(), status, queues, peers, subscriptions })
+        Ok(Sight { at: Instant::now(), status, queues, peers, subscriptions, flow })
     }
 
     fn object(&self) -> Value {
@@ -91,13 +93,22 @@ impl Sight {
             "queues": self.queues,
             "peers": self.peers["peers"],
             "subscriptions": self.subscriptions["subscriptions"],
+            "flow": self.flow,
         })
     }
 }
 
 fn screen(sight: &Sight, before: Option<&Sight>) -> String {
-    let parts =
-        [head(sight), counters(sight, before), lanes(sight, before), peers(sight), subscriptions(sight, before)];
+    let parts = [
+        head(sight),
+        alerts(sight),
+        rates(sight),
+        counters(sight, before),
+        stages(sight, before),
+        lanes(sight, before),
+        peers(sight),
+        subscriptions(sight, before),
+    ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
@@ -115,6 +126,50 @@ fn head(sight: &Sight) -> String {
         size(&status["resident_bytes"]),
         plain(&status["clock_offset_ms"]),
     )
+}
+
+/// The alerts that fire; nothing when none does.
+fn alerts(sight: &Sight) -> String {
+    let firing: Vec<String> = sight.flow["firing"].as_array().into_iter().flatten().map(plain).collect();
+    if firing.is_empty() { String::new() } else { format!("ALERTS  {}", firing.join("  ")) }
+}
+
+fn rates(sight: &Sight) -> String {
+    let rates = &sight.flow["rates"];
+    let whole = |name: &str| size(&Value::from(rates[name].as_f64().unwrap_or_default() as u64));
+    let latency = &rates["latency_ms"];
+    format!(
+        "{} messages/s (peak {})  {}/s  in {}/s  out {}/s\nlatency mean {} p95 {} p99 {} ms  errors {} %  retries {} %  \
+         dead letters {}  security {}/min",
+        rounded(&rates["messages_per_second"]),
+        rounded(&rates["peak_messages_per_second"]),
+        whole("bytes_per_second"),
+        whole("bytes_in_per_second"),
+        whole("bytes_out_per_second"),
+        rounded(&latency["mean"]),
+        rounded(&latency["p95"]),
+        rounded(&latency["p99"]),
+        rounded(&rates["error_percent"]),
+        rounded(&rates["retry_percent"]),
+        plain(&rates["dead_letters"]),
+        rounded(&rates["security_events_per_minute"]),
+    )
+}
+
+fn stages(sight: &Sight, before: Option<&Sight>) -> String {
+    let stages = sight.flow["stages"].as_array().into_iter().flatten().enumerate();
+    let rows: Vec<Vec<String>> = stages
+        .map(|(place, stage)| {
+            let passed = rate(sight, before, |sight| sight.flow["stages"][place]["messages"].as_f64());
+            let refused = stage["refused"].as_object().into_iter().flatten();
+            let refused: u64 = refused.filter_map(|(_, count)| count.as_u64()).sum();
+            let mut row = vec![plain(&stage["stage"]), passed];
+            row.extend(["mean_ms", "p95_ms", "p99_ms"].map(|name| rounded(&stage[name])));
+            row.push(refused.to_string());
+            row
+        })
+        .collect();
+    table(&["STAGE", "PASSED/S", "MEAN MS", "P95 MS", "P99 MS", "REFUSED"], &rows)
 }
 
 /// How much more a counter has become, a second.

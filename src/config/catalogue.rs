@@ -56,6 +56,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Services this node offers beside those of its type. Who sends a message to service:NAME reaches\n\
          one of the nodes that offer it.",
     ),
+    key(
+        "alerts",
+        "Conditions worth an alert, beside the built-in ones (`metanode alerts`) or, by name, in their\n\
+         place: [{ name = \"slow\", metric = \"latency_p99_ms\", comparison = \"above\", threshold = 500,\n\
+         for_s = 30, announce = true }]. With announce the network is told; enabled = false takes one away.\n\
+         [[alerts]] at the end of the file is the same. docs/flow.md lists the metrics.",
+    ),
     key("dir", "Everything the node keeps is in this directory. A leading ~/ is the home directory."),
     optional("key.file", "The node's key file. Without this line: key.json in `dir`.", "\"~/.metanode/key.json\""),
     optional(
@@ -68,6 +75,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     key(
         "net.profile",
         "Gossip settings: \"small\" for 2 to 20 nodes that know each other, \"open\" for many nodes of many\nowners.",
+    ),
+    key(
+        "net.packing",
+        "How far messages are packed at most, and what peers are asked to send: \"zstd\", \"lz4\" (less of a\n\
+         processor) or \"none\". A node packs no further than all its peers ask for.",
     ),
     key("net.listen", "Multiaddresses to listen on, TCP or QUIC. Empty: the node only dials."),
     key("net.external", "Multiaddresses under which others reach this node, behind a router for example."),
@@ -125,11 +137,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     key(
         "chain.vote_without_log",
-        "Vote at a height of which the log of this node's votes is lost. Only when all validators have lost\ntheirs: two votes for one place cost a part of the stake.",
+        "Vote at a height of which the log of this node's votes is lost. Only when all validators have\nlost theirs: two votes for one place cost a part of the stake.",
     ),
     key(
         "chain.heartbeat_ms",
-        "Without transactions a block is made this long after the last, milliseconds, so that epochs end; 0 is\nnever.",
+        "Without transactions a block is made this long after the last, milliseconds, so that epochs end.\n0 is never.",
     ),
     key("chain.cadence_ms", "From one block to the next, at least, milliseconds. Without transactions there are none."),
     key("chain.propose_ms", "For a proposed block to come and be checked, milliseconds. Votes get a third of it."),

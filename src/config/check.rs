@@ -28,10 +28,29 @@ impl Config {
         within(&mut wrong, "chain.cadence_ms", self.chain.cadence_ms, 1, 3_600_000);
         within(&mut wrong, "chain.heartbeat_ms", self.chain.heartbeat_ms, 0, 86_400_000);
         within(&mut wrong, "chain.propose_ms", self.chain.propose_ms, 10, 600_000);
+        self.alerts(&mut wrong);
         if let Err(e) = EnvFilter::builder().parse(&self.log.level) {
             wrong.push(("log.level".into(), format!("{e}; write error, warn, info, debug or trace")));
         }
         wrong
+    }
+
+    fn alerts(&self, wrong: &mut Wrong) {
+        for (place, rule) in self.alerts.iter().enumerate() {
+            let fits = (1..=limits::NAME_BYTES).contains(&rule.name.len()) && !rule.name.chars().any(char::is_control);
+            let again = self.alerts.iter().take(place).any(|other| other.name == rule.name);
+            let reason = match () {
+                () if !fits => format!("write a name of 1 to {} bytes", limits::NAME_BYTES),
+                () if again => format!("`{}` is there twice; give each rule a name of its own", rule.name),
+                () if !rule.threshold.is_finite() => "the threshold is no finite number".into(),
+                () if rule.for_s > 86_400 => format!("for_s = {} is out of range; write 0 to 86400", rule.for_s),
+                () => continue,
+            };
+            wrong.push((format!("alerts[{place}]"), reason));
+        }
+        if self.alerts.len() > limits::ALERTS {
+            wrong.push(("alerts".into(), format!("write at most {} rules", limits::ALERTS)));
+        }
     }
 
     fn top(&self, wrong: &mut Wrong) {

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::Policy;
+use crate::meter::AlertRule;
 use crate::route::Strategy;
 use crate::types::NetworkName;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How messages share the way out.
     pub flow: FlowConfig,
+    /// Conditions worth an alert, beside the built-in ones or in their place.
+    pub alerts: Vec<AlertRule>,
     /// What is kept for how long.
     pub retention: Retention,
     /// The chain the node takes part in.
@@ -184,6 +187,7 @@ impl Default for Config {
             api: ApiConfig::default(),
             store: StoreConfig::default(),
             flow: FlowConfig::default(),
+            alerts: Vec::new(),
             retention: Retention::default(),
             chain: ChainConfig::default(),
             log: LogConfig::default(),

@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::Packing;
+
 /// How the node meets its peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetConfig {
     /// Which gossip settings fit the network.
     pub profile: Profile,
+    /// How far messages are packed at most, and what peers are asked for.
+    pub packing: Packing,
     /// Multiaddresses to listen on: IP and TCP, or IP and UDP with QUIC. May be empty for a node that only dials.
     pub listen: Vec<String>,
     /// Multiaddresses under which others reach this node, where it cannot find that out itself.
@@ -55,6 +59,7 @@ impl Default for NetConfig {
     fn default() -> NetConfig {
         NetConfig {
             profile: Profile::Small,
+            packing: Packing::default(),
             listen: vec!["/ip4/0.0.0.0/tcp/7700".into(), "/ip4/0.0.0.0/udp/7700/quic-v1".into()],
             external: Vec::new(),
             bootstrap: Vec::new(),

@@ -1,13 +1,14 @@
 //! What is known of the blocks of a height: which are talked about, whose bodies are here, what their check said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::wants::Wants;
 use crate::types::chain::BlockId;
 use crate::types::{Mono, NodeId};
 
-/// Blocks one validator may bring up at a height. An honest one brings up a few, one a round.
+/// Blocks of a height that are remembered because of one validator. An honest one brings up one a round: its newest takes
+/// the place of the oldest that is not known to be valid, or of the oldest.
 const BLOCKS_OF_ONE: usize = 16;
 
 /// How far this node is with a block.
@@ -26,14 +27,16 @@ struct Known {
     /// The round in which it was first heard of.
     round: u32,
     progress: Progress,
+    /// Two thirds have voted for it.
+    has_quorum: bool,
 }
 
 /// The blocks of one height.
 #[derive(Debug, Default)]
 pub struct Blocks {
     known: BTreeMap<BlockId, Known>,
-    /// Blocks by who brought them up.
-    brought_up: BTreeMap<NodeId, usize>,
+    /// Blocks by who brought them up, oldest first.
+    brought_up: BTreeMap<NodeId, VecDeque<BlockId>>,
     wants: Wants<BlockId>,
 }
 
@@ -52,12 +55,9 @@ impl Blocks {
         patience: Duration,
     ) -> Option<NodeId> {
         if !self.known.contains_key(&block) {
-            let brought_up = self.brought_up.entry(speaker).or_default();
-            if *brought_up >= BLOCKS_OF_ONE {
-                return None;
-            }
-            *brought_up += 1;
-            self.known.insert(block, Known { round, progress: Progress::Wanted });
+            self.make_room(speaker);
+            self.brought_up.entry(speaker).or_default().push_back(block);
+            self.known.insert(block, Known { round, progress: Progress::Wanted, has_quorum: false });
         }
         if self.progress(block) != Some(Progress::Wanted) {
             return None;
@@ -65,6 +65,20 @@ impl Blocks {
         let is_first = self.wants.add(block, speaker, now, patience);
         self.wants.add(block, from, now, patience);
         is_first.then_some(speaker)
+    }
+
+    fn make_room(&mut self, speaker: NodeId) {
+        let Some(blocks) = self.brought_up.get_mut(&speaker).filter(|blocks| blocks.len() >= BLOCKS_OF_ONE) else {
+            return;
+        };
+        let is_unproved = |block| {
+            self.known.get(block).is_none_or(|known| !known.has_quorum && known.progress != Progress::Checked(true))
+        };
+        let oldest = blocks.iter().position(is_unproved).unwrap_or_default();
+        if let Some(gone) = blocks.remove(oldest) {
+            self.known.remove(&gone);
+            self.wants.remove(&gone);
+        }
     }
 
     /// The body is here; true when it is to be checked now.
@@ -78,6 +92,25 @@ impl Blocks {
         is_new
     }
 
+    /// The body went before it was checked: whoever speaks of the block next is asked for it.
+    pub fn lost(&mut self, block: BlockId) {
+        if let Some(known) = self.known.get_mut(&block).filter(|known| known.progress == Progress::Checking) {
+            known.progress = Progress::Wanted;
+        }
+    }
+
+    /// Two thirds have voted for a block; true when that is news and its check is under way.
+    pub fn on_quorum(&mut self, block: BlockId) -> bool {
+        let Some(known) = self.known.get_mut(&block) else { return false };
+        let is_news = !std::mem::replace(&mut known.has_quorum, true);
+        is_news && known.progress == Progress::Checking
+    }
+
+    /// Whether two thirds are known to have voted for a block.
+    pub fn has_quorum(&self, block: BlockId) -> bool {
+        self.known.get(&block).is_some_and(|known| known.has_quorum)
+    }
+
     /// The check is done; the round in which the block was first heard of, if the check was waited for.
     pub fn checked(&mut self, block: BlockId, valid: bool) -> Option<u32> {
         let known = self.known.get_mut(&block).filter(|known| known.progress == Progress::Checking)?;
@@ -87,7 +120,7 @@ impl Blocks {
 
     /// A block that was made here, or checked in a former life.
     pub fn learn(&mut self, block: BlockId, round: u32, valid: bool) {
-        self.known.insert(block, Known { round, progress: Progress::Checked(valid) });
+        self.known.insert(block, Known { round, progress: Progress::Checked(valid), has_quorum: false });
         self.wants.remove(&block);
     }
 

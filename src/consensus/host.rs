@@ -2,11 +2,12 @@
 //!
 //! One call of Malachite runs to its end; its effects are answered at once and collected as [`Output`]s in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_malachitebft_core_consensus::{
-    Effect, Input as CoreInput, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
+    Effect, Input as CoreInput, LivenessMsg, MAX_FUTURE_ROUND_LOOKAHEAD, MisbehaviorEvidence, Resumable, Resume,
+    SignedConsensusMsg,
 };
 use arc_malachitebft_core_types::{CertificateError, CommitCertificate};
 use ed25519_dalek::SigningKey;
@@ -68,6 +69,8 @@ pub struct Host {
     pub fault: Option<Fault>,
     pub out: Vec<Output>,
     signed: BTreeMap<(Kind, u32), Once>,
+    /// Blocks whose bodies are in the log.
+    kept: BTreeSet<BlockId>,
     /// Proposals of this height by round.
     proposals: BTreeMap<u32, Signed<Proposal>>,
 }
@@ -102,6 +105,7 @@ impl Host {
             fault: None,
             out: Vec::new(),
             signed: BTreeMap::new(),
+            kept: BTreeSet::new(),
             proposals: BTreeMap::new(),
         }
     }
@@ -114,6 +118,7 @@ impl Host {
         self.timers.clear();
         (self.wanted, self.decided) = (None, None);
         self.signed.clear();
+        self.kept.clear();
         self.proposals.clear();
     }
 
@@ -126,6 +131,10 @@ impl Host {
             Record::Proposal(proposal) if proposal.said.proposer == self.me => {
                 (Kind::Proposal, proposal.said.round, proposal.said.digest(self.chain))
             }
+            Record::Body { block, .. } => {
+                self.kept.insert(*block);
+                return;
+            }
             Record::Vote(_)
             | Record::Proposal(_)
             | Record::Polka(_)
@@ -137,11 +146,18 @@ impl Host {
         self.signed.entry((kind, round)).or_insert(Once { digest, fresh: false });
     }
 
-    /// Takes note of a proposal, for whoever asks for its block.
+    /// Whether Malachite looks at what is said of a round before this node comes to it.
+    pub fn is_near(&self, round: u32) -> bool {
+        round <= self.round.saturating_add(MAX_FUTURE_ROUND_LOOKAHEAD)
+    }
+
+    /// Takes note of a proposal, for whoever asks for its block. When there are too many, that of the round farthest
+    /// from the present one goes: never this node's own.
     pub fn note(&mut self, proposal: Signed<Proposal>) {
         self.proposals.entry(proposal.said.round).or_insert(proposal);
         while self.proposals.len() > PROPOSALS {
-            self.proposals.pop_first();
+            let farthest = self.proposals.keys().max_by_key(|round| round.abs_diff(self.round)).copied();
+            farthest.map(|round| self.proposals.remove(&round));
         }
     }
 
@@ -302,8 +318,9 @@ impl Host {
         !self.replaying || self.signed.get(&(kind, round)).is_some_and(|once| once.fresh)
     }
 
+    /// Who has no key says nothing, so nothing has to be remembered.
     fn write_down(&mut self, entry: &CoreInput<Malachite>) {
-        let Some(record) = Record::of(entry) else { return };
+        let Some(record) = Record::of(entry).filter(|_| self.key.is_some()) else { return };
         let own = match &record {
             Record::Vote(vote) if vote.said.voter == self.me => Some((Kind::of(vote.said.step), vote.said.round)),
             Record::Proposal(proposal) if proposal.said.proposer == self.me => {
@@ -313,10 +330,16 @@ impl Host {
             | Record::Proposal(_)
             | Record::Polka(_)
             | Record::Value { .. }
-            | Record::Timeout { .. } => None,
+            | Record::Timeout { .. }
+            | Record::Body { .. } => None,
         };
         // What comes from the log is in it; what a replay signs for the first time is not.
         if own.map_or(!self.replaying, |(kind, round)| self.is_news(kind, round)) {
+            if let Record::Value { block, valid: true, .. } = record
+                && self.kept.insert(block)
+            {
+                self.out.push(Output::Keep { height: self.height, block });
+            }
             self.out.push(Output::Log { height: self.height, record });
         }
     }

@@ -30,6 +30,8 @@ pub enum Input {
     Heard { from: NodeId, message: Genuine<Message> },
     /// The body of a block that was asked for, or came unasked, is here, and is what its id says.
     Body { block: BlockId },
+    /// The body of a block that is to be checked is not here any more, because there were too many.
+    Lost { block: BlockId },
     /// What was wanted by [`Output::WantBlock`]: a block that is valid and is kept.
     Built { height: Height, round: u32, block: BlockId },
     /// What was wanted by [`Output::Check`].
@@ -46,6 +48,9 @@ pub enum Input {
 pub enum Output {
     /// Write this to the log of a height.
     Log { height: Height, record: Record },
+    /// Write the body of this block, which is here, to the log of a height, as [`Record::Body`]. What comes later rests
+    /// on it.
+    Keep { height: Height, block: BlockId },
     /// Tell all validators.
     Say { message: Message },
     /// Build a block to propose, and answer with [`Input::Built`]; too late is no harm.
@@ -59,8 +64,10 @@ pub enum Output {
     WantBody { block: BlockId, from: NodeId },
     /// Ask this node for the decision of a height: certificate and body.
     WantDecision { height: Height, from: NodeId },
-    /// Say whether a block, whose body is here, may follow the last that was decided.
-    Check { height: Height, block: BlockId },
+    /// Say whether a block, whose body is here, may follow the last that was decided. The answer may be late, but not
+    /// another one tomorrow: a block from the future is not invalid, it waits for its time. When two thirds have voted
+    /// for it (`quorum`, asked again when that becomes known) its time has been judged, and is no question any more.
+    Check { height: Height, block: BlockId, quorum: bool },
     /// A block is final. Nothing more is done at this height; the next begins with [`Input::Start`].
     Decided { certificate: Certificate },
     /// Someone said two things. Local: other nodes may have seen only one.

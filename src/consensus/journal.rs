@@ -22,8 +22,8 @@ pub(super) const END: &[u8; 4] = b"end\n";
 pub const HEADER_BYTES: usize = 24 + 32 + 32 + 8 + SUM;
 /// Bytes of a frame before its records.
 const PREFIX: usize = 4 + 4 + SUM;
-/// Records of one frame, bytes: more than a step can bring.
-pub const FRAME_BYTES: usize = 64 << 20;
+/// Records of one frame, bytes. One is always in it, and none is much larger than a block.
+pub const FRAME_BYTES: usize = 4 << 20;
 
 /// Whose log it is, and of which height.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +86,6 @@ pub fn frame(owner: &Owner, number: u32, records: &[Record]) -> Vec<u8> {
         payload.extend_from_slice(&(record.len() as u32).to_le_bytes());
         payload.extend_from_slice(&record);
     }
-    debug_assert!(payload.len() <= FRAME_BYTES, "a step brings less");
     let mut frame = Vec::with_capacity(PREFIX + payload.len());
     frame.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     frame.extend_from_slice(&number.to_le_bytes());
@@ -94,6 +93,15 @@ pub fn frame(owner: &Owner, number: u32, records: &[Record]) -> Vec<u8> {
     frame.extend_from_slice(&payload);
     frame.extend_from_slice(END);
     frame
+}
+
+/// How many of these records go into the next frame: as many as fit, and at least one.
+pub fn fitting(records: &[Record]) -> usize {
+    let sums = records.iter().scan(0, |sum, record| {
+        *sum += 4 + record.size_bytes();
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= FRAME_BYTES).count().max(1)
 }
 
 /// Reads a log. One that ends within its header is as good as none: nothing was written after it.
@@ -139,8 +147,15 @@ fn broken_end(behind: &[u8]) -> Option<bool> {
 fn was_finished(bytes: &[u8], recovered: &Recovered, owner: &Owner) -> bool {
     let rest = bytes.get(recovered.good_bytes..).unwrap_or_default();
     let number_at = |at: usize| rest.get(at + 4..at + 8).and_then(|n| n.try_into().ok()).map(u32::from_le_bytes);
+    // An end in the right place is looked for first: a sum over what a body may hold at every offset would be dear.
+    let has_end = |at: usize| {
+        let size = rest.get(at..at + 4).and_then(|n| n.try_into().ok()).map(u32::from_le_bytes);
+        let end = size.and_then(|size| (at + PREFIX).checked_add(size as usize));
+        end.and_then(|end| rest.get(end..)).is_some_and(|behind| behind.starts_with(END))
+    };
     let is_later = |at| {
-        number_at(at).is_some_and(|number| number > recovered.frames && good_frame(rest, at, number, owner).is_some())
+        let later = number_at(at).filter(|number| *number > recovered.frames && has_end(at));
+        later.is_some_and(|number| good_frame(rest, at, number, owner).is_some())
     };
     let is_whole = good_frame(rest, 0, recovered.frames, owner).is_some();
     is_whole || rest.ends_with(END) || (1..rest.len()).any(is_later)

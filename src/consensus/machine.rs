@@ -5,14 +5,14 @@ use arc_malachitebft_core_consensus::{
     ValuePayload, process,
 };
 use arc_malachitebft_core_types::{
-    CommitCertificate, CommitSignature, ExtendedCommitCertificate, Round, TimeoutKind, Validity, ValueOrigin,
-    ValueResponse, VoteExtensionPolicy, VoteExtensions,
+    CommitCertificate, CommitSignature, ExtendedCommitCertificate, Round, Threshold, TimeoutKind, Validity,
+    ValueOrigin, ValueResponse, VoteExtensionPolicy, VoteExtensions,
 };
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use super::blocks::{Blocks, Progress};
-use super::context::{CoreSet, Malachite, core_proposal, core_vote, our_vote, proposer};
+use super::context::{CoreSet, Malachite, core_proposal, core_step, core_vote, our_vote, proposer};
 use super::early::Early;
 use super::host::Host;
 use super::input::{Fault, Input, Output, Start};
@@ -21,7 +21,7 @@ use super::timers::Timeouts;
 use super::wants::Wants;
 use crate::types::chain::{BlockId, ChainId, Height};
 use crate::types::{Mono, NodeId};
-use crate::wire::agreement::{Certificate, Genuine, Message, Proposal, Signed, Vote};
+use crate::wire::agreement::{Certificate, Genuine, Message, Proposal, Signed, Step, Vote};
 
 /// What does not change from height to height.
 #[derive(Clone)]
@@ -112,6 +112,7 @@ impl Consensus {
             Input::Start(start) => self.on_start(start),
             Input::Heard { from, message } => self.on_heard(from, message, now),
             Input::Body { block } => self.on_body(block),
+            Input::Lost { block } => self.blocks.lost(block),
             Input::Built { height, round, block } => self.on_built(height, round, block, now),
             Input::Checked { block, valid } => self.on_checked(block, valid, now),
             Input::Work => self.on_work(),
@@ -179,7 +180,11 @@ impl Consensus {
         }
         match (self.phase, message.get()) {
             (Phase::Running, _) => self.on_message(from, message, now),
-            (Phase::Waiting { .. }, Message::Certificate(_)) => {
+            (Phase::Waiting { .. }, Message::Certificate(certificate)) => {
+                // Anyone can make a certificate of their own keys, and none of those begins anything.
+                if let Err(why) = certificate.decides(&self.host.validators) {
+                    return self.host.out.push(Output::Refused { from, why });
+                }
                 self.begin(now);
                 self.on_message(from, message, now);
             }
@@ -227,14 +232,20 @@ impl Consensus {
     fn on_message(&mut self, from: NodeId, message: Genuine<Message>, now: Mono) {
         match message.take() {
             Message::Vote(vote) => {
-                if let Some(block) = vote.said.value {
+                if let Some(block) = vote.said.value.filter(|_| self.host.is_near(vote.said.round)) {
                     self.hear_of(block, vote.said.round, [vote.said.voter, from], now);
                 }
                 self.feed(CoreInput::Vote(core_vote(vote)), now);
+                if let Some(block) =
+                    vote.said.value.filter(|block| self.have_agreed(vote.said.step, *block, vote.said.round))
+                {
+                    self.on_quorum(block);
+                }
             }
             Message::Proposal(proposal) => {
                 let Proposal { round, value, .. } = proposal.said;
-                if proposer(&self.host.validators, self.host.height, round).id == proposal.said.proposer {
+                let is_proposer = proposer(&self.host.validators, self.host.height, round).id == proposal.said.proposer;
+                if is_proposer && self.host.is_near(round) {
                     self.host.note(proposal);
                     self.hear_of(value, round, [proposal.said.proposer, from], now);
                     self.feed(CoreInput::Proposal(core_proposal(proposal)), now);
@@ -244,6 +255,7 @@ impl Consensus {
                 Ok(()) => {
                     let voter = polka.signatures.first().map_or(from, |(voter, _)| *voter);
                     self.hear_of(polka.value, polka.round, [voter, from], now);
+                    self.on_quorum(polka.value);
                     self.feed(CoreInput::PolkaCertificate(core_polka(&polka)), now);
                 }
                 Err(why) => self.host.out.push(Output::Refused { from, why }),
@@ -277,6 +289,19 @@ impl Consensus {
             // Who brings a certificate has the block, so it is asked first.
             Some(Progress::Wanted | Progress::Checking) | None => self.hear_of(block, round, [from, voter], now),
         }
+        self.on_quorum(block);
+    }
+
+    /// Whether two thirds have said this vote.
+    fn have_agreed(&self, step: Step, block: BlockId, round: u32) -> bool {
+        self.core.driver.votes().is_threshold_met(&Round::new(round), core_step(step), Threshold::Value(block))
+    }
+
+    /// Two thirds have voted for a block, so more than a third are honest and found that it is of now.
+    fn on_quorum(&mut self, block: BlockId) {
+        if self.blocks.on_quorum(block) {
+            self.host.out.push(Output::Check { height: self.host.height, block, quorum: true });
+        }
     }
 
     fn hear_of(&mut self, block: BlockId, round: u32, who: [NodeId; 2], now: Mono) {
@@ -288,7 +313,8 @@ impl Consensus {
 
     fn on_body(&mut self, block: BlockId) {
         if self.phase == Phase::Running && self.blocks.arrived(block) {
-            self.host.out.push(Output::Check { height: self.host.height, block });
+            let quorum = self.blocks.has_quorum(block);
+            self.host.out.push(Output::Check { height: self.host.height, block, quorum });
         }
     }
 
@@ -402,7 +428,8 @@ impl Consensus {
             self.host.recall(record);
             self.recall(record);
         }
-        let inputs: Vec<CoreInput<Malachite>> = log.iter().map(|record| record.input(self.host.height)).collect();
+        let inputs: Vec<CoreInput<Malachite>> =
+            log.iter().filter_map(|record| record.input(self.host.height)).collect();
         self.host.replaying = true;
         self.begin(now);
         self.core.index_wal_entries(inputs.iter());
@@ -427,7 +454,7 @@ impl Consensus {
                     self.made = Some((*round, *block));
                 }
             }
-            Record::Vote(_) | Record::Polka(_) | Record::Timeout { .. } => {}
+            Record::Vote(_) | Record::Polka(_) | Record::Timeout { .. } | Record::Body { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@
 //!   1 to 4   a vote, a proposal, a polka: the message of that kind
 //!   16       round 4 │ valid round 4 │ proposer 32 │ block 32 │ valid 1
 //!   17       step 1 │ round 4
+//!   18       block 32 │ body, to the record's end
 //! ```
 
 use arc_malachitebft_core_consensus::{Input as CoreInput, ProposedValue};
@@ -13,6 +14,8 @@ use arc_malachitebft_core_types::{
     NilOrVal, PolkaCertificate, PolkaSignature, Round, RoundCertificate as CoreRound, RoundCertificateType,
     RoundSignature, Timeout, TimeoutKind, Validity, ValueOrigin,
 };
+
+use bytes::Bytes;
 
 use super::context::{
     Malachite, core_proposal, core_step, core_vote, number, option, our_proposal, our_step, our_vote, round,
@@ -23,6 +26,7 @@ use crate::wire::agreement::{Attested, Message, Polka, Proposal, RoundCertificat
 
 const VALUE: u8 = 16;
 const TIMEOUT: u8 = 17;
+const BODY: u8 = 18;
 /// Stands for no round, in bytes.
 const NO_ROUND: u32 = u32::MAX;
 
@@ -62,6 +66,14 @@ pub enum Record {
     },
     /// A wait was over.
     Timeout { wait: Wait, round: u32 },
+    /// The body of a block, as whoever runs agreement knows it. It comes before the first record that calls the block
+    /// valid, so that whatever is said of a block rests on a body that outlives a crash of everyone.
+    Body {
+        /// The block.
+        block: BlockId,
+        /// Its bytes; agreement does not read them.
+        bytes: Bytes,
+    },
 }
 
 /// Why bytes are no record.
@@ -96,6 +108,16 @@ impl Record {
                 bytes.extend_from_slice(&round.to_le_bytes());
                 bytes
             }
+            Record::Body { block, bytes } => [&[BODY], &block.0.0[..], bytes].concat(),
+        }
+    }
+
+    /// About how many bytes it takes: of what is large, how many.
+    pub(super) fn size_bytes(&self) -> usize {
+        match self {
+            Record::Vote(_) | Record::Proposal(_) | Record::Value { .. } | Record::Timeout { .. } => 256,
+            Record::Polka(polka) => 256 + 96 * polka.signatures.len(),
+            Record::Body { bytes, .. } => 64 + bytes.len(),
         }
     }
 
@@ -104,6 +126,7 @@ impl Record {
         match bytes.first().copied() {
             Some(VALUE) => Record::decode_value(bytes).ok_or(NoRecord::Fields),
             Some(TIMEOUT) => Record::decode_timeout(bytes).ok_or(NoRecord::Fields),
+            Some(BODY) => Record::decode_body(bytes).ok_or(NoRecord::Fields),
             _ => match Message::decode(bytes)? {
                 Message::Vote(vote) => Ok(Record::Vote(vote)),
                 Message::Proposal(proposal) => Ok(Record::Proposal(proposal)),
@@ -144,13 +167,19 @@ impl Record {
         Some(Record::Timeout { wait, round: u32::from_le_bytes(round.try_into().ok()?) })
     }
 
+    fn decode_body(bytes: &[u8]) -> Option<Record> {
+        let (_, rest) = bytes.split_first()?;
+        let (block, rest) = rest.split_first_chunk()?;
+        Some(Record::Body { block: BlockId(Hash(*block)), bytes: Bytes::copy_from_slice(rest) })
+    }
+
     /// Whether every signature in it holds, and it is of that height: a log that says otherwise is not this node's.
     pub fn holds(&self, chain: ChainId, height: Height) -> bool {
         match self {
             Record::Vote(vote) => vote.said.height == height && vote.holds(chain),
             Record::Proposal(proposal) => proposal.said.height == height && proposal.holds(chain),
             Record::Polka(polka) => polka.height == height && polka.holds(chain),
-            Record::Value { .. } | Record::Timeout { .. } => true,
+            Record::Value { .. } | Record::Timeout { .. } | Record::Body { .. } => true,
         }
     }
 
@@ -183,12 +212,13 @@ impl Record {
         }
     }
 
-    /// What Malachite is given again.
-    pub(super) fn input(&self, height: Height) -> CoreInput<Malachite> {
-        match self {
+    /// What Malachite is given again; none for what it never had.
+    pub(super) fn input(&self, height: Height) -> Option<CoreInput<Malachite>> {
+        Some(match self {
             Record::Vote(vote) => CoreInput::Vote(core_vote(*vote)),
             Record::Proposal(proposal) => CoreInput::Proposal(core_proposal(*proposal)),
             Record::Polka(polka) => CoreInput::PolkaCertificate(core_polka(polka)),
+            Record::Body { .. } => return None,
             Record::Value { round: known, valid_round, proposer, block, valid } => {
                 let value = ProposedValue {
                     height,
@@ -208,7 +238,7 @@ impl Record {
                 };
                 CoreInput::TimeoutElapsed(Timeout::new(Round::new(*round), kind))
             }
-        }
+        })
     }
 }
 

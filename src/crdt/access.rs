@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::row::Row;
 use super::unit::{Part, Unit, covers};
 use crate::types::storage::{Key, Table, View};
-use crate::types::{NodeId, Version};
+use crate::types::{NodeId, Stamp, Version};
 use crate::wire::kind::state::{Op, owner};
 
 /// Where the rules of a collection are.
@@ -71,6 +71,12 @@ pub(super) fn allows(unit: &Unit, author: NodeId, version: Version, view: &dyn V
         return false;
     }
     rules_at(&unit.collection, version, view).allow(&unit.path, author)
+}
+
+/// Whether `author` may write at a path now.
+pub fn may_write(collection: &str, path: &str, author: NodeId, view: &dyn View) -> bool {
+    let now = Version { stamp: Stamp(u64::MAX), digest: [u8::MAX; 16] };
+    allows(&Unit::at(collection, path, Part::Register), author, now, view)
 }
 
 /// The rules that stood before a version.

@@ -33,7 +33,7 @@ mod unit;
 
 pub use unit::covers;
 
-pub use access::{AccessRule, AccessRules, Writers};
+pub use access::{AccessRule, AccessRules, Writers, may_write};
 pub use collection::{CollectionInfo, Replica, collections};
 pub use compare::{Compared, compare, tag};
 pub use conflict::{Conflict, Reason, conflict, conflicts};

@@ -242,6 +242,15 @@ impl<'a> State<'a> {
         path
     }
 
+    /// The first path at or below `prefix`, after `after`, where anything was ever written.
+    pub fn path_after(&self, prefix: &str, after: Option<&str>) -> Option<String> {
+        let own = at_path(Table::State, self.collection, prefix);
+        [own, below(Table::State, self.collection, prefix)].into_iter().find_map(|(from, to)| {
+            let from = after.map_or(from.clone(), |after| after_path(self.collection, after).max(from));
+            self.next_path(&from, &to)
+        })
+    }
+
     /// The writes to a path that are known, newest first, before `before`, at most `most` of them.
     pub fn history(&self, path: &str, before: Option<Version>, most: usize) -> Vec<Past> {
         let mut rows = Vec::new();

@@ -16,10 +16,15 @@ impl SystemClock {
         SystemClock { began: Instant::now() }
     }
 
+    /// The monotonic clock.
+    pub fn mono(&self) -> Mono {
+        Mono(self.began.elapsed().as_micros() as u64)
+    }
+
     /// Both clocks.
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Mono(self.began.elapsed().as_micros() as u64), wall: WallMs(wall.as_millis() as u64) }
+        Now { mono: self.mono(), wall: WallMs(wall.as_millis() as u64) }
     }
 
     /// The instant of a monotonic time.

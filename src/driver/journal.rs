@@ -151,9 +151,14 @@ impl Journal {
             self.file = Some(file);
         }
         if let Some(file) = &mut self.file {
-            file.write_all(&journal::frame(&self.owner, self.frames, records))?;
+            let mut rest = records;
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(journal::fitting(rest).min(rest.len()));
+                file.write_all(&journal::frame(&self.owner, self.frames, now))?;
+                self.frames += 1;
+                rest = later;
+            }
             file.sync_data()?;
-            self.frames += 1;
         }
         // The file's name must last as well.
         if is_new { File::open(&self.dir)?.sync_all() } else { Ok(()) }

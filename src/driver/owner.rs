@@ -9,8 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::clock::SystemClock;
 use super::flusher::Flusher;
 use super::journal::{self, Journal, JournalError, Scribe};
+use super::pipeline::{Unflushed, routed};
 use super::ports::{Asked, NetCommand, Ports};
 use crate::feed::ephemeral_entries;
+use crate::meter::{Laps, Passage, Station};
 use crate::node::{Answer, Call, CallRefusal, ChainInput, ChainOutput, Event, Gate, Input, Node, Output, Setup, Step};
 use crate::store::{Store, StoreError};
 use crate::types::chain::Height;
@@ -56,6 +58,10 @@ pub struct Driver {
     ended: Option<Ended>,
     /// The last step took no bundles but urgent ones.
     hurried: bool,
+    /// When something Critical last came from a peer.
+    critical_heard: Option<Mono>,
+    /// What waits for the disk.
+    unflushed: Unflushed,
 }
 
 impl Driver {
@@ -68,7 +74,8 @@ impl Driver {
         ports: Ports,
     ) -> Result<JoinHandle<Ended>, DriverError> {
         let clock = SystemClock::start();
-        let (node, first) = Node::open(setup, store.as_ref(), clock.now()).map_err(DriverError::Node)?;
+        let (mut node, first) = Node::open(setup, store.as_ref(), clock.now()).map_err(DriverError::Node)?;
+        node.measure(Laps::by(move || clock.mono()));
         store.healthy()?;
         let (done, flushed) = mpsc::unbounded_channel();
         let (written, logged) = mpsc::unbounded_channel();
@@ -90,6 +97,8 @@ impl Driver {
             gate: Gate::default(),
             ended: None,
             hurried: false,
+            critical_heard: None,
+            unflushed: Unflushed::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let run = move || runtime.block_on(driver.run(first));
@@ -136,13 +145,23 @@ impl Driver {
             calls.push(asked);
         }
         let mut bytes = bundles.iter().map(size_bytes).sum::<usize>();
+        let most = self.step_bytes();
         if !self.hurried {
-            drain(&mut self.ports.urgent, bundles, &mut bytes);
+            drain(&mut self.ports.urgent, bundles, &mut bytes, most);
         }
-        self.hurried = !self.hurried && bundles.iter().any(is_urgent);
+        if bundles.iter().any(|input| rank(input) == Some(Priority::Critical)) {
+            self.critical_heard = Some(self.clock.mono());
+        }
+        self.hurried = !self.hurried && bundles.iter().filter_map(rank).any(|rank| rank <= Priority::High);
         if !self.hurried {
-            drain(&mut self.ports.bundles, bundles, &mut bytes);
+            drain(&mut self.ports.bundles, bundles, &mut bytes, most);
         }
+    }
+
+    /// What a step takes, bytes: little while something Critical may come at any moment, since that would wait for it.
+    fn step_bytes(&self) -> usize {
+        let recent = self.critical_heard.is_some_and(|at| self.clock.mono() - at < limits::URGENT_MEMORY);
+        if recent { limits::STEP_BUNDLE_BYTES / 8 } else { limits::STEP_BUNDLE_BYTES }
     }
 
     fn step(
@@ -170,8 +189,8 @@ impl Driver {
 
     /// Commits a step, then lets its outputs go, each at its stage.
     fn release(&mut self, step: Step) {
-        let flush = step.needs_flush();
-        let Step { batch, outputs, barrier, log } = step;
+        let (flush, began) = (step.needs_flush(), self.clock.mono());
+        let Step { batch, outputs, barrier, log, passed } = step;
         // A failed read answers nothing, so what the node concluded from it must not be written either.
         if let Err(e) = self.store.healthy().and_then(|()| self.store.commit(batch)) {
             self.ended = Some(Err(e.to_string()));
@@ -189,11 +208,28 @@ impl Driver {
             self.flusher.request(epoch);
         }
         freed.outputs.into_iter().for_each(|output| self.emit(output));
+        self.note(passed, freed.flush, began);
+    }
+
+    /// Notes what passed inside the node, and that what it keeps has been delivered.
+    fn note(&mut self, mut passed: Vec<Passage>, flush: Option<u64>, began: Mono) {
+        if !self.ports.pipeline.is_tapped() {
+            passed.iter_mut().for_each(Passage::strip);
+        }
+        let now = self.clock.mono();
+        let took_us = (now - began).as_micros() as u64;
+        let delivered: Vec<Passage> = routed(&passed).map(|passage| passage.at(Station::Deliver, took_us)).collect();
+        let through = self.unflushed.committed(delivered.clone(), flush, now.0);
+        passed.extend(delivered.into_iter().chain(through));
+        self.ports.pipeline.note(passed);
     }
 
     fn on_flushed(&mut self, done: Option<Result<u64, StoreError>>) {
         match done {
-            Some(Ok(epoch)) => self.gate.flushed(epoch).into_iter().for_each(|output| self.emit(output)),
+            Some(Ok(epoch)) => {
+                self.gate.flushed(epoch).into_iter().for_each(|output| self.emit(output));
+                self.ports.pipeline.note(self.unflushed.flushed(epoch, self.clock.mono().0));
+            }
             Some(Err(e)) => self.ended = Some(Err(e.to_string())),
             None => self.ended = Some(Err("the thread that flushes the store has died".into())),
         }
@@ -288,9 +324,9 @@ impl Driver {
 }
 
 /// Takes frames off a queue, up to a step's share.
-fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut usize) {
+fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut usize, most: usize) {
     while bundles.len() < limits::STEP_INPUTS
-        && *bytes < limits::STEP_BUNDLE_BYTES
+        && *bytes < most
         && let Ok(input) = port.try_recv()
     {
         *bytes += size_bytes(&input);
@@ -298,15 +334,13 @@ fn drain(port: &mut mpsc::Receiver<Input>, bundles: &mut Vec<Input>, bytes: &mut
     }
 }
 
-/// Whether a frame brings something urgent that is kept. What is not kept, heartbeats above all, can wait its turn.
-fn is_urgent(input: &Input) -> bool {
-    let urgent = |header: &Header| {
-        header.course != Course::Ephemeral && header.priority.rank(header.feed.topic) <= Priority::High
-    };
+/// The most urgent rank of what a frame brings and is kept. What is not kept, heartbeats above all, can wait its turn.
+fn rank(input: &Input) -> Option<Priority> {
+    let rank = |header: &Header| (header.course != Course::Ephemeral).then(|| header.priority.rank(header.feed.topic));
     match input {
-        Input::Bundle { bundles, .. } => bundles.iter().any(|bundle| urgent(bundle.header())),
-        Input::Deliver { bundle, .. } => urgent(bundle.header()),
-        _ => false,
+        Input::Bundle { bundles, .. } => bundles.iter().filter_map(|bundle| rank(bundle.header())).min(),
+        Input::Deliver { bundle, .. } => rank(bundle.header()),
+        _ => None,
     }
 }
 

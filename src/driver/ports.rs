@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::pipeline::Pipeline;
 use crate::deliver::Name;
 use crate::feed::Entry;
+use crate::meter::{Passage, Station};
 use crate::node::{Answer, Call, CallRefusal, Channel, Input, Verdict};
 use crate::types::{NodeId, WallMs, limits};
 use crate::wire::agreement::Roster;
-use crate::wire::{Category, Request, Response};
+use crate::wire::{Bundle, Category, Request, Response};
 
 /// What the network is told to do.
 #[derive(Debug)]
@@ -90,6 +92,10 @@ pub struct Watch {
     pub ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
     /// Durable subscriptions that may have something now; who misses some looks for itself.
     pub deliverable: broadcast::Sender<Arc<BTreeSet<Name>>>,
+    /// What passes the stages.
+    pub pipeline: Pipeline,
+    /// Bytes on connections since the start, in and out, everything included.
+    pub traffic: Arc<Traffic>,
 }
 
 /// How the network hands inputs over.
@@ -105,6 +111,23 @@ pub struct Inlet {
     pub queued_bytes: Arc<AtomicUsize>,
     /// Who may speak about the chain; none for a node without one.
     pub roster: watch::Receiver<Option<Arc<Roster>>>,
+    /// Where the network says what passed its stages, and how many bytes went.
+    pub pipeline: Pipeline,
+    pub traffic: Arc<Traffic>,
+}
+
+/// Bytes on connections, counted.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes that came, and bytes that went.
+    pub fn both(&self) -> (u64, u64) {
+        (self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed))
+    }
 }
 
 /// The driver's own ends.
@@ -121,6 +144,7 @@ pub struct Ports {
     pub(super) roster: watch::Sender<Option<Arc<Roster>>>,
     pub(super) ephemeral: broadcast::Sender<Arc<Vec<Entry>>>,
     pub(super) deliverable: broadcast::Sender<Arc<BTreeSet<Name>>>,
+    pub(super) pipeline: Pipeline,
     /// Keeps the queues open while the driver runs, so that an empty one is waited for.
     _open: (Inlet, Client),
 }
@@ -139,12 +163,15 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
     let (ephemeral, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let (deliverable, _) = broadcast::channel(limits::EPHEMERAL_QUEUE);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let (pipeline, traffic) = (Pipeline::default(), Arc::new(Traffic::default()));
     let inlet = Inlet {
         urgent: urgent_in,
         bundles: bundles_in,
         control: control_in,
         queued_bytes: queued_bytes.clone(),
         roster: roster_seen,
+        pipeline: pipeline.clone(),
+        traffic: traffic.clone(),
     };
     let watch = Watch {
         log_end: log_end_seen,
@@ -152,6 +179,8 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
         height: height_seen,
         ephemeral: ephemeral.clone(),
         deliverable: deliverable.clone(),
+        pipeline: pipeline.clone(),
+        traffic,
     };
     let client = Client { calls: calls_in };
     let open = (inlet.clone(), client.clone());
@@ -168,6 +197,7 @@ pub fn ports() -> (Ports, Inlet, mpsc::UnboundedReceiver<NetCommand>, Client, Wa
         roster,
         ephemeral,
         deliverable,
+        pipeline,
         _open: open,
     };
     (ports, inlet, commands, client, watch)
@@ -179,8 +209,13 @@ impl Ports {
     pub(super) fn send(&self, command: NetCommand) {
         let size = command.size_bytes();
         let waiting = self.queued_bytes.load(Ordering::Relaxed);
-        if matches!(command, NetCommand::Publish { .. }) && waiting + size > NET_QUEUE_BYTES {
+        if let NetCommand::Publish { bytes, .. } = &command
+            && waiting + size > NET_QUEUE_BYTES
+        {
             tracing::debug!(waiting, "the network is behind; a bundle is left to repair");
+            let bundles = Bundle::split(bytes.clone()).unwrap_or_default();
+            let messages = bundles.iter().map(|bundle| u64::from(bundle.header().count)).sum();
+            self.pipeline.note(vec![Passage::unread(Station::Deliver, true, messages, "network_behind")]);
             return;
         }
         self.queued_bytes.fetch_add(size, Ordering::Relaxed);

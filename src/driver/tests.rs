@@ -37,6 +37,8 @@ impl Loop {
             bootstrap: vec![("/ip4/127.0.0.1/tcp/9".into(), None)],
             target_peers: 4,
             scheduler: Default::default(),
+            packing: Default::default(),
+            lanes: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),

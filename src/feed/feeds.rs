@@ -44,6 +44,21 @@ pub enum NotPlaced {
     NotFollowed,
 }
 
+impl NotPlaced {
+    /// A short stable word for metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            NotPlaced::Duplicate => "duplicate",
+            NotPlaced::Old => "old",
+            NotPlaced::NoRoom => "no_room",
+            NotPlaced::AfterFork => "after_fork",
+            NotPlaced::TooManyFeeds => "too_many_feeds",
+            NotPlaced::Misdirected => "misdirected",
+            NotPlaced::NotFollowed => "not_followed",
+        }
+    }
+}
+
 /// The feeds a node follows.
 #[derive(Debug, Default)]
 pub struct Feeds {

@@ -101,10 +101,27 @@ pub fn rank(draft: &Draft) -> Priority {
     draft.priority.rank(draft.kind().category())
 }
 
+/// How much waits at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages and bytes in one lane before it is full.
+    pub messages: usize,
+    pub bytes: usize,
+    /// Bytes that leave in one step.
+    pub step_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { messages: limits::LANE_MESSAGES, bytes: limits::LANE_BYTES, step_bytes: limits::STEP_SEAL_BYTES }
+    }
+}
+
 /// The lanes of a node.
 #[derive(Debug)]
 pub struct Lanes {
     lanes: [Lane; LANES],
+    bounds: Bounds,
     scheduler: Scheduler,
     next_number: u64,
 }
@@ -124,7 +141,17 @@ const URGENT: usize = 2;
 impl Lanes {
     /// Empty lanes.
     pub fn new(policy: Policy) -> Lanes {
-        Lanes { lanes: Default::default(), scheduler: Scheduler::new(policy), next_number: 0 }
+        Lanes::within(policy, Bounds::default())
+    }
+
+    /// The same, with other bounds.
+    pub fn within(policy: Policy, bounds: Bounds) -> Lanes {
+        Lanes { lanes: Default::default(), bounds, scheduler: Scheduler::new(policy), next_number: 0 }
+    }
+
+    /// Bytes that leave in one step.
+    pub fn step_bytes(&self) -> usize {
+        self.bounds.step_bytes
     }
 
     /// The rule by which lanes are served.
@@ -145,11 +172,12 @@ impl Lanes {
             *messages += 1;
             *bytes += draft.size_bytes();
         }
+        let bounds = self.bounds;
         let full = |(lane, (messages, bytes)): (&Lane, &(usize, usize))| {
             // An empty lane takes any call, however large.
             *messages > 0
                 && lane.messages > 0
-                && (lane.messages + messages > limits::LANE_MESSAGES || lane.bytes + bytes > limits::LANE_BYTES)
+                && (lane.messages + messages > bounds.messages || lane.bytes + bytes > bounds.bytes)
         };
         let lanes = self.lanes.iter().zip(&more).zip(Priority::ALL);
         let fulls: Vec<Priority> = lanes.filter(|(lane, _)| full(*lane)).map(|(_, priority)| priority).collect();
@@ -181,7 +209,7 @@ impl Lanes {
     /// Whether the Normal lane has room for what waits on the disk: it is half empty.
     pub fn wants_spilled(&self) -> bool {
         let lane = &self.lanes[Priority::Normal as usize];
-        lane.messages < limits::LANE_MESSAGES / 2 && lane.bytes < limits::LANE_BYTES / 2
+        lane.messages < self.bounds.messages / 2 && lane.bytes < self.bounds.bytes / 2
     }
 
     /// Puts a draft in its lane.
@@ -198,7 +226,8 @@ impl Lanes {
     /// How full the fullest lane is, percent.
     pub fn fullness_percent(&self) -> u8 {
         let of = |part: usize, whole: usize| (part * 100 / whole).min(100) as u8;
-        let fullness = |lane: &Lane| of(lane.messages, limits::LANE_MESSAGES).max(of(lane.bytes, limits::LANE_BYTES));
+        let Bounds { messages, bytes, .. } = self.bounds;
+        let fullness = |lane: &Lane| of(lane.messages, messages).max(of(lane.bytes, bytes));
         self.lanes.iter().map(fullness).max().unwrap_or_default()
     }
 

@@ -17,7 +17,7 @@ mod scheduler;
 mod spill;
 
 pub use idempotency::Idempotency;
-pub use lanes::{Fit, LaneCounts, LaneState, Lanes, Load, Parcel, rank};
+pub use lanes::{Bounds, Fit, LaneCounts, LaneState, Lanes, Load, Parcel, rank};
 pub use scheduler::{DEADLINES, LANES, Policy, Scheduler};
 pub use spill::{Spill, Unreadable};
 

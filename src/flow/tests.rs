@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::types::storage::{Batch, Txn};
-use crate::types::{Hash, MemoryStore, MessageId, Mono, WallMs, limits};
-use crate::wire::{Draft, Kind, Payload, Priority, Seal};
+use zeroize::Zeroizing;
+
+use crate::types::{Hash, MemoryStore, MessageId, Mono, NetworkName, NodeId, WallMs, limits};
+use crate::wire::{Destination, Draft, Kind, Payload, Priority, Seal, SealingKey, seal_for};
 
 mod schedule;
 
@@ -130,4 +132,30 @@ fn what_waits_on_the_disk_comes_back_in_its_order_and_after_a_crash_belongs_to_n
     assert_eq!(back(&mut Spill::load(&store), &mut store), [(0, 0), (0, 1), (0, 2)]);
     assert!(Spill::load(&store).is_empty());
     assert_eq!(Spill::load(&store).depth(), (0, 0));
+}
+
+#[test]
+fn a_sealed_draft_that_waited_on_the_disk_is_still_sealed_and_its_reader_opens_it() {
+    let network = "spill".parse::<NetworkName>().unwrap().id();
+    let (author, reader) = (NodeId([1; 32]), NodeId([2; 32]));
+    let key = SealingKey::from_seed(reader, &[3; 32]);
+    let mut draft = parcel(Kind::ExchangeData, Priority::Normal, 0).draft;
+    let plain = draft.payload().to_vec();
+    draft.destination = Destination::Node(reader);
+    draft.confidential = true;
+    assert!(seal_for(&mut draft, author, network, reader, key.public(), &Zeroizing::new([4; 32])));
+    let (mut store, mut batch) = (MemoryStore::default(), Batch::default());
+    Spill::default().push(vec![Parcel { draft: draft.clone(), call: 3, index: 0 }], &mut Txn::new(&store, &mut batch));
+    let on_disk: Vec<u8> = batch.into_writes().flat_map(|(_, value)| value.unwrap().to_vec()).collect();
+    assert!(
+        !on_disk.windows(8).any(|part| plain.windows(8).any(|other| other == part)),
+        "it is to be read on the disk"
+    );
+    let mut batch = Batch::default();
+    Spill::default().push(vec![Parcel { draft: draft.clone(), call: 3, index: 0 }], &mut Txn::new(&store, &mut batch));
+    store.commit(batch);
+    let back = Spill::load(&store).take(&mut Txn::new(&store, &mut Batch::default())).unwrap();
+    assert_eq!(back[0].draft, draft);
+    let opened = key.open(&back[0].draft.message(MessageId([7; 16])), author, network, WallMs(u64::MAX));
+    assert_eq!(opened.unwrap().to_vec(), plain);
 }

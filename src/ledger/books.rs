@@ -1,6 +1,7 @@
 //! Closing a block: its books must balance, its roots are taken, its rows are written.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,9 @@ use crate::types::storage::{Batch, Key, Table, View};
 use crate::types::{Hash, NodeId};
 use crate::wire::kind::Blob;
 use crate::wire::ledger::{Block, BlockHeader, Record, Sealed, binary, exactly};
+
+/// Keys in one row of what can be let go: a block may change any number, and what is read has a bound.
+const STALE_KEYS: usize = 4_096;
 
 /// What is remembered of the transactions in a block: each account's next nonce, and whom each transaction is about.
 #[derive(Default)]
@@ -74,7 +78,9 @@ impl Closed {
         self.tree.written.iter().for_each(|(key, page)| batch.put(key.clone(), page.clone()));
         stale.push(chain::root_row(Height(height.0 - 1)));
         let stale: Vec<Blob> = stale.into_iter().map(|key| Blob(key.into_bytes())).collect();
-        batch.put(chain::stale_row(height), binary(&stale));
+        for (part, keys) in (0..).zip(stale.chunks(STALE_KEYS)) {
+            batch.put(chain::stale_row(height, part), binary(&keys));
+        }
         batch.put(chain::root_row(height), self.tree.root.to_bytes());
         batch.put(chain::block_row(height), block.encode());
         self.write_records(carried, height, batch);
@@ -112,13 +118,18 @@ fn before_bytes(before: Option<&Bytes>) -> Vec<u8> {
 
 /// Lets go what only heights before this one needed.
 pub(super) fn forget(height: Height, view: &dyn View, batch: &mut Batch) -> Result<(), Fault> {
-    let key = chain::stale_row(height);
-    let Some(bytes) = view.get(&key) else { return Ok(()) };
-    let stale: Vec<Blob> = exactly(&bytes).ok_or(Fault::Corrupt("what can be let go is no list"))?;
-    batch.delete(key);
-    for Blob(key) in stale {
-        let key = Key::from_bytes(key).ok_or(Fault::Corrupt("what can be let go is no key"))?;
-        batch.delete(key);
+    let (mut parts, from) = (Vec::new(), chain::stale_rows(height));
+    view.scan(&from, &from.after_prefix(), &mut |key, bytes| {
+        parts.push((key.to_vec(), bytes.clone()));
+        ControlFlow::Continue(())
+    });
+    let key_of = |bytes| Key::from_bytes(bytes).ok_or(Fault::Corrupt("what can be let go is no key"));
+    for (row, bytes) in parts {
+        let stale: Vec<Blob> = exactly(&bytes).ok_or(Fault::Corrupt("what can be let go is no list"))?;
+        batch.delete(key_of(row)?);
+        for Blob(key) in stale {
+            batch.delete(key_of(key)?);
+        }
     }
     Ok(())
 }

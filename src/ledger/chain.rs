@@ -68,9 +68,14 @@ pub(super) fn change_row(height: Height) -> Key {
     Key::new(Table::Ledger, &[b"turn", &height.0.to_be_bytes()])
 }
 
-/// The key of what is let go when a height is no longer kept.
-pub(super) fn stale_row(height: Height) -> Key {
+/// What the keys begin with of all that is let go when a height is no longer kept.
+pub(super) fn stale_rows(height: Height) -> Key {
     Key::new(Table::LedgerStale, &[&height.0.to_be_bytes()])
+}
+
+/// The key of a part of that.
+pub(super) fn stale_row(height: Height, part: u32) -> Key {
+    Key::new(Table::LedgerStale, &[&height.0.to_be_bytes(), &part.to_be_bytes()])
 }
 
 /// The key of what a row of the state was before a height changed it.
@@ -143,6 +148,11 @@ pub fn genesis(view: &dyn View) -> Result<Option<Genesis>, Fault> {
 pub fn block(height: Height, view: &dyn View) -> Result<Option<Block>, Fault> {
     let bytes = view.get(&block_row(height));
     bytes.map(|bytes| Block::decode(bytes).map_err(|_| Fault::Corrupt("a block is none"))).transpose()
+}
+
+/// The bytes of a decided block.
+pub fn block_bytes(height: Height, view: &dyn View) -> Option<Bytes> {
+    view.get(&block_row(height))
 }
 
 /// The header of a decided block.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -382,13 +383,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a block's time is not too far ahead of this node's clock: to be asked before a vote, and not of what is
-    /// decided already.
-    pub fn timely(header: &BlockHeader, now: WallMs) -> Result<(), BlockRefusal> {
-        if header.time_ms > now.plus(limits::MAX_FUTURE) {
-            return Err(BlockRefusal::FarFuture { ahead_ms: header.time_ms.0 - now.0 });
-        }
-        Ok(())
+    /// Whether a block's time is not too far ahead of this node's clock, or how long until it is not: to be asked
+    /// before a vote, and not of what two thirds have voted for. It says nothing about the block, only about now.
+    pub fn timely(header: &BlockHeader, now: WallMs) -> Result<(), Duration> {
+        let early = header.time_ms.0.saturating_sub(now.plus(limits::MAX_FUTURE).0);
+        if early == 0 { Ok(()) } else { Err(Duration::from_millis(early)) }
     }
 
     /// Evidence that no later block can carry is let go.

@@ -1,7 +1,8 @@
 //! Transactions that wait for a block.
 //!
-//! Each account has a queue by nonce; what is ahead of a gap waits for it. A queue's first is ready when its nonce is
-//! the account's next. Everything is bounded; when the pool is full, the end of the queue that pays least gives way.
+//! Each account has a queue by nonce; what is ahead of a gap waits for it, for some blocks. A queue's first is ready when
+//! its nonce is the account's next. Everything is bounded; when the pool is full, what is behind a gap gives way, then the
+//! end of the queue that pays least. An account can pay for all it has waiting, and a block has room for each of it.
 //!
 //! ```text
 //!   submit ─▶ queue of its account ─▶ ready, dearest first ─▶ block
@@ -22,7 +23,7 @@ use crate::types::chain::{ChainId, TransactionId};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Hash, NodeId, Tokens};
 use crate::wire::checksum;
-use crate::wire::ledger::{BLOCK_EVIDENCE, EVIDENCE_BYTES, Sealed};
+use crate::wire::ledger::{BLOCK_EVIDENCE, BLOCK_GAS, EVIDENCE_BYTES, Sealed};
 
 /// All that waits, bytes.
 pub const POOL_BYTES: usize = 32 << 20;
@@ -31,6 +32,8 @@ pub const ACCOUNT_SEALS: usize = 64;
 pub const ACCOUNT_BYTES: usize = 256 << 10;
 /// How far a nonce may be ahead of the account's next.
 pub const NONCES_AHEAD: u64 = 4096;
+/// What is behind a gap is let go when the gap has stood for so many blocks.
+pub const GAP_BLOCKS: u64 = 256;
 /// What takes the place of another pays so much more, percent.
 pub const REPLACE_PERCENT: u64 = 10;
 /// Evidence that waits: several blocks full.
@@ -71,6 +74,16 @@ impl NotPooled {
 type Price = u64;
 /// A place among those that are ready, or that end a queue: price, then age.
 type Rank = (Price, Reverse<u64>, NodeId);
+/// The end of a queue: whether there is no gap before it, and its rank.
+type Tail = (bool, Rank);
+
+/// A nonce that is missing before others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Gap {
+    missing: u64,
+    /// In blocks since the pool was loaded.
+    since: u64,
+}
 
 #[derive(Clone, Debug)]
 struct Waiting {
@@ -87,9 +100,12 @@ struct Queue {
     /// By first nonce; no two overlap.
     waiting: BTreeMap<u64, Waiting>,
     bytes: usize,
-    /// Where it stands in the pool's two orders.
+    /// What all of it offers, base units.
+    fees: u128,
+    /// Where it stands in the pool's orders.
     ready: Option<Rank>,
-    tail: Option<Rank>,
+    tail: Option<Tail>,
+    gap: Option<Gap>,
 }
 
 /// Transactions that wait for a block, and evidence.
@@ -97,7 +113,12 @@ struct Queue {
 pub struct Mempool {
     queues: BTreeMap<NodeId, Queue>,
     ready: BTreeSet<Rank>,
-    tails: BTreeSet<Rank>,
+    /// The cheapest first, and before all of them those with a gap.
+    tails: BTreeSet<Tail>,
+    /// Queues with a gap, by since when.
+    gaps: BTreeSet<(u64, NodeId)>,
+    /// Blocks since the pool was loaded.
+    blocks: u64,
     seals: BTreeMap<Hash, Arc<Sealed>>,
     ids: BTreeMap<TransactionId, NodeId>,
     bytes: usize,
@@ -119,6 +140,8 @@ impl Mempool {
             queues: BTreeMap::new(),
             ready: BTreeSet::new(),
             tails: BTreeSet::new(),
+            gaps: BTreeSet::new(),
+            blocks: 0,
             seals: BTreeMap::new(),
             ids: BTreeMap::new(),
             bytes: 0,
@@ -141,7 +164,7 @@ impl Mempool {
             let sealed =
                 Sealed::kept(row.slice(8..), chain).map_err(|_| Fault::Corrupt("a waiting transaction is none"))?;
             let next = next(sealed.account())?;
-            if sealed.nonce() >= next {
+            if sealed.nonce() >= next && sealed.gas() <= BLOCK_GAS {
                 pool.arrivals = pool.arrivals.max(arrival + 1);
                 pool.insert(Arc::new(sealed), next, arrival);
             }
@@ -152,6 +175,24 @@ impl Mempool {
     /// How many seals wait, over how many transactions, and their bytes.
     pub fn size(&self) -> (usize, usize, usize) {
         (self.seals.len(), self.ids.len(), self.bytes)
+    }
+
+    /// Whether anything could be in the next block.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Of what could be in the next block, up to so many that have waited longest.
+    pub fn longest_ready(&self, most: usize) -> impl Iterator<Item = &Sealed> {
+        let mut oldest = BTreeSet::new();
+        for (_, Reverse(arrival), account) in &self.ready {
+            oldest.insert((*arrival, *account));
+            if oldest.len() > most {
+                oldest.pop_last();
+            }
+        }
+        let queues = oldest.into_iter().filter_map(|(_, account)| self.queues.get(&account));
+        queues.filter_map(|queue| queue.waiting.get(&queue.next)).map(|one| &*one.sealed)
     }
 
     /// Whether a transaction waits.
@@ -188,8 +229,10 @@ impl Mempool {
         }
         payable(&sealed, account, need)?;
         let replaced = self.replaced(&sealed)?;
+        self.all_payable(&sealed, &replaced, account)?;
         self.room_in_queue(&sealed, &replaced)?;
-        let evicted = self.room_in_pool(&sealed, &replaced)?;
+        let is_next = sealed.nonce() <= self.next_nonce(sealed.account(), account.nonce);
+        let evicted = self.room_in_pool(&sealed, &replaced, is_next)?;
         for (account, nonce) in replaced.iter().map(|nonce| (sealed.account(), *nonce)).chain(evicted) {
             self.remove(account, nonce, tx);
         }
@@ -213,6 +256,16 @@ impl Mempool {
         Ok(others.iter().map(|one| one.sealed.nonce()).collect())
     }
 
+    /// Whether the account has enough for the fees of these and of all others it has waiting.
+    fn all_payable(&self, sealed: &Sealed, replaced: &[u64], account: &Account) -> Result<(), NotPooled> {
+        let Some(queue) = self.queues.get(&sealed.account()) else { return Ok(()) };
+        let gone = replaced.iter().filter_map(|nonce| queue.waiting.get(nonce)).map(Waiting::fee).sum::<u128>();
+        let need = (queue.fees - gone).saturating_add(u128::from(sealed.fee().0));
+        let have = funds(account);
+        let short = || Unfit::CannotPay { have, need: Tokens(u64::try_from(need).unwrap_or(u64::MAX)) };
+        if need <= u128::from(have.0) { Ok(()) } else { Err(short().into()) }
+    }
+
     fn room_in_queue(&self, sealed: &Sealed, replaced: &[u64]) -> Result<(), NotPooled> {
         let Some(queue) = self.queues.get(&sealed.account()) else { return Ok(()) };
         let freed: usize = replaced.iter().filter_map(|nonce| queue.waiting.get(nonce)).map(Waiting::bytes).sum();
@@ -221,22 +274,29 @@ impl Mempool {
         if fits { Ok(()) } else { Err(NotPooled::AccountFull) }
     }
 
-    /// The ends of queues that give way, if all of them pay less.
-    fn room_in_pool(&self, sealed: &Sealed, replaced: &[u64]) -> Result<Vec<(NodeId, u64)>, NotPooled> {
+    /// The ends of queues that give way: what is behind a gap to what `is_next`, whatever it pays, and else what pays
+    /// less. Nobody's own give way.
+    fn room_in_pool(&self, sealed: &Sealed, replaced: &[u64], is_next: bool) -> Result<Vec<(NodeId, u64)>, NotPooled> {
         let own = self.queues.get(&sealed.account());
         let freed: usize = replaced.iter().filter_map(|nonce| own?.waiting.get(nonce)).map(Waiting::bytes).sum();
         let mut over = (self.bytes + sealed.bytes().len()).saturating_sub(self.most_bytes + freed);
         let (mut evicted, mine) = (Vec::new(), price(sealed));
-        let mut tails = self.tails.iter();
+        let gives_way = |one_is_next: bool, theirs: Price| match (is_next, one_is_next) {
+            (true, false) => true,
+            (false, true) => false,
+            (true, true) | (false, false) => theirs < mine,
+        };
+        let mut tails = self.tails.iter().filter(|(_, (_, _, account))| *account != sealed.account());
         while over > 0 {
             let full = |least: Price| NotPooled::Full { need: fee_for(least.saturating_add(1), sealed) };
-            let (theirs, _, account) = tails.next().ok_or(full(mine))?;
-            if *theirs >= mine || *account == sealed.account() {
+            let (is_whole, (theirs, _, account)) = tails.next().ok_or(full(mine))?;
+            if !gives_way(*is_whole, *theirs) {
                 return Err(full((*theirs).max(mine)));
             }
-            let queue = self.queues.get(account);
-            for (nonce, one) in queue.into_iter().flat_map(|queue| queue.waiting.iter().rev()) {
-                if over == 0 || one.price >= mine {
+            let Some(queue) = self.queues.get(account) else { continue };
+            for (nonce, one) in queue.waiting.iter().rev() {
+                let one_is_next = queue.gap.is_none_or(|gap| *nonce < gap.missing);
+                if over == 0 || !gives_way(one_is_next, one.price) {
                     break;
                 }
                 over = over.saturating_sub(one.bytes());
@@ -254,6 +314,7 @@ impl Mempool {
         let queue = self.queues.entry(account).or_default();
         queue.next = next;
         queue.bytes += sealed.bytes().len();
+        queue.fees += u128::from(sealed.fee().0);
         queue.waiting.insert(sealed.nonce(), Waiting { price: price(&sealed), sealed, arrival });
         self.place(account);
     }
@@ -263,6 +324,7 @@ impl Mempool {
         let Some(queue) = self.queues.get_mut(&account) else { return };
         if let Some(gone) = queue.waiting.remove(&nonce) {
             queue.bytes -= gone.bytes();
+            queue.fees -= gone.fee();
             self.bytes -= gone.bytes();
             self.seals.remove(&gone.sealed.leaf());
             for id in gone.sealed.ids() {
@@ -273,16 +335,23 @@ impl Mempool {
         self.place(account);
     }
 
-    /// Brings the two orders up to date with a queue.
+    /// Brings the pool's orders up to date with a queue.
     fn place(&mut self, account: NodeId) {
         let Some(queue) = self.queues.get_mut(&account) else { return };
         queue.ready.take().map(|rank| self.ready.remove(&rank));
-        queue.tail.take().map(|rank| self.tails.remove(&rank));
+        queue.tail.take().map(|tail| self.tails.remove(&tail));
+        let before = queue.gap.take();
+        before.map(|gap| self.gaps.remove(&(gap.since, account)));
         let rank = |one: &Waiting| (one.price, Reverse(one.arrival), account);
         queue.ready = queue.waiting.get(&queue.next).map(rank);
-        queue.tail = queue.waiting.values().next_back().map(rank);
+        queue.gap = queue.first_gap().map(|missing| {
+            let old = before.filter(|gap| gap.missing == missing);
+            old.unwrap_or(Gap { missing, since: self.blocks })
+        });
+        queue.tail = queue.waiting.values().next_back().map(|one| (queue.gap.is_none(), rank(one)));
         self.ready.extend(queue.ready);
         self.tails.extend(queue.tail);
+        self.gaps.extend(queue.gap.map(|gap| (gap.since, account)));
         if queue.waiting.is_empty() {
             self.queues.remove(&account);
         }
@@ -297,6 +366,20 @@ impl Mempool {
             past.into_iter().for_each(|nonce| self.remove(*account, nonce, tx));
             self.place(*account);
         }
+        self.blocks += 1;
+        while let Some((since, account)) = self.gaps.first().copied()
+            && since + GAP_BLOCKS <= self.blocks
+        {
+            self.drop_behind_gap(account, tx);
+        }
+    }
+
+    /// What waits for a nonce that does not come takes the room of others, and pays for none of it.
+    fn drop_behind_gap(&mut self, account: NodeId, tx: &mut Txn<'_>) {
+        let queue = self.queues.get(&account);
+        let behind = queue.and_then(|queue| Some(queue.waiting.range(queue.gap?.missing..)));
+        let behind: Vec<u64> = behind.into_iter().flatten().map(|(nonce, _)| *nonce).collect();
+        behind.into_iter().for_each(|nonce| self.remove(account, nonce, tx));
     }
 
     /// Notes evidence that a block should carry; the caller knows that it shows someone guilty.
@@ -363,6 +446,29 @@ impl Waiting {
     fn bytes(&self) -> usize {
         self.sealed.bytes().len()
     }
+
+    fn fee(&self) -> u128 {
+        u128::from(self.sealed.fee().0)
+    }
+}
+
+impl Queue {
+    /// The first nonce that is missing before others, if any is.
+    fn first_gap(&self) -> Option<u64> {
+        let mut next = self.next;
+        for one in self.waiting.values() {
+            if one.sealed.nonce() > next {
+                return Some(next);
+            }
+            next = one.sealed.next_nonce();
+        }
+        None
+    }
+}
+
+/// What an account can pay fees with.
+fn funds(account: &Account) -> Tokens {
+    account.balance.plus(account.gas).unwrap_or(account.balance)
 }
 
 /// Sorts of rows in the table.
@@ -410,9 +516,12 @@ fn payable(sealed: &Sealed, account: &Account, need: Tokens) -> Result<(), NotPo
     if fee < need {
         return Err(Unfit::FeeTooLow { have: fee, need }.into());
     }
-    let funds = account.balance.plus(account.gas).unwrap_or(account.balance);
-    if funds < fee {
-        return Err(Unfit::CannotPay { have: funds, need: fee }.into());
+    if sealed.gas() > BLOCK_GAS {
+        return Err(Unfit::Gas { gas: sealed.gas() - BLOCK_GAS }.into());
+    }
+    let have = funds(account);
+    if have < fee {
+        return Err(Unfit::CannotPay { have, need: fee }.into());
     }
     Ok(())
 }

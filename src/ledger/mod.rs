@@ -34,7 +34,7 @@ pub use execute::{BadEvidence, Guilt, Unfit, price, work_digest};
 pub use fault::Fault;
 pub use genesis::{Genesis, GenesisAccount, GenesisError, GenesisValidator, Token};
 pub use machine::{Executed, HISTORY, Ledger};
-pub use mempool::{ACCOUNT_BYTES, ACCOUNT_SEALS, Mempool, NONCES_AHEAD, NotPooled, POOL_BYTES, Picker};
+pub use mempool::{ACCOUNT_BYTES, ACCOUNT_SEALS, GAP_BLOCKS, Mempool, NONCES_AHEAD, NotPooled, POOL_BYTES, Picker};
 pub use params::{Emission, Fees, Params, Staking, Voting};
 pub use proof::{Proved, Unproved, verify, verify_at};
 pub use refusal::{BlockRefusal, NotExecuted, NotTaken, OpenError};

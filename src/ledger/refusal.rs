@@ -18,8 +18,6 @@ pub enum BlockRefusal {
     Parent(BlockId),
     #[error("its time is not later than that of the block before")]
     Time,
-    #[error("its time is {ahead_ms} ms ahead of this node's clock")]
-    FarFuture { ahead_ms: u64 },
     #[error("its header names other validators")]
     Validators,
     #[error("{0} is not a validator")]
@@ -46,7 +44,6 @@ impl BlockRefusal {
             BlockRefusal::Height { .. } => "height",
             BlockRefusal::Parent(_) => "parent",
             BlockRefusal::Time => "time",
-            BlockRefusal::FarFuture { .. } => "far_future",
             BlockRefusal::Validators => "validators",
             BlockRefusal::Proposer(_) => "proposer",
             BlockRefusal::Seal { why, .. } => why.code(),

@@ -54,6 +54,7 @@ pub enum Sort {
     Policy = 13,
     Worker = 14,
     Duty = 15,
+    Closed = 16,
 }
 
 macro_rules! rows {
@@ -98,6 +99,7 @@ rows! {
     Ballot(name: (u64, NodeId)) = [&name.0.to_be_bytes()[..], &name.1.0].concat();
     Policy(id: String) = id.as_bytes().to_vec();
     Worker(name: (u64, NodeId)) = [&name.0.to_be_bytes()[..], &name.1.0].concat();
+    Closed(validator: NodeId) = validator.0.to_vec();
     Duty(name: (u64, Due)) = [&name.0.to_be_bytes()[..], &name.1.to_bytes()].concat();
 }
 
@@ -118,7 +120,7 @@ pub struct Totals {
     pub billings: u64,
     /// Proposals that are not decided.
     pub open_proposals: u32,
-    /// Validators that have a pool.
+    /// Validators that have a pool that is not closed.
     pub pools: u32,
     /// What miners work on in this epoch: the block before its first.
     pub work_seed: Hash,
@@ -175,6 +177,12 @@ pub struct Pool {
     /// Blocks it made in this epoch.
     pub proposed: u32,
 }
+
+/// A pool that gave its place to another: its validator had too little stake of its own to take part. What others have in
+/// it they take back when they like.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Closed(pub Pool);
 
 /// Shares of a staker in a validator's pool.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -358,6 +366,7 @@ pub fn tokens(key: &[u8], value: &[u8]) -> Result<i128, Fault> {
             &[account.balance, account.gas]
         }
         Sort::Pool => &[decode::<Pool>(value)?.tokens],
+        Sort::Closed => &[decode::<Closed>(value)?.0.tokens],
         Sort::Unbonding => &[decode::<Unbonding>(value)?.tokens],
         Sort::Proposal => &[decode::<Proposal>(value)?.deposit],
         Sort::Params

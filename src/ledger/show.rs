@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::params::Params;
 use super::rows::{
-    Account, Ballot, Billing, Delegation, Due, Duty, Leaving, Policy, Pool, Proposal, Record, Row, Seats, Sort, Totals,
-    Unbonding, Worker, decode,
+    Account, Ballot, Billing, Closed, Delegation, Due, Duty, Leaving, Policy, Pool, Proposal, Record, Row, Seats, Sort,
+    Totals, Unbonding, Worker, decode,
 };
 use crate::types::NodeId;
 
@@ -47,7 +47,7 @@ pub fn key_named(sort: Sort, name: &str) -> Option<Vec<u8>> {
     let mut parts: Vec<&str> = if name.is_empty() { Vec::new() } else { name.split('/').collect() };
     let shape: &[Part] = match sort {
         Sort::Params | Sort::Totals | Sort::Seats => &[],
-        Sort::Account | Sort::Pool => &[Part::Node],
+        Sort::Account | Sort::Pool | Sort::Closed => &[Part::Node],
         Sort::Delegation => &[Part::Node, Part::Node],
         Sort::Unbonding => &[Part::Node, Part::Number],
         Sort::Leaving => &[Part::Node, Part::Number, Part::Node],
@@ -107,6 +107,7 @@ const fn word(sort: Sort) -> &'static str {
         Sort::Policy => "policy",
         Sort::Worker => "worker",
         Sort::Duty => "duty",
+        Sort::Closed => "closed",
     }
 }
 
@@ -116,7 +117,7 @@ fn name_of(key: &[u8]) -> Option<Value> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     Some(match sort {
         Sort::Params | Sort::Totals | Sort::Seats => rest.is_empty().then_some(Value::Null)?,
-        Sort::Account | Sort::Pool => json!(node(rest)?),
+        Sort::Account | Sort::Pool | Sort::Closed => json!(node(rest)?),
         Sort::Delegation => {
             let (account, validator) = rest.split_first_chunk::<32>()?;
             json!({"account": NodeId(*account), "validator": node(validator)?})
@@ -169,6 +170,7 @@ fn row_of(sort: Sort, value: &[u8]) -> Result<Value, Fault> {
         Sort::Policy => told::<Policy>(value),
         Sort::Worker => told::<Worker>(value),
         Sort::Duty => told::<Duty>(value),
+        Sort::Closed => told::<Closed>(value),
     }
 }
 
@@ -202,6 +204,7 @@ mod tests {
             (Sort::Seats, String::new(), Seats::key(&())),
             (Sort::Account, a.to_string(), Account::key(&a)),
             (Sort::Pool, a.to_string(), Pool::key(&a)),
+            (Sort::Closed, a.to_string(), Closed::key(&a)),
             (Sort::Delegation, format!("{a}/{b}"), Delegation::key(&(a, b))),
             (Sort::Unbonding, format!("{a}/7"), Unbonding::key(&(a, 7))),
             (Sort::Leaving, format!("{a}/7/{b}"), Leaving::key(&(a, 7, b))),

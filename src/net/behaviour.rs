@@ -18,7 +18,7 @@ use super::settings;
 use crate::config::NetConfig;
 use crate::node::Channel;
 use crate::types::{NetworkName, limits};
-use crate::wire::{Category, topic_name};
+use crate::wire::{Category, Packing, topic_name};
 
 /// Connections are measured this often.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -37,6 +37,7 @@ pub struct Behaviour {
     pub sync: request_response::Behaviour<Frames>,
     pub direct: request_response::Behaviour<Frames>,
     pub state: request_response::Behaviour<Frames>,
+    pub urgent: request_response::Behaviour<Frames>,
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -62,6 +63,17 @@ pub fn channel_topic(network: &NetworkName, channel: Channel) -> gossipsub::Iden
 /// Both channels of the chain.
 pub const CHANNELS: [Channel; 2] = [Channel::Agreement, Channel::Transactions];
 
+/// What a node calls its program, and how far it asks for messages to be packed.
+fn agent(packing: Packing) -> String {
+    format!("metanode/{} packing={}", env!("CARGO_PKG_VERSION"), packing.name())
+}
+
+/// What a peer's program asks for. One that says nothing is older than the question, and packs with LZ4 itself.
+pub fn packing_of(agent: &str) -> Packing {
+    let words = agent.split(' ').find_map(|word| word.strip_prefix("packing="));
+    words.and_then(Packing::from_name).unwrap_or(Packing::Lz4)
+}
+
 fn protocol(name: String) -> Result<StreamProtocol, NetError> {
     StreamProtocol::try_from_owned(name).map_err(|e| NetError::Settings(e.to_string()))
 }
@@ -82,13 +94,14 @@ impl Behaviour {
             kad: kademlia(peer, network, config)?,
             identify: identify::Behaviour::new(
                 identify::Config::new(protocol_version(network), key.public())
-                    .with_agent_version(format!("metanode/{}", env!("CARGO_PKG_VERSION")))
+                    .with_agent_version(agent(config.packing))
                     .with_push_listen_addr_updates(true),
             ),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY)),
             sync: exchange(Frames::SYNC, format!("/metanode/{network}/sync/1"))?,
             direct: exchange(Frames::DIRECT, format!("/metanode/{network}/direct/1"))?,
             state: exchange(Frames::STATE, format!("/metanode/{network}/state/1"))?,
+            urgent: exchange(Frames::URGENT, format!("/metanode/{network}/urgent/1"))?,
             mdns: multicast(peer, config)?,
         })
     }

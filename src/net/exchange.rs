@@ -21,6 +21,8 @@ pub enum Protocol {
     Direct,
     /// What is retained of replicated state.
     State,
+    /// Critical messages to everyone.
+    Urgent,
 }
 
 impl Protocol {
@@ -37,6 +39,7 @@ impl Protocol {
         match self {
             Protocol::Sync | Protocol::State => (limits::ANSWERS_PER_PEER, limits::ANSWERS),
             Protocol::Direct => (limits::DIRECT_IN_FLIGHT, limits::DIRECT_IN_FLIGHT_ALL),
+            Protocol::Urgent => (limits::URGENT_IN_FLIGHT, limits::URGENT_IN_FLIGHT_ALL),
         }
     }
 }
@@ -47,7 +50,7 @@ impl Net {
         let (protocol, behaviour) = (Protocol::of(request), self.swarm.behaviour_mut());
         let number = match protocol {
             Protocol::Sync => behaviour.sync.send_request(&peer, request.encode()),
-            Protocol::Direct => behaviour.direct.send_request(&peer, request.encode()),
+            Protocol::Direct | Protocol::Urgent => behaviour.direct.send_request(&peer, request.encode()),
             Protocol::State => behaviour.state.send_request(&peer, request.encode()),
         };
         self.asked.insert((protocol, number), asker);
@@ -56,6 +59,14 @@ impl Net {
     pub(super) fn on_exchange(&mut self, protocol: Protocol, event: request_response::Event<Bytes, Bytes>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request { request_id, request, channel } if protocol == Protocol::Urgent => {
+                    if self.has_room_to_serve(protocol, peer) {
+                        self.serving.insert((protocol, request_id), peer);
+                        self.on_urgent(peer, request);
+                    }
+                    // Whoever has no room for it gets it by gossip.
+                    let _ = self.swarm.behaviour_mut().urgent.send_response(channel, Bytes::new());
+                }
                 Message::Request { request_id, request, channel } => {
                     if self.has_room_to_serve(protocol, peer) {
                         self.serving.insert((protocol, request_id), peer);
@@ -91,13 +102,16 @@ impl Net {
     }
 
     fn has_room_to_serve(&self, protocol: Protocol, peer: PeerId) -> bool {
-        let of_protocol = self.serving.iter().filter(|((other, _), _)| *other == protocol);
-        let (all, of_peer) =
-            of_protocol.fold((0, 0), |(all, of_peer), (_, other)| (all + 1, of_peer + usize::from(*other == peer)));
-        let (most_of_peer, most) = protocol.room();
-        // Others may have taken all there is: direct bundles are small, and everyone has a place for one.
-        let first = protocol == Protocol::Direct && of_peer == 0;
-        first || of_peer < most_of_peer && all < most
+        let of_protocol = self.serving.iter().filter(|((other, _), _)| *other == protocol).map(|(_, peer)| *peer);
+        match protocol {
+            Protocol::Sync => has_room(protocol.room(), of_protocol, peer, |peer| self.is_validator(peer)),
+            Protocol::Urgent | Protocol::State => has_room(protocol.room(), of_protocol, peer, |_| false),
+            // Others may have taken all there is: direct bundles are small, and everyone has a place for one.
+            Protocol::Direct => {
+                !of_protocol.clone().any(|other| other == peer)
+                    || has_room(protocol.room(), of_protocol, peer, |_| false)
+            }
+        }
     }
 
     fn on_request(&mut self, protocol: Protocol, peer: PeerId, bytes: &[u8], channel: ResponseChannel<Bytes>) {
@@ -128,5 +142,39 @@ impl Net {
                 self.tell(Input::Request { from, id, request });
             }
         }
+    }
+}
+
+/// Whether a peer's request can be served beside those `under_way`, of which one peer and all have so much room.
+/// Validators have their own and take none of the others': who is no validator cannot keep their bodies from them.
+fn has_room(
+    (most_of_peer, most): (usize, usize),
+    under_way: impl Iterator<Item = PeerId>,
+    peer: PeerId,
+    is_validator: impl Fn(&PeerId) -> bool,
+) -> bool {
+    let (of_peer, of_all) = under_way.fold((0, 0), |(of_peer, of_all), other| {
+        (of_peer + usize::from(other == peer), of_all + usize::from(!is_validator(&other)))
+    });
+    of_peer < most_of_peer && (of_all < most || is_validator(&peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_that_take_all_room_leave_validators_theirs() {
+        let (strangers, validator): (Vec<PeerId>, PeerId) =
+            ((0..7).map(|_| PeerId::random()).collect(), PeerId::random());
+        let room = Protocol::Sync.room();
+        let full: Vec<PeerId> = strangers[..6].iter().flat_map(|peer| [*peer; limits::ANSWERS_PER_PEER]).collect();
+        let has =
+            |more: &[PeerId], peer| has_room(room, full.iter().chain(more).copied(), peer, |peer| *peer == validator);
+        assert!(!has(&[], strangers[6]), "the room of all is taken");
+        assert!(has(&[], validator));
+        assert!(has(&[validator; limits::ANSWERS_PER_PEER - 1], validator));
+        assert!(!has(&[validator; limits::ANSWERS_PER_PEER], validator), "a validator is bounded as well");
+        assert!(has_room(room, [validator; 8].into_iter().cycle().take(100), strangers[0], |peer| *peer == validator));
     }
 }

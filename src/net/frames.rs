@@ -31,6 +31,8 @@ impl Frames {
     /// For replicated state: ranges and writes, both ways.
     pub const STATE: Frames =
         Frames { request_bytes: limits::STATE_REQUEST_BYTES as u64, response_bytes: limits::FRAME_BYTES as u64 };
+    /// For what is Critical: a gossip frame, and nothing back.
+    pub const URGENT: Frames = Frames { request_bytes: limits::URGENT_BYTES as u64, response_bytes: 0 };
 }
 
 async fn read(io: &mut (impl AsyncRead + Unpin + Send), most: u64) -> io::Result<Bytes> {

@@ -9,16 +9,21 @@
 //! ```
 
 mod address;
+mod bandwidth;
+mod bare;
 mod behaviour;
 mod error;
 mod exchange;
 mod frames;
 mod per_address;
+mod repeats;
 mod settings;
 mod swarm;
+mod urgent;
 mod verifier;
 
 pub use address::split_bootstrap;
+pub use bare::gossip_alone;
 pub use error::NetError;
 pub use swarm::{Listening, Net};
 

@@ -13,7 +13,8 @@ use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, gossipsub, identify, kad, m
 use tokio::sync::mpsc;
 
 use super::address::{is_specific, node_id, peer_id, split, tcp_place};
-use super::behaviour::{Behaviour, BehaviourEvent, CHANNELS, channel_topic, protocol_version, topic};
+use super::bandwidth::Bandwidth;
+use super::behaviour::{Behaviour, BehaviourEvent, CHANNELS, channel_topic, packing_of, protocol_version, topic};
 use super::error::NetError;
 use super::exchange::Protocol;
 use super::verifier::{Job, Verifiers};
@@ -29,6 +30,8 @@ const LISTEN_WITHIN: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(60);
 /// Bans are looked through this often.
 const BANS_EVERY: Duration = Duration::from_secs(5);
+/// Bytes on connections are added up this often.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the node can be reached: multiaddresses with its peer id.
 pub type Listening = Vec<String>;
@@ -41,7 +44,7 @@ const ADDRESSES_EVERY: Duration = Duration::from_secs(60);
 /// The network of a node, not yet running.
 pub struct Net {
     pub(super) swarm: Swarm<Behaviour>,
-    network: NetworkName,
+    pub(super) network: NetworkName,
     inlet: Inlet,
     commands: mpsc::UnboundedReceiver<NetCommand>,
     pub(super) verifiers: Verifiers,
@@ -50,7 +53,7 @@ pub struct Net {
     channels: [(gossipsub::TopicHash, Channel); 2],
     /// Bundles the node has not given its verdict on.
     tickets: BTreeMap<u64, (gossipsub::MessageId, PeerId)>,
-    next_ticket: u64,
+    pub(super) next_ticket: u64,
     /// Requests of this node under way, by libp2p's number.
     pub(super) asked: BTreeMap<(Protocol, OutboundRequestId), (NodeId, u64)>,
     /// Requests of peers the node has not answered.
@@ -59,7 +62,7 @@ pub struct Net {
     /// Requests of peers whose answers have not left: each may keep megabytes.
     pub(super) serving: BTreeMap<(Protocol, InboundRequestId), PeerId>,
     /// Peers of this network, connected and identified, and when they last said where they are.
-    up: BTreeMap<PeerId, Instant>,
+    pub(super) up: BTreeMap<PeerId, Instant>,
     /// Connected, but it has not said yet who it is, and since when.
     strangers: BTreeMap<PeerId, Instant>,
     /// Where a peer was dialled, until it is identified.
@@ -67,6 +70,9 @@ pub struct Net {
     /// Dials under way by connection, for addresses without a peer.
     dials: BTreeMap<libp2p::swarm::ConnectionId, (Option<NodeId>, String)>,
     bans: BTreeMap<PeerId, WallMs>,
+    bandwidth: Bandwidth,
+    /// Critical frames that came on their own stream, until the node has given its verdict.
+    pub(super) urgent: BTreeMap<u64, (PeerId, Bytes)>,
     /// What happened while the listeners came up.
     early: Early,
 }
@@ -85,7 +91,7 @@ impl Net {
         let key =
             libp2p::identity::Keypair::ed25519_from_bytes(*secret).map_err(|e| NetError::Transport(e.to_string()))?;
         let behaviour = Behaviour::new(&key, &network, follows, config)?;
-        let mut swarm = build(key, behaviour)?;
+        let (mut swarm, bandwidth) = build(key, behaviour)?;
         for address in &config.external {
             swarm.add_external_address(parse(address)?);
         }
@@ -113,6 +119,8 @@ impl Net {
             dialled: BTreeMap::new(),
             dials: BTreeMap::new(),
             bans: BTreeMap::new(),
+            bandwidth,
+            urgent: BTreeMap::new(),
             early,
         };
         Ok((net, listening))
@@ -121,6 +129,7 @@ impl Net {
     /// Runs until the node is gone.
     pub async fn run(mut self) {
         let mut bans = tokio::time::interval(BANS_EVERY);
+        let mut measure = tokio::time::interval(MEASURE_EVERY);
         for event in std::mem::take(&mut self.early) {
             self.on_event(event);
         }
@@ -132,12 +141,19 @@ impl Net {
                     None => return,
                 },
                 Some((ticket, acceptance)) = self.refused.recv() => self.judge(ticket, acceptance),
+                _ = measure.tick() => self.bandwidth.tell(&self.inlet.traffic),
                 _ = bans.tick() => {
                     self.lift_bans();
                     self.send_strangers_away();
                 }
             }
         }
+    }
+
+    /// Whether a peer votes at this height.
+    pub(super) fn is_validator(&self, peer: &PeerId) -> bool {
+        let roster = self.inlet.roster.borrow();
+        node_id(peer).zip(roster.as_ref()).is_some_and(|(node, roster)| roster.is_validator(node))
     }
 
     pub(super) fn tell(&self, input: Input) {
@@ -157,6 +173,7 @@ impl Net {
                 },
             ),
             NetCommand::Publish { topic: category, bytes } => {
+                self.hurry(category, &bytes, None);
                 let topic = topic(&self.network, category);
                 // Whoever does not get it this way sees the head and asks.
                 if let Err(e) = self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
@@ -187,6 +204,9 @@ impl Net {
     }
 
     fn judge(&mut self, ticket: u64, acceptance: gossipsub::MessageAcceptance) {
+        if let Some((from, bytes)) = self.urgent.remove(&ticket) {
+            return self.judge_urgent(from, bytes, acceptance);
+        }
         if let Some((id, from)) = self.tickets.remove(&ticket) {
             self.swarm.behaviour_mut().gossip.report_message_validation_result(&id, &from, acceptance);
         }
@@ -250,6 +270,7 @@ impl Net {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => self.on_exchange(Protocol::Sync, event),
+            SwarmEvent::Behaviour(BehaviourEvent::Urgent(event)) => self.on_exchange(Protocol::Urgent, event),
             SwarmEvent::Behaviour(BehaviourEvent::Direct(event)) => self.on_exchange(Protocol::Direct, event),
             SwarmEvent::Behaviour(BehaviourEvent::State(event)) => self.on_exchange(Protocol::State, event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
@@ -339,6 +360,7 @@ impl Net {
             tracing::info!(peer = %node, "peer connected");
             let dialled = self.dialled.remove(&peer);
             self.tell(Input::PeerUp { peer: node, dialled });
+            self.tell(Input::Packs { peer: node, packing: packing_of(&info.agent_version) });
         }
         self.on_addresses(peer, addresses.iter());
     }
@@ -389,8 +411,12 @@ fn wall() -> WallMs {
     WallMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
 }
 
-pub(super) fn build(key: libp2p::identity::Keypair, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
+pub(super) fn build(
+    key: libp2p::identity::Keypair,
+    behaviour: Behaviour,
+) -> Result<(Swarm<Behaviour>, Bandwidth), NetError> {
     let transport = |e: String| NetError::Transport(e);
+    let mut bandwidth = Bandwidth::default();
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
@@ -398,9 +424,11 @@ pub(super) fn build(key: libp2p::identity::Keypair, behaviour: Behaviour) -> Res
         .with_quic()
         .with_dns()
         .map_err(|e| transport(e.to_string()))?
+        .with_bandwidth_metrics(bandwidth.registry())
         .with_behaviour(|_| behaviour)
         .map_err(|e| transport(e.to_string()))?;
-    Ok(builder.with_swarm_config(|config| config.with_idle_connection_timeout(IDLE)).build())
+    let swarm = builder.with_swarm_config(|config| config.with_idle_connection_timeout(IDLE)).build();
+    Ok((swarm, bandwidth))
 }
 
 type Early = Vec<SwarmEvent<BehaviourEvent>>;

@@ -64,6 +64,8 @@ impl TestNode {
             bootstrap: bootstrap.iter().map(|a| split_bootstrap(a).unwrap()).collect(),
             target_peers: 12,
             scheduler: Default::default(),
+            packing: Default::default(),
+            lanes: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
@@ -178,7 +180,7 @@ async fn a_node_of_another_network_is_no_peer() {
 async fn vandal(network: &NetworkName, seed: u8, node: &TestNode) -> libp2p::Swarm<Behaviour> {
     let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
     let behaviour = Behaviour::new(&key, network, &all(), &config("tcp")).unwrap();
-    let mut swarm = super::swarm::build(key, behaviour).unwrap();
+    let (mut swarm, _) = super::swarm::build(key, behaviour).unwrap();
     swarm.dial(node.address.parse::<libp2p::Multiaddr>().unwrap()).unwrap();
     let subscribed = async {
         loop {

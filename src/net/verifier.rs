@@ -3,26 +3,33 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 use libp2p::gossipsub::MessageAcceptance;
 use tokio::sync::mpsc as tokio_mpsc;
 
-use crate::driver::Inlet;
+use super::repeats::Repeats;
+use crate::driver::{Inlet, SystemClock};
 use crate::feed::Fork;
+use crate::meter::{Passage, Station};
 use crate::node::{ChainInput, Channel, Input, StateInput};
 use crate::types::{NetworkId, NodeId, limits};
-use crate::wire::agreement::{Certificate, ChainResponse, Decision, Genuine, Message, Roster};
+use crate::wire::agreement::{Certificate, ChainResponse, Decision, Message, Roster, Saying};
 use crate::wire::ledger::{Block, Sealed};
 use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, StateResponse, Verified, prove_all};
 
 /// Urgent jobs to one of the others, while both wait.
 const URGENT_IN_TURN: u32 = 4;
+/// Answers to one job of gossip, while both wait: who answers can make an answer dear.
+const ANSWERS_IN_TURN: u32 = 4;
 
 /// Bytes to look at.
 pub enum Job {
     /// A frame that came by gossip.
     Gossip { from: NodeId, ticket: u64, bytes: Bytes },
+    /// A frame that came on the stream for what is Critical.
+    Urgent { from: NodeId, ticket: u64, bytes: Bytes },
     /// A word about the chain that came by gossip.
     Said { from: NodeId, ticket: u64, channel: Channel, bytes: Bytes },
     /// The answer to a request.
@@ -57,15 +64,26 @@ struct Waiting {
     direct: VecDeque<(NodeId, VecDeque<Job>)>,
     /// Whose turn it is: the urgent ones' first, then one of the direct, then one of the others.
     turn: u32,
+    /// Answers taken since anything else was.
+    answers_in_turn: u32,
     closed: bool,
 }
 
 impl Waiting {
-    /// Answers first; then four urgent ones, one direct and one of the others. Where none waits, the next has the turn.
+    /// Four answers to one of the rest, and of the rest four urgent ones, one direct and one of the others. Where none
+    /// waits, the next has the turn.
     fn next(&mut self) -> Option<Job> {
-        if let Some(answer) = self.answers.pop_front() {
+        if self.answers_in_turn < ANSWERS_IN_TURN
+            && let Some(answer) = self.answers.pop_front()
+        {
+            self.answers_in_turn += 1;
             return Some(answer);
         }
+        self.answers_in_turn = 0;
+        self.unasked().or_else(|| self.answers.pop_front())
+    }
+
+    fn unasked(&mut self) -> Option<Job> {
         (0..URGENT_IN_TURN + 2).find_map(|_| {
             let turn = self.turn;
             self.turn = (turn + 1) % (URGENT_IN_TURN + 2);
@@ -123,11 +141,13 @@ impl Verifiers {
         inlet: &Inlet,
         refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
     ) -> std::io::Result<Verifiers> {
-        let verifiers = Verifiers { queue: Arc::default() };
+        let (verifiers, clock) = (Verifiers { queue: Arc::default() }, SystemClock::start());
         let threads = thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).clamp(1, 8);
+        let repeats = Arc::default();
         for n in 0..threads {
+            let repeats = Arc::clone(&repeats);
             let queue = verifiers.queue.clone();
-            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone() };
+            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone(), repeats, clock };
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || {
                 while let Some(job) = queue.take() {
                     if !worker.run(job) {
@@ -143,7 +163,7 @@ impl Verifiers {
     pub fn take(&self, job: Job) -> bool {
         let mut waiting = self.queue.lock();
         match &job {
-            Job::Said { channel: Channel::Agreement, .. } => {
+            Job::Urgent { .. } | Job::Said { channel: Channel::Agreement, .. } => {
                 if waiting.urgent.len() >= limits::VERIFY_QUEUE {
                     return false;
                 }
@@ -185,13 +205,21 @@ struct Worker {
     network: NetworkId,
     inlet: Inlet,
     refused: tokio_mpsc::UnboundedSender<(u64, MessageAcceptance)>,
+    repeats: Arc<Mutex<Repeats>>,
+    clock: SystemClock,
 }
 
 impl Worker {
+    /// Held only to look something up or note it; what a verifier that panicked left is still good.
+    fn repeats(&self) -> MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// False when the node is gone.
     fn run(&self, job: Job) -> bool {
         match job {
             Job::Gossip { from, ticket, bytes } => self.gossip(from, ticket, bytes),
+            Job::Urgent { from, ticket, bytes } => self.urgent(from, ticket, bytes),
             Job::Said { from, ticket, channel, bytes } => self.said(from, ticket, channel, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
             Job::Deliver { from, id, hops, bytes } => self.deliver(from, id, hops, bytes),
@@ -202,9 +230,7 @@ impl Worker {
     /// One bad bundle spoils a frame: nobody honest forwards it.
     fn gossip(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
         let urgent = Bundle::urgency(&bytes) <= Priority::High;
-        let bundles = Bundle::split(bytes)
-            .and_then(|bundles| bundles.into_iter().map(|bundle| Verified::check(bundle, self.network)).collect());
-        match bundles {
+        match self.checked(bytes) {
             Ok(bundles) => {
                 let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
                 inlet.blocking_send(Input::Bundle { from, ticket, bundles }).is_ok()
@@ -216,9 +242,51 @@ impl Worker {
         }
     }
 
+    /// The stream is for what is Critical: with anything else on it nobody would be faster.
+    fn urgent(&self, from: NodeId, ticket: u64, bytes: Bytes) -> bool {
+        if Bundle::urgency(&bytes) == Priority::Critical {
+            return self.gossip(from, ticket, bytes);
+        }
+        let _ = self.refused.send((ticket, MessageAcceptance::Reject));
+        self.refuse(from, Refusal::Frame { reason: "what is not Critical, on the stream for that".into() })
+    }
+
+    /// The bundles of a frame, each of them checked, and noted at the stages that are the verifier's.
+    fn checked(&self, bytes: Bytes) -> Result<Vec<Verified>, Refusal> {
+        let (clock, pipeline) = (self.clock, &self.inlet.pipeline);
+        let began = clock.mono();
+        let bundles = Bundle::split(bytes).inspect_err(|refusal| {
+            pipeline.note(vec![Passage::unread(Station::Preprocess, false, 1, refusal.code())]);
+        })?;
+        let mut at = clock.mono();
+        let split_us = (at - began).as_micros() as u64;
+        let (mut checked, mut passed) = (Vec::with_capacity(bundles.len()), Vec::with_capacity(2 * bundles.len()));
+        for bundle in bundles {
+            let count = u64::from(bundle.header().count);
+            let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
+                pipeline.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
+            })?;
+            let before = std::mem::replace(&mut at, clock.mono());
+            let passage = Passage::bundle(Station::Validate, &bundle, false, (at - before).as_micros() as u64);
+            passed.extend([passage.at(Station::Preprocess, split_us), passage]);
+            checked.push(bundle);
+        }
+        self.note(passed);
+        Ok(checked)
+    }
+
+    fn note(&self, mut passed: Vec<Passage>) {
+        if !self.inlet.pipeline.is_tapped() {
+            passed.iter_mut().for_each(Passage::strip);
+        }
+        self.inlet.pipeline.note(passed);
+    }
+
     fn deliver(&self, from: NodeId, id: u64, hops: Hops, bytes: Bytes) -> bool {
         let urgent = Bundle::urgency(&bytes) <= Priority::High;
-        match Bundle::decode(bytes).and_then(|bundle| Verified::check(direct(bundle)?, self.network)) {
+        // One bundle, no frame of them.
+        let checked = Bundle::decode(bytes.clone()).and_then(direct).and_then(|_| self.checked(bytes));
+        match checked.and_then(|mut bundles| bundles.pop().ok_or(Refusal::Division)) {
             Ok(bundle) => {
                 let inlet = if urgent { &self.inlet.urgent } else { &self.inlet.bundles };
                 inlet.blocking_send(Input::Deliver { from, id, hops, bundle: Box::new(bundle) }).is_ok()
@@ -249,12 +317,22 @@ impl Worker {
         let Some(roster) = self.inlet.roster.borrow().clone() else {
             return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
         };
+        let (subject, now) = match channel {
+            Channel::Agreement => (Saying::subject(&bytes), Instant::now()),
+            Channel::Transactions => (None, Instant::now()),
+        };
+        if subject.is_some_and(|subject| self.repeats().is_echo(&subject, now)) {
+            return self.refused.send((ticket, MessageAcceptance::Ignore)).is_ok();
+        }
         let (queue, believed) = match channel {
             Channel::Agreement => (&self.inlet.urgent, heard(from, ticket, &bytes, &roster)),
             Channel::Transactions => (&self.inlet.bundles, transactions(from, ticket, bytes, &roster)),
         };
         match believed {
-            Ok(input) => queue.blocking_send(Input::Chain(input)).is_ok(),
+            Ok(input) => {
+                subject.into_iter().for_each(|subject| self.repeats().note(subject, now));
+                queue.blocking_send(Input::Chain(input)).is_ok()
+            }
             Err(refusal) => {
                 // Who is ahead, or behind, is not to blame.
                 let is_fault = refusal.penalty() > 0;
@@ -287,7 +365,15 @@ impl Worker {
         if *body_bytes > limits::RANGE_BYTES + limits::BUNDLE_BYTES {
             return Err(Refusal::TooLarge { size_bytes: *body_bytes });
         }
-        Verified::check(bundle, self.network)
+        let began = self.clock.mono();
+        let count = u64::from(bundle.header().count);
+        let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
+            self.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
+        })?;
+        let took_us = (self.clock.mono() - began).as_micros() as u64;
+        let passage = Passage::bundle(Station::Validate, &bundle, false, took_us);
+        self.note(vec![passage.at(Station::Preprocess, 0), passage]);
+        Ok(bundle)
     }
 
     fn refuse(&self, from: NodeId, refusal: Refusal) -> bool {
@@ -370,10 +456,11 @@ fn body(from: NodeId, id: u64, block: Bytes, proposal: Option<Bytes>, roster: &R
 
 fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Result<ChainInput, Refusal> {
     let decisions = list.into_iter().map(|Decision { certificate, block }| {
-        let certificate = Genuine::check(Certificate::decode(&certificate)?, roster.chain)?;
-        Ok((certificate, Block::decode(block).map_err(refused)?))
+        let Some(certificate) = roster.admit_decision(Certificate::decode(&certificate)?)? else { return Ok(None) };
+        Ok(Some((certificate, Block::decode(block).map_err(refused)?)))
     });
-    Ok(ChainInput::Decisions { from, id, decisions: decisions.collect::<Result<_, Refusal>>()? })
+    let decisions = decisions.filter_map(Result::transpose).collect::<Result<_, Refusal>>()?;
+    Ok(ChainInput::Decisions { from, id, decisions })
 }
 
 fn refused(why: impl std::fmt::Display) -> Refusal {
@@ -396,8 +483,8 @@ mod tests {
 
     fn senders(waiting: &mut Waiting, count: usize) -> Vec<u8> {
         let sender = |job: Job| match job {
-            Job::Deliver { from, .. } | Job::Gossip { from, .. } => from.0[0],
-            Job::Said { .. } | Job::Response { .. } => 0,
+            Job::Deliver { from, .. } | Job::Take { from, .. } | Job::Gossip { from, .. } => from.0[0],
+            Job::Urgent { .. } | Job::Said { .. } | Job::Response { .. } => 0,
         };
         std::iter::from_fn(|| waiting.next()).take(count).map(sender).collect()
     }

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::chain::ChainSetup;
 use super::role::Role;
 use crate::feed::Retention;
-use crate::flow::Policy;
+use crate::flow::{Bounds, Policy};
 use crate::route::Strategy;
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Incarnation, NetworkName, NodeId, Now, Stamp, row};
-use crate::wire::Draft;
+use crate::wire::{Draft, Packing};
 
 /// What a node is given at its start.
 #[derive(Clone)]
@@ -28,6 +28,10 @@ pub struct Setup {
     pub target_peers: usize,
     /// How what this node says shares the way out.
     pub scheduler: Policy,
+    /// How much of it waits at most.
+    pub lanes: Bounds,
+    /// How far what this node says is packed at most.
+    pub packing: Packing,
     /// Which way direct messages go, unless they wish for another.
     pub strategy: Strategy,
     /// What it follows, offers and may send.

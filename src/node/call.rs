@@ -15,7 +15,7 @@ use crate::flow::Policy;
 use crate::ledger::NotTaken;
 use crate::route::Strategy;
 use crate::types::chain::TransactionId;
-use crate::types::{MessageId, NodeId, limits};
+use crate::types::{Incarnation, MessageId, NodeId, limits};
 use crate::wire::ledger::Sealed;
 use crate::wire::{Destination, Draft, Faults, Priority};
 
@@ -107,6 +107,8 @@ pub enum Call {
     Links,
     /// Which direct messages are not with their readers?
     Outbox,
+    /// Which nodes hold a bundle of this node's writes to replicated state, as they claim?
+    Holders { incarnation: Incarnation, sequence: u64 },
     /// Write to a collection of replicated state.
     Write(Box<Write>),
     /// Write again what lost a conflict.
@@ -146,6 +148,8 @@ pub enum Answer {
     Links(Vec<LinkedNode>),
     /// Direct messages that are not with their readers.
     Outbox(Outbox),
+    /// Nodes that hold what was asked for, in the order of ids.
+    Holders(Vec<NodeId>),
     /// What writing to a collection came to.
     Wrote(Wrote),
     /// The transactions wait for a block.
@@ -181,4 +185,23 @@ pub enum CallRefusal {
     NotTaken(#[from] NotTaken),
     #[error("the node is stopping")]
     Stopping,
+}
+
+impl CallRefusal {
+    /// A short stable word for metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            CallRefusal::Invalid { .. } => "invalid",
+            CallRefusal::TooMany => "too_many",
+            CallRefusal::Full { .. } => "full",
+            CallRefusal::NoReader { .. } => "no_reader",
+            CallRefusal::NoRoom { .. } => "no_room",
+            CallRefusal::UnknownPeer(_) => "unknown_peer",
+            CallRefusal::Deliver(_) => "deliver",
+            CallRefusal::State(_) => "state",
+            CallRefusal::NoChain => "no_chain",
+            CallRefusal::NotTaken(_) => "not_taken",
+            CallRefusal::Stopping => "stopping",
+        }
+    }
 }

@@ -57,6 +57,11 @@ fn destination_of(call: &Call) -> Option<&Name> {
 }
 
 impl Node {
+    /// Messages of a subscription that are ready, with a worker, or wait after a failure.
+    pub fn open_messages(&self, name: &Name) -> usize {
+        self.deliveries.get(name).map_or(0, |(one, _)| one.depths().iter().sum())
+    }
+
     /// Answers a call about durable subscriptions; passes over any other. What a worker is lent, or told that it is
     /// done, is on the disk first: a crash must not make a position another message, or a delivery the first one.
     pub(super) fn on_deliver(&mut self, id: u64, call: Call, turn: &mut Turn<'_>) {
@@ -108,6 +113,7 @@ impl Node {
             | Call::Explain { .. }
             | Call::Links
             | Call::Outbox
+            | Call::Holders { .. }
             | Call::Write(_)
             | Call::Restore(_)
             | Call::Submit(_)

@@ -7,6 +7,7 @@ use super::output::{Event, Output};
 use super::owner::{Node, Turn};
 use super::peers::{Beat, scramble};
 use crate::feed::NotPlaced;
+use crate::meter::{Passage, Station};
 use crate::types::{Incarnation, Mono, NodeId, Stamp, WallMs, limits};
 use crate::wire::kind::system::{FeedHead, Heartbeat, TopicRoot};
 use crate::wire::{Category, ContentType, Draft, FeedId, Head, Kind, Message, Payload, Priority, Verified};
@@ -93,7 +94,11 @@ impl Node {
         let header = bundle.header();
         let (author, topic) = (header.feed.author, header.feed.topic);
         if !self.beats.is_news(author, topic, header.clock, turn.now.wall) {
+            self.note_unplaced(&bundle, NotPlaced::Old.code(), turn);
             return Err(Some(NotPlaced::Old));
+        }
+        if from.is_some() {
+            turn.passed.push(Passage::bundle(Station::Transform, &bundle, false, self.laps.lap()));
         }
         self.counters.ephemeral_bundles += 1;
         let beats = bundle.messages().filter(|message| message.known_kind() == Some(Kind::Heartbeat));
@@ -104,6 +109,7 @@ impl Node {
         if let (Some(_), Some(report)) = (from, reports.last()) {
             self.on_link_report(author, &report, turn);
         }
+        self.note_routed(&bundle, turn);
         turn.want(Output::Event(Event::Ephemeral(Box::new(bundle))));
         Ok(())
     }
@@ -113,6 +119,7 @@ impl Node {
         let differs = |said: &TopicRoot| self.follows(said.topic) && self.feeds.topic_root(said.topic) != said.root;
         let alike = !beat.roots.iter().any(differs);
         let heard = Beat { at: turn.now.mono, alike, clock_offset_ms };
+        self.note_roots(author, &beat.roots);
         self.peers.on_beat(author, heard, turn.now);
         if let Some(theirs) =
             beat.state_root.filter(|_| self.follows(Category::Data) && self.peers.is_connected(author))

@@ -7,7 +7,7 @@ use super::chain_io::ChainInput;
 use super::state_io::StateInput;
 use crate::feed::Fork;
 use crate::types::NodeId;
-use crate::wire::{Head, Hops, Receipt, Refusal, Request, Verified};
+use crate::wire::{Head, Hops, Packing, Receipt, Refusal, Request, Verified};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub enum Input {
     Refused { from: NodeId, refusal: Refusal },
     /// The first connection to a peer stands; `address` is where it was dialled, if it was.
     PeerUp { peer: NodeId, dialled: Option<String> },
+    /// A connected peer asks for what it is sent to be packed no further than that.
+    Packs { peer: NodeId, packing: Packing },
     /// The last connection to a peer is gone.
     PeerDown { peer: NodeId },
     /// Addresses at which a peer may be reached.

@@ -19,6 +19,7 @@ mod excerpts;
 mod gate;
 mod healing;
 mod heartbeat;
+mod holders;
 mod input;
 mod output;
 mod owner;

@@ -9,6 +9,7 @@ use super::chain_io::ChainOutput;
 use crate::consensus::Record;
 use crate::deliver::Name;
 use crate::feed::Fork;
+use crate::meter::Passage;
 use crate::types::chain::Height;
 use crate::types::storage::Batch;
 use crate::types::{NodeId, WallMs};
@@ -89,6 +90,8 @@ pub struct Step {
     pub barrier: bool,
     /// What agreement writes down before it speaks; those of one height follow one another.
     pub log: Vec<(Height, Record)>,
+    /// What passed the stages inside the node, for figures and for whoever taps.
+    pub passed: Vec<Passage>,
 }
 
 impl Step {

@@ -8,6 +8,7 @@ use super::chain::Chain;
 use super::deliveries::fetch_letter;
 use super::healing::Healing;
 use super::heartbeat::Beats;
+use super::holders::Holders;
 use super::input::Input;
 use super::output::{Event, Output, Stage, Step, Verdict};
 use super::peers::Peers;
@@ -15,17 +16,19 @@ use super::post::Post;
 use super::publish::{Frame, Queued, Waiting};
 use super::registry::Registry;
 use super::state::States;
+use super::state_io::StateInput;
 use super::status::Counters;
 use super::sync::Listing;
 use crate::consensus::Record;
 use crate::deliver::Deliveries;
 use crate::feed::{Directs, Feeds, Log, NotPlaced, Placed, Repair, Stored};
 use crate::flow::{Idempotency, Lanes, Spill};
+use crate::meter::{Laps, Passage, Station};
 use crate::route::Routes;
 use crate::types::chain::Height;
 use crate::types::storage::{Txn, View};
 use crate::types::{Clock, ClockRefusal, Hash, Mono, NetworkId, NodeId, Now, limits};
-use crate::wire::{Category, Course, Refusal, Slot, Verified};
+use crate::wire::{Category, Course, Packing, Refusal, Slot, Verified};
 
 /// All protocol state of a node. See the module's page for the way through.
 pub struct Node {
@@ -58,11 +61,17 @@ pub struct Node {
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
     pub(super) healing: Healing,
+    pub(super) holders: Holders,
     pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
     pub(super) started: Mono,
     pub(super) retention_due: Mono,
     pub(super) stopping: bool,
+    /// What connected peers ask for.
+    packs: BTreeMap<NodeId, Packing>,
+    pub(super) laps: Laps,
+    /// What is at hand has just been said, and is not history that was asked for.
+    pub(super) live: bool,
 }
 
 /// One turn of the node: the step's reads and writes, and where its wants go.
@@ -71,13 +80,14 @@ pub(super) struct Turn<'a> {
     pub out: &'a mut Vec<(Stage, Output)>,
     pub barrier: &'a mut bool,
     pub log: &'a mut Vec<(Height, Record)>,
+    pub passed: &'a mut Vec<Passage>,
     pub now: Now,
 }
 
 impl<'a> Turn<'a> {
     fn new(view: &'a dyn View, step: &'a mut Step, now: Now) -> Turn<'a> {
-        let Step { batch, outputs, barrier, log } = step;
-        Turn { tx: Txn::new(view, batch), out: outputs, barrier, log, now }
+        let Step { batch, outputs, barrier, log, passed } = step;
+        Turn { tx: Txn::new(view, batch), out: outputs, barrier, log, passed, now }
     }
 
     /// Wants something once the step is committed.
@@ -101,7 +111,7 @@ impl Node {
             repair: Repair::default(),
             listings: BTreeMap::new(),
             log: Log::load(view),
-            lanes: Lanes::new(setup.scheduler),
+            lanes: Lanes::within(setup.scheduler, setup.lanes),
             queued: Queued::load(&spill, view),
             spill,
             hurried: false,
@@ -119,11 +129,15 @@ impl Node {
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
             healing: Healing::new(setup.entropy),
+            holders: Holders::default(),
             chain: None,
             counters: Counters::default(),
             started: now.mono,
             retention_due: now.mono,
             stopping: false,
+            packs: BTreeMap::new(),
+            laps: Laps::default(),
+            live: false,
             setup,
         };
         let mut step = Step::default();
@@ -142,6 +156,11 @@ impl Node {
         Ok((node, step))
     }
 
+    /// Measures by this stopwatch from now on.
+    pub fn measure(&mut self, laps: Laps) {
+        self.laps = laps;
+    }
+
     /// Who this node is.
     pub fn id(&self) -> NodeId {
         self.id
@@ -150,6 +169,11 @@ impl Node {
     /// The position the next message will have in its log.
     pub fn log_end(&self) -> u64 {
         self.log.end()
+    }
+
+    /// How far what it says is packed: as its operator and all its peers want.
+    pub(super) fn packing(&self) -> Packing {
+        self.packs.values().copied().fold(self.setup.packing, Packing::min)
     }
 
     /// Its feeds, for reading.
@@ -174,10 +198,25 @@ impl Node {
             Input::Bundle { from, ticket, bundles } => self.on_gossip(from, ticket, bundles, turn),
             Input::Refused { from, refusal } => self.on_refused(from, &refusal, turn),
             Input::PeerUp { peer, dialled } => self.on_peer_up(peer, dialled, turn),
-            Input::PeerDown { peer } => self.on_peer_down(peer, turn),
+            Input::Packs { peer, packing } => drop(self.packs.insert(peer, packing)),
+            Input::PeerDown { peer } => {
+                self.packs.remove(&peer);
+                self.on_peer_down(peer, turn);
+            }
             Input::Addresses { peer, addresses } => self.peers.on_addresses(peer, addresses, turn),
             Input::DialFailed { peer, address } => self.peers.on_dial_failed(peer, address.as_deref(), turn.now.mono),
             Input::Request { from, id, request } => self.on_request(from, id, request, turn),
+            Input::Heads { from, id, .. }
+            | Input::Range { from, id, .. }
+            | Input::Fork { from, id, .. }
+            | Input::Receipt { from, id, .. }
+            | Input::State(
+                StateInput::Collections { from, id, .. }
+                | StateInput::Compared { from, id, .. }
+                | StateInput::Taken { from, id },
+            ) if Chain::is_about(id) => {
+                self.on_misanswered(from, id, turn);
+            }
             Input::Heads { from, id, heads, more } => self.on_heads(from, id, &heads, more, turn),
             Input::Range { from, id, floor, bundles } => self.on_range(from, id, floor, bundles, turn),
             Input::Fork { from, id, fork } => self.on_fork_proof(from, id, *fork, turn),
@@ -243,6 +282,7 @@ impl Node {
             Call::Explain { to, strategy } => Ok(Answer::Explained(Box::new(self.explain(&to, strategy, turn)))),
             Call::Links => Ok(Answer::Links(self.linked())),
             Call::Outbox => Ok(Answer::Outbox(self.outbox(turn))),
+            Call::Holders { incarnation, sequence } => Ok(Answer::Holders(self.holders(incarnation, sequence))),
             Call::Dial { address, peer } => {
                 turn.want(Output::Dial { address, peer });
                 Ok(Answer::Done)
@@ -298,11 +338,13 @@ impl Node {
     fn on_gossip(&mut self, from: NodeId, ticket: u64, bundles: Vec<Verified>, turn: &mut Turn<'_>) {
         self.counters.gossip_bundles += bundles.len() as u64;
         let mut verdict = Verdict::Ignore;
+        self.live = true;
         for bundle in bundles {
             if self.admit(Some(from), bundle, false, turn).is_ok() {
                 verdict = Verdict::Accept;
             }
         }
+        self.live = false;
         turn.want(Output::Verdict { ticket, verdict });
     }
 
@@ -314,22 +356,29 @@ impl Node {
         may_start: bool,
         turn: &mut Turn<'_>,
     ) -> Result<(), Option<NotPlaced>> {
+        if from.is_some() {
+            self.laps.begin();
+        }
         if from.is_some()
             && let Err(ClockRefusal::FarFuture { ahead }) = self.clock.see(bundle.header().clock, turn.now.wall)
         {
             // The author's clock is wrong, or this node's; whoever carries the bundle is not to blame for either.
-            *self.counters.refused.entry(Refusal::FarFuture { ahead }.code()).or_default() += 1;
+            let code = Refusal::FarFuture { ahead }.code();
+            *self.counters.refused.entry(code).or_default() += 1;
+            self.note_unplaced(&bundle, code, turn);
             return Err(None);
         }
         match bundle.header().course {
             Course::Feed if from.is_some() && !self.follows(bundle.header().feed.topic) => {
                 self.counters.not_placed(NotPlaced::NotFollowed);
+                self.note_unplaced(&bundle, NotPlaced::NotFollowed.code(), turn);
                 Err(Some(NotPlaced::NotFollowed))
             }
             Course::Feed => self.admit_to_feed(from, bundle, may_start, turn),
             Course::Ephemeral => self.on_ephemeral(from, bundle, turn),
             Course::Direct => {
                 self.counters.not_placed(NotPlaced::Misdirected);
+                self.note_unplaced(&bundle, NotPlaced::Misdirected.code(), turn);
                 Err(Some(NotPlaced::Misdirected))
             }
         }
@@ -343,7 +392,16 @@ impl Node {
         turn: &mut Turn<'_>,
     ) -> Result<(), Option<NotPlaced>> {
         let (feed, sequence) = (bundle.header().feed, bundle.header().sequence);
-        match self.feeds.offer(bundle, may_start, &mut turn.tx) {
+        let passage = from.map(|_| Passage::bundle(Station::Transform, &bundle, false, 0));
+        let placed = self.feeds.offer(bundle, may_start, &mut turn.tx);
+        if let Some(passage) = passage {
+            let passage = Passage { took_us: self.laps.lap(), ..passage };
+            turn.passed.push(match &placed {
+                Placed::Not(reason) => passage.refused(reason.code()),
+                Placed::Appended(_) | Placed::Prepended(_) | Placed::Held | Placed::Forked { .. } => passage,
+            });
+        }
+        match placed {
             Placed::Appended(bundle) => {
                 self.keep(bundle, turn);
                 while let Some(held) = self.feeds.release(feed) {
@@ -386,6 +444,23 @@ impl Node {
         self.counters.kept(&bundle);
         self.route(&bundle, turn);
         self.tell_growth(turn);
+        self.note_routed(&bundle, turn);
+    }
+
+    /// A bundle of another author did not find a place.
+    pub(super) fn note_unplaced(&mut self, bundle: &Verified, reason: &'static str, turn: &mut Turn<'_>) {
+        turn.passed.push(Passage::bundle(Station::Transform, bundle, false, self.laps.lap()).refused(reason));
+    }
+
+    /// A bundle has its position, and whoever it concerns in here knows of it.
+    pub(super) fn note_routed(&mut self, bundle: &Verified, turn: &mut Turn<'_>) {
+        let own = bundle.header().feed.author == self.id;
+        let mut passage = Passage::bundle(Station::Route, bundle, own, self.laps.lap());
+        if !own && self.live {
+            let age_ms = turn.now.wall.0.saturating_sub(bundle.header().clock.ms());
+            passage.age_us = Some(1000 * age_ms);
+        }
+        turn.passed.push(passage);
     }
 
     /// The log has grown.

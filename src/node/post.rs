@@ -18,6 +18,7 @@ use super::owner::{Node, Turn};
 use super::relay::Relayed;
 use crate::deliver::{Disposition, Lease, Name, Outcome, Subscription};
 use crate::feed::{Stored, stored_at};
+use crate::meter::{Passage, Station};
 use crate::route::{Strategy, Way};
 use crate::types::storage::View;
 use crate::types::{Hash, Mono, NodeId, WallMs, limits};
@@ -165,6 +166,7 @@ impl Node {
         self.directs.stored(bundle.slot(), bytes, &mut turn.tx);
         self.counters.kept(bundle);
         self.tell_growth(turn);
+        self.note_routed(bundle, turn);
         position
     }
 
@@ -336,6 +338,8 @@ impl Node {
     /// Another way at once, if there is one; else after a while.
     fn try_again(&mut self, flight: Flight, reason: &str, turn: &mut Turn<'_>) {
         self.post.counts.failed_bundles += 1;
+        let messages = flight.positions.len() as u64;
+        turn.passed.push(Passage::unread(Station::Postprocess, true, messages, "undelivered"));
         let to = flight.name.destination().unwrap_or_default();
         let other = self.ways(&to, self.setup.strategy, turn.now.mono).first().is_some_and(|way| !way.avoided);
         let after = other.then_some(Duration::ZERO);

@@ -8,6 +8,7 @@ use super::call::{Ack, Answer, CallRefusal};
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::flow::{Fit, Parcel, Spill, Unreadable, rank};
+use crate::meter::{Outcome, Passage, Station};
 use crate::route::Strategy;
 use crate::types::storage::View;
 use crate::types::{Domain, Hash, MessageId, Stamp, limits};
@@ -113,7 +114,9 @@ const OWN: u64 = 0;
 
 impl Node {
     pub(super) fn on_publish(&mut self, call: u64, drafts: Vec<Draft>, ack: Ack, turn: &mut Turn<'_>) {
+        self.laps.begin();
         if let Err(refusal) = self.check_publish(&drafts, turn) {
+            self.note_validated(&drafts, Outcome::Refused(refusal.code()), turn);
             turn.out.push((Stage::Now, Output::Reply { id: call, answer: Err(refusal) }));
             return;
         }
@@ -131,9 +134,12 @@ impl Node {
             Fit::Spill | Fit::All => None,
         };
         if let Some(answer) = refused {
+            let reason = answer.as_ref().map_or_else(CallRefusal::code, |_| "dropped");
+            self.note_validated(&drafts, Outcome::Refused(reason), turn);
             turn.out.push((Stage::Now, Output::Reply { id: call, answer }));
             return;
         }
+        self.note_validated(&drafts, Outcome::Passed, turn);
         self.counters.published_messages += drafts.len() as u64;
         if drafts.iter().any(|draft| draft.priority.rank(draft.kind().category()) == Priority::Critical) {
             self.critical_said = Some(turn.now.mono);
@@ -148,6 +154,10 @@ impl Node {
         }
         self.lanes.spilled(spilled.len());
         self.spill.push(spilled, &mut turn.tx);
+    }
+
+    fn note_validated(&mut self, drafts: &[Draft], outcome: Outcome, turn: &mut Turn<'_>) {
+        turn.passed.extend(Passage::drafts(Station::Validate, drafts, self.laps.lap(), outcome));
     }
 
     /// Takes back what waits on the disk while there is room for it.
@@ -255,7 +265,7 @@ impl Node {
     /// What a step seals, bytes: little while something Critical may come at any moment, since that would wait for it.
     fn step_share(&self, turn: &Turn<'_>) -> usize {
         let recent = self.critical_said.is_some_and(|said| turn.now.mono - said < limits::URGENT_MEMORY);
-        if recent { limits::STEP_SEAL_BYTES / 8 } else { limits::STEP_SEAL_BYTES }
+        if recent { self.lanes.step_bytes() / 8 } else { self.lanes.step_bytes() }
     }
 
     fn seal(&mut self, load: Vec<Parcel>, turn: &mut Turn<'_>) {
@@ -266,6 +276,7 @@ impl Node {
         let feed = FeedId { author: self.id, incarnation: self.life.incarnation, topic };
         let most = if course == Course::Direct { limits::DIRECT_BYTES } else { limits::BUNDLE_BYTES };
         let full = most - limits::MESSAGE_BYTES - PREFIX_BYTES - 4;
+        self.laps.begin();
         let mut pending = Pending::default();
         for parcel in load {
             // Each load is cut to a size far below the limit; one message that is large by its headers goes alone.
@@ -321,7 +332,8 @@ impl Node {
 
     pub(super) fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
         let key: &SigningKey = &self.setup.key;
-        let Some(bundle) = pending.seal(header, key) else { return };
+        let Some(bundle) = pending.seal_packed(header, key, self.packing()) else { return };
+        turn.passed.push(Passage::bundle(Station::Transform, &bundle, true, self.laps.lap()));
         let (header, bytes) = (bundle.header().clone(), bundle.wire().clone());
         if header.course == Course::Direct {
             return self.post_own(&bundle, turn);

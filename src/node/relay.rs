@@ -5,6 +5,7 @@
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::feed::NotPlaced;
+use crate::meter::{Passage, Station};
 use crate::types::{ClockRefusal, Hash, Mono, NodeId, limits};
 use crate::wire::{Delivery, Hop, Hops, Receipt, Refusal, Request, Response, Unserved, Verified};
 
@@ -52,14 +53,23 @@ impl Node {
 
     /// What becomes of a bundle for this node; none when there is no room for it now.
     fn receive(&mut self, hops: Hops, bundle: &Verified, turn: &mut Turn<'_>) -> Option<Delivery> {
+        self.laps.begin();
         if let Err(ClockRefusal::FarFuture { .. }) = self.clock.see(bundle.header().clock, turn.now.wall) {
+            self.note_unplaced(bundle, "far_future", turn);
             return Some(Delivery::Early);
         }
         if !bundle.messages().all(|message| self.answers_to(&message.destination)) {
             self.post.counts.misdirected += 1;
+            self.note_unplaced(bundle, NotPlaced::Misdirected.code(), turn);
             return Some(Delivery::NotMine);
         }
-        match self.directs.check(bundle, turn.now.wall, &turn.tx) {
+        let placed = self.directs.check(bundle, turn.now.wall, &turn.tx);
+        let passage = Passage::bundle(Station::Transform, bundle, false, self.laps.lap());
+        turn.passed.push(match placed {
+            Ok(()) => passage,
+            Err(reason) => passage.refused(reason.code()),
+        });
+        match placed {
             Ok(()) => {
                 self.keep_direct(bundle, Some(Hops { ahead: Vec::new(), ..hops }), turn);
                 self.post.counts.received += u64::from(bundle.count());

@@ -148,6 +148,7 @@ impl Node {
     pub(super) fn write_waiting(&mut self, turn: &mut Turn<'_>) {
         let feed = FeedId { author: self.id, incarnation: self.life.incarnation, topic: Category::Data };
         let (mut pending, mut sealed) = (Pending::default(), 0);
+        self.laps.begin();
         let mut answers = Vec::new();
         while (sealed < limits::STEP_SEAL_BYTES || self.stopping)
             && let Some((id, write)) = self.states.waiting.pop_front()

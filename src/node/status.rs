@@ -8,7 +8,7 @@ use super::owner::{Node, Turn};
 use crate::crdt::Outcome;
 use crate::feed::NotPlaced;
 use crate::types::{Hash, Incarnation, NodeId};
-use crate::wire::{Category, Verified};
+use crate::wire::{Category, PREFIX_BYTES, Verified};
 
 /// Counts since the start.
 #[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
@@ -21,6 +21,9 @@ pub struct Counters {
     pub kept_bundles: u64,
     /// Bytes kept, as they travel.
     pub kept_bytes: u64,
+    /// Bytes of the messages in them, before packing and as they travel.
+    pub unpacked_bytes: u64,
+    pub packed_bytes: u64,
     /// Bundles that came by gossip.
     pub gossip_bundles: u64,
     /// Bundles that came because they were asked for.
@@ -60,6 +63,8 @@ impl Counters {
         self.kept_messages += u64::from(bundle.count());
         self.kept_bundles += 1;
         self.kept_bytes += bundle.wire().len() as u64;
+        self.unpacked_bytes += u64::from(bundle.header().body_bytes);
+        self.packed_bytes += bundle.wire().len().saturating_sub(PREFIX_BYTES) as u64;
         self.faulty_messages += bundle.refused().len() as u64;
     }
 

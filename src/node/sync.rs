@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::output::Output;
+use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::feed::{Feeds, Fork, Stored};
 use crate::types::{NodeId, limits};
+use crate::wire::agreement::ChainResponse;
 use crate::wire::{Bundle, FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, Unserved, Verified};
 
 /// Pages of heads that one peer is asked for, one after the other: as many as the feeds a node follows, twice.
@@ -80,7 +81,10 @@ impl Node {
             self.counters.requests_put_off += 1;
             Response::Unserved(Unserved::Busy)
         };
-        turn.want(Output::Respond { id, response });
+        // A body comes with a proposal, which may be this node's own and must not leave before its record.
+        let is_said = matches!(response, Response::Chain(ChainResponse::Body { .. }));
+        let stage = if is_said { Stage::Logged } else { Stage::Committed };
+        turn.out.push((stage, Output::Respond { id, response }));
     }
 
     fn serve(&self, request: &Request, turn: &Turn<'_>) -> Response {
@@ -161,6 +165,7 @@ impl Node {
         if !self.follows(head.feed.topic) {
             return;
         }
+        self.note_holder(from, head);
         let now = turn.now.mono;
         if let Some(at) = head.forked.filter(|at| self.feeds.lacks_fork(head.feed, *at))
             && let Some(asked) = self.repair.ask_fork(from, head.feed, at, now)

@@ -55,6 +55,8 @@ impl Machine {
             bootstrap: Vec::new(),
             target_peers: 4,
             scheduler: Default::default(),
+            packing: Default::default(),
+            lanes: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention,

@@ -42,7 +42,7 @@ fn ways_to(routes: &Routes, to: u8, strategy: Strategy, now: Mono) -> Vec<Way> {
 }
 
 fn firsts(routes: &Routes, strategy: Strategy) -> Vec<NodeId> {
-    ways_to(&routes, 3, strategy, NOW).iter().map(|way| way.hops[0]).collect()
+    ways_to(routes, 3, strategy, NOW).iter().map(|way| way.hops[0]).collect()
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub enum Event {
     Hear { host: usize, of: usize },
     /// A client calls.
     Call,
+    /// A worker looks for something to do.
+    Work { host: usize, life: u64 },
     /// A villain does what villains do.
     Mischief { villain: usize },
     /// Something goes wrong.

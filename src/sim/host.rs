@@ -10,6 +10,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use super::judge::{Durable, Idle, Promise, Subscriber};
+use super::worker::Worker;
 use crate::node::{Gate, Input, Node, Output, Setup, Step, Write};
 use crate::types::{Hash, MemoryStore, Mono, NodeId, Now, WallMs, limits};
 use crate::wire::Category;
@@ -107,6 +108,8 @@ pub struct Process {
     pub durable_calls: BTreeMap<u64, Vec<Sent>>,
     /// Writes to the state that want to hear that they are on the disk.
     pub durable_writes: BTreeMap<u64, Write>,
+    /// The worker of a durable subscription.
+    pub worker: Worker,
     next_number: u64,
 }
 
@@ -196,7 +199,7 @@ impl Host {
     /// Commits a step and lets go of what may leave.
     pub fn release(&mut self, step: Step) -> Released {
         let flush = step.needs_flush();
-        let Step { batch, outputs, barrier, log: _ } = step;
+        let Step { batch, outputs, barrier, log: _, passed: _ } = step;
         self.store.commit(batch);
         let Some(process) = self.process.as_mut() else { return Released { outputs: Vec::new(), flush: false } };
         let freed = process.gate.committed(outputs, flush, barrier, false);
@@ -253,6 +256,7 @@ impl Process {
             asked: BTreeMap::new(),
             durable_calls: BTreeMap::new(),
             durable_writes: BTreeMap::new(),
+            worker: Worker::default(),
             next_number: 0,
         }
     }
@@ -303,6 +307,7 @@ fn weight(input: &Input) -> usize {
         Input::State(input) => 1 + limits::SESSION_REQUESTS + input.changes(),
         Input::Refused { .. }
         | Input::RoundTrip { .. }
+        | Input::Packs { .. }
         | Input::Fork { .. }
         | Input::PeerUp { .. }
         | Input::PeerDown { .. }

@@ -26,6 +26,7 @@ mod scenario;
 mod trace;
 mod traffic;
 mod villain;
+mod worker;
 mod workload;
 mod world;
 

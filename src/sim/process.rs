@@ -43,6 +43,9 @@ impl World {
                     process.due = true;
                     let life = self.hosts[host].life;
                     self.agenda.add(at + STEP_US, Event::Step { host, life });
+                    if self.plan.workers {
+                        self.agenda.add(at + 2 * STEP_US, Event::Work { host, life });
+                    }
                 }
             }
             Err(fault) => self.judge(Judge::Halt, Err(fault)),
@@ -60,7 +63,9 @@ impl World {
             entropy: self.rng.draw(),
             place: self.hosts[host].place,
             target_peers: self.plan.target_peers,
-            scheduler: Default::default(),
+            scheduler: self.plan.scheduler,
+            packing: Default::default(),
+            lanes: self.plan.lanes,
             strategy: Default::default(),
             role: Default::default(),
             retention: self.plan.retention.clone(),
@@ -259,6 +264,11 @@ impl World {
     }
 
     fn on_reply(&mut self, host: usize, id: u64, answer: Result<Answer, CallRefusal>) {
+        if self.on_worker_reply(host, id, &answer) {
+            return;
+        }
+        let verdict = self.accounts.answered(host, self.hosts[host].life, id, &answer);
+        self.judge(Judge::Flow, verdict);
         let answer = match answer {
             Ok(Answer::Wrote(wrote)) => return self.on_wrote(host, id, &wrote),
             other => other,

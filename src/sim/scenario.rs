@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rng::Rng;
 use super::villain::Role;
 use crate::feed::{Retention, Rule};
+use crate::flow::{Bounds, Policy};
 use crate::wire::Category;
 
 const MS: u64 = 1_000;
@@ -36,13 +37,15 @@ pub enum Scenario {
     Retention,
     /// What wrote the state is let go while nodes are apart or not there yet: the state itself is repaired.
     Oblivion,
+    /// Clients say more than can leave, over links that lose frames, and workers are unreliable.
+    Saturated,
     /// Some of everything at once.
     Everything,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 12] = [
+    pub const ALL: [Scenario; 13] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -54,6 +57,7 @@ impl Scenario {
         Scenario::LateJoiner,
         Scenario::Retention,
         Scenario::Oblivion,
+        Scenario::Saturated,
         Scenario::Everything,
     ];
 
@@ -71,6 +75,7 @@ impl Scenario {
             Scenario::LateJoiner => "late-joiner",
             Scenario::Retention => "retention",
             Scenario::Oblivion => "oblivion",
+            Scenario::Saturated => "saturated",
             Scenario::Everything => "everything",
         }
     }
@@ -144,6 +149,14 @@ pub struct Plan {
     pub storm_us: u64,
     /// A call comes this often, microseconds.
     pub call_every_us: (u64, u64),
+    /// At most so many calls come at once.
+    pub flood: u64,
+    /// How much waits at most.
+    pub lanes: Bounds,
+    /// The rule by which lanes are served.
+    pub scheduler: Policy,
+    /// Whether there are workers of durable subscriptions. No host is to stop then.
+    pub workers: bool,
     /// How many calls of a thousand bring many messages.
     pub bursts: u64,
     /// How long messages are kept.
@@ -169,6 +182,10 @@ impl Plan {
             weather: Weather::CLEAR,
             storm_us: rng.within(8 * SECOND, 18 * SECOND),
             call_every_us: (20 * MS, rng.within(60, 500) * MS),
+            flood: 1,
+            lanes: Bounds::default(),
+            scheduler: Policy::default(),
+            workers: false,
             bursts: rng.within(0, 40),
             retention: Retention::new(),
             skew_ms: (0..hosts).map(|_| rng.within(0, 100) as i64 - 50).collect(),
@@ -188,6 +205,7 @@ impl Plan {
             Scenario::LateJoiner => plan.joins_late(&mut rng),
             Scenario::Retention => plan.forgets(&mut rng),
             Scenario::Oblivion => plan.outlives(&mut rng),
+            Scenario::Saturated => plan.saturates(&mut rng),
             Scenario::Everything => plan.everything(&mut rng),
         }
         plan.faults.sort_by_key(|(at, _)| *at);
@@ -316,6 +334,25 @@ impl Plan {
         if rng.chance(300) {
             self.villains.push(Role::Liar);
         }
+    }
+
+    fn saturates(&mut self, rng: &mut Rng) {
+        self.loses(rng);
+        self.weather.loss = rng.within(0, 120);
+        self.hosts = self.hosts.min(4);
+        self.skew_ms.truncate(self.hosts);
+        self.start_us.truncate(self.hosts);
+        self.storm_us = rng.within(3 * SECOND, 5 * SECOND);
+        self.faults.retain(|(at, _)| *at < self.storm_us);
+        self.flood = rng.within(4, 16);
+        self.bursts = rng.within(100, 500);
+        self.lanes = Bounds {
+            messages: rng.within(100, 400) as usize,
+            bytes: rng.within(64, 1024) as usize * 1024,
+            step_bytes: rng.within(4, 64) as usize * 1024,
+        };
+        self.scheduler = rng.pick(&Policy::ALL).unwrap_or_default();
+        self.workers = true;
     }
 
     fn everything(&mut self, rng: &mut Rng) {

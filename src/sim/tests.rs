@@ -171,6 +171,76 @@ fn a_store_that_loses_what_was_flushed_is_caught() {
     assert!(matches!(judge, Some(Judge::Durable | Judge::Unique | Judge::Prefix)), "{judge:?}");
 }
 
+#[test]
+fn saturated_lanes_overflow_by_every_rule_and_all_of_it_adds_up() {
+    let (mut dropped, mut refused) = (0, 0);
+    for seed in 1..=3 {
+        let mut world = World::new(Plan::draw(Scenario::Saturated, seed), seed, Trace::new(false)).unwrap();
+        world.run();
+        assert_eq!(world.failure, None, "seed {seed}");
+        let (more_dropped, more_refused) = world.accounts.overflowed();
+        (dropped, refused) = (dropped + more_dropped, refused + more_refused);
+    }
+    assert!(dropped > 0 && refused > 0, "{dropped} dropped, {refused} pushed back");
+}
+
+mod flow {
+    //! The judges of what clients say and what workers take.
+
+    use std::collections::BTreeSet;
+
+    use super::id;
+    use crate::node::{Answer, CallRefusal};
+    use crate::sim::judge::{Accounts, settled};
+    use crate::wire::{Draft, Priority};
+
+    fn draft(priority: Priority) -> Draft {
+        let mut draft = crate::sim::workload::order(&mut crate::sim::rng::Rng::new(1, "judge"));
+        draft.priority = priority;
+        draft
+    }
+
+    fn accounts(priority: Priority, answer: Result<Answer, CallRefusal>) -> (Accounts, Result<(), String>) {
+        let mut accounts = Accounts::default();
+        accounts.asked(0, 1, 7, &[draft(priority), draft(priority)]);
+        let verdict = accounts.answered(0, 1, 7, &answer);
+        (accounts, verdict)
+    }
+
+    #[test]
+    fn flow_objects_to_what_is_lost_against_the_rule() {
+        let dropped = |lane| Ok(Answer::Dropped { lane, count: 2 });
+        assert!(accounts(Priority::Bulk, dropped(Priority::Bulk)).1.is_ok());
+        assert!(accounts(Priority::Critical, dropped(Priority::Critical)).1.is_err(), "Critical is never dropped");
+        assert!(accounts(Priority::Bulk, dropped(Priority::Low)).1.is_err(), "it was not of that lane");
+        let full = |lane| Err(CallRefusal::Full { lane });
+        assert!(accounts(Priority::High, full(Priority::High)).1.is_ok());
+        assert!(accounts(Priority::Bulk, full(Priority::Bulk)).1.is_err(), "Bulk pushes nobody back");
+        let partly = Ok(Answer::Published { ids: vec![id(1)] });
+        assert!(accounts(Priority::Normal, partly).1.is_err(), "one of two");
+    }
+
+    #[test]
+    fn flow_objects_when_it_does_not_add_up() {
+        let (accounts, verdict) = accounts(Priority::Normal, Ok(Answer::Published { ids: vec![id(1), id(2)] }));
+        assert_eq!(verdict, Ok(()));
+        assert_eq!(accounts.add_up(|_, _| true), Ok(()));
+        assert!(accounts.add_up(|_, at| at == id(1)).is_err(), "one is not kept");
+        let mut waits = Accounts::default();
+        waits.asked(0, 1, 7, &[draft(Priority::Normal)]);
+        assert!(waits.add_up(|_, _| true).is_err(), "nobody answered");
+    }
+
+    #[test]
+    fn deliver_objects_to_what_is_open_twice_ended_or_made_up() {
+        let set = |items: &[u64]| items.iter().copied().collect::<BTreeSet<u64>>();
+        assert_eq!(settled(&set(&[1, 2, 3]), &set(&[1, 2]), &set(&[3])), Ok(()));
+        assert!(settled(&set(&[1, 2, 3]), &set(&[1]), &set(&[3])).is_err());
+        assert!(settled(&set(&[1, 2]), &set(&[1, 2]), &set(&[2])).is_err());
+        assert!(settled(&set(&[1]), &set(&[1, 2]), &set(&[])).is_err());
+    }
+}
+
 mod state {
     //! The judges of the state.
 

@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 
 use super::event::{Agenda, Event};
 use super::host::{EPOCH_MS, Host, Sent};
-use super::judge::{Failure, Judge, Posted, Prefixes, Unique, Verdict, Writings};
+use super::judge::{Accounts, Failure, Judge, Posted, Prefixes, Unique, Verdict, Writings};
 use super::library::Library;
 use super::rng::Rng;
 use super::scenario::{Plan, Weather};
@@ -15,7 +15,7 @@ use super::villain::Villain;
 use super::workload;
 use crate::node::{Ack, Call, Input};
 use crate::types::{Domain, MessageId, NetworkName, NodeId, WallMs};
-use crate::wire::{Destination, Draft};
+use crate::wire::{Destination, Draft, Priority};
 
 /// Healed networks are compared this often, microseconds.
 const COMPARE_EVERY_US: u64 = 500_000;
@@ -48,6 +48,7 @@ pub struct World {
     pub(super) prefixes: Prefixes,
     pub(super) unique: Unique,
     pub(super) posted: Posted,
+    pub(super) accounts: Accounts,
     pub(super) writings: Writings,
     pub(super) remembered: Vec<MessageId>,
     pub(super) trace: Trace,
@@ -93,6 +94,7 @@ impl World {
             prefixes: Prefixes::default(),
             unique: Unique::default(),
             posted: Posted::default(),
+            accounts: Accounts::default(),
             writings: Writings::default(),
             remembered: Vec::new(),
             trace,
@@ -127,6 +129,7 @@ impl World {
             Event::Gone { host, life, peer } => self.on_gone(host, life, peer),
             Event::Hear { host, of } => self.hear(host, of),
             Event::Call => self.call(),
+            Event::Work { host, life } => self.work(host, life),
             Event::Mischief { villain } => self.mischief(villain),
             Event::Fault(fault) => self.on_fault(fault),
             Event::Heal => self.heal(),
@@ -184,7 +187,9 @@ impl World {
     fn call(&mut self) {
         let running: Vec<usize> = (0..self.hosts.len()).filter(|n| self.hosts[*n].process.is_some()).collect();
         if let Some(host) = self.rng.pick(&running) {
-            if self.rng.chance(WRITES) { self.write(host) } else { self.publish(host) }
+            for _ in 0..self.rng.within(1, self.plan.flood) {
+                if self.rng.chance(WRITES) { self.write(host) } else { self.publish(host) }
+            }
         }
         if self.healed_us.is_none() {
             let (low, high) = self.plan.call_every_us;
@@ -195,12 +200,19 @@ impl World {
     fn publish(&mut self, host: usize) {
         let wall = self.hosts[host].wall(self.now_us);
         let (mut drafts, ack) = workload::call(&mut self.rng, self.plan.bursts, &self.remembered, wall);
+        if self.plan.flood > 1
+            && self.rng.chance(600)
+            && let Some(priority) = self.rng.pick(&Priority::ALL)
+        {
+            drafts.iter_mut().for_each(|draft| draft.priority = priority);
+        }
         let sent = self.address(host, &mut drafts);
         let Some(process) = &mut self.hosts[host].process else { return };
         let id = process.number();
         if ack == Ack::Durable {
             process.durable_calls.insert(id, sent);
         }
+        self.accounts.asked(host, self.hosts[host].life, id, &drafts);
         self.trace.note(self.now_us, host, "call", &[drafts.len() as u8], format_args!("{}", drafts.len()));
         self.tell(host, Input::Call { id, call: Call::Publish { drafts, ack } });
     }
@@ -267,6 +279,7 @@ impl World {
     fn compare(&mut self) {
         let all_run = self.hosts.iter().all(|host| host.process.as_ref().is_some_and(|p| !p.is_busy()));
         let verdict = if all_run { self.alike() } else { Err("not everyone runs and rests".into()) };
+        let verdict = verdict.and_then(|()| self.flowed());
         let healed = self.healed_us.unwrap_or(self.now_us);
         match verdict {
             Ok(()) if self.awaits_state() => self.agenda.add(self.now_us + COMPARE_EVERY_US, Event::Compare),

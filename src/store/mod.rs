@@ -9,6 +9,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 pub use error::StoreError;
@@ -35,6 +36,28 @@ pub struct Store {
     db: sled::Db,
     path: PathBuf,
     poison: OnceLock<String>,
+    written: Written,
+}
+
+/// What was written since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Batches that were not empty.
+    pub commits: u64,
+    /// Rows put or removed.
+    pub rows: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// Flushes that were waited for.
+    pub flushes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    commits: AtomicU64,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    flushes: AtomicU64,
 }
 
 impl Store {
@@ -49,7 +72,7 @@ impl Store {
             .open()
             .map_err(|e| StoreError::open(path, &e))?;
         let tree = db.open_tree("metanode").map_err(|e| StoreError::open(path, &e))?;
-        let store = Store { tree, db, path: path.clone(), poison: OnceLock::new() };
+        let store = Store { tree, db, path: path.clone(), poison: OnceLock::new(), written: Written::default() };
         store.check_schema()?;
         Ok(store)
     }
@@ -83,18 +106,25 @@ impl Store {
             return Ok(());
         }
         let mut writes = sled::Batch::default();
+        let (mut rows, mut bytes) = (0, 0);
         for (key, value) in batch.into_writes() {
+            rows += 1;
+            bytes += key.as_bytes().len() + value.as_ref().map_or(0, |value| value.len());
             match value {
                 Some(value) => writes.insert(key.into_bytes(), value.as_ref()),
                 None => writes.remove(key.into_bytes()),
             }
         }
+        self.written.commits.fetch_add(1, Ordering::Relaxed);
+        self.written.rows.fetch_add(rows, Ordering::Relaxed);
+        self.written.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.tree.apply_batch(writes).map_err(|e| self.poisoned_by("writing", &e))
     }
 
     /// Waits until everything committed is on the disk.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.healthy()?;
+        self.written.flushes.fetch_add(1, Ordering::Relaxed);
         self.db.flush().map(|_| ()).map_err(|e| self.poisoned_by("flushing", &e))
     }
 
@@ -104,6 +134,13 @@ impl Store {
             Some(cause) => Err(StoreError::Poisoned { path: self.path.clone(), cause: cause.clone() }),
             None => Ok(()),
         }
+    }
+
+    /// What was written since it was opened.
+    pub fn writes(&self) -> Writes {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Written { commits, rows, bytes, flushes } = &self.written;
+        Writes { commits: of(commits), rows: of(rows), bytes: of(bytes), flushes: of(flushes) }
     }
 
     /// Size on the disk, bytes.

@@ -59,6 +59,8 @@ pub enum Domain {
     StateValue,
     /// What a miner looks for.
     Work,
+    /// What is not position, ends or weight of a node or an edge of a shared graph.
+    GraphRest,
 }
 
 impl Domain {
@@ -88,6 +90,7 @@ impl Domain {
             Domain::StateKey => "metanode v1 state key",
             Domain::StateValue => "metanode v1 state value",
             Domain::Work => "metanode v1 work",
+            Domain::GraphRest => "metanode v1 graph-rest",
         }
     }
 

@@ -104,6 +104,17 @@ pub const CALL_QUEUE: usize = 256;
 pub const INPUT_QUEUE: usize = 96;
 /// Frames of what is not kept that a listener may fall behind.
 pub const EPHEMERAL_QUEUE: usize = 128;
+/// Places of what passed the stages that whoever taps may fall behind, and bundles or calls in one of them: a few MiB
+/// of messages in the common case.
+pub const TAP_QUEUE: usize = 128;
+pub const TAP_PASSAGES: usize = 16;
+/// A frame of Critical messages that goes on a stream of its own, bytes, and how many peers it is sent to at once; a
+/// larger one, and what other peers get, goes by gossip alone.
+pub const URGENT_BYTES: usize = 64 * KIB;
+pub const URGENT_PEERS: usize = 8;
+/// Such frames of one peer, and of all, that are being taken.
+pub const URGENT_IN_FLIGHT: usize = 32;
+pub const URGENT_IN_FLIGHT_ALL: usize = 128;
 /// Frames waiting for a verifier. Beyond it gossip is let go and repaired later.
 pub const VERIFY_QUEUE: usize = 512;
 /// Inputs taken into one step.
@@ -125,6 +136,8 @@ pub const SUBSCRIBERS: usize = 1024;
 /// Connections to the API at once: every subscriber, and as many requests beside them as one machine makes.
 pub const API_CONNECTIONS: usize = SUBSCRIBERS + 256;
 
+/// Alert rules of an operator.
+pub const ALERTS: usize = 64;
 /// Peers remembered with their addresses.
 pub const KNOWN_PEERS: usize = 1024;
 /// Addresses remembered for one peer.
@@ -264,3 +277,14 @@ pub const SESSION_MOST: Duration = Duration::from_secs(120);
 pub const COLLECTION_HEADS: usize = 1_024;
 /// Excerpts looked through for what is not needed any more, at each round of [`RETENTION_EVERY`].
 pub const TIDY_EXCERPTS: usize = 256;
+
+/// Shared graphs that an API holds in memory at once.
+pub const GRAPHS: usize = 32;
+/// Nodes and edges of one of them, each.
+pub const GRAPH_ITEMS: usize = 250_000;
+/// Nodes and edges of a graph at a time, and of a snapshot in one piece.
+pub const GRAPH_PAST_ITEMS: usize = 10_000;
+/// The id of a node or an edge of a graph, bytes.
+pub const GRAPH_ID_BYTES: usize = NAME_BYTES;
+/// Positions in one binary frame.
+pub const FRAME_POSITIONS: usize = 8_192;

@@ -14,7 +14,7 @@ use super::codec::Codec;
 use super::feed_id::{FeedId, Slot};
 use super::kind::Category;
 use super::merkle;
-use super::message::Priority;
+use super::message::{Message, Priority};
 use super::proof::Proof;
 use super::refusal::Refusal;
 use super::seal::{Label, Signature, Statement};
@@ -344,6 +344,11 @@ impl Bundle {
         let path = merkle::path(items.iter().map(|item| merkle::leaf(item)).collect(), index)?;
         Some(Proof { signed: self.signed.clone(), index: index as u32, path, message })
     }
+}
+
+/// The messages of an unpacked body, as far as they can be read.
+pub fn messages_in(body: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    divide(body).flatten().filter_map(|item| Message::decode(item).ok())
 }
 
 /// Divides an unpacked body into its messages' bytes; `None` ends a body that does not divide.

@@ -1,11 +1,18 @@
 //! How a bundle's body is packed. Outside the signature: a relay may pack anew.
 
-use crate::types::limits;
+use std::cell::RefCell;
+
+use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
+use crate::types::limits;
 
 /// Bodies below this are sent plain, bytes.
 const MIN_BYTES: usize = 512;
+/// A packing must save one part of so many.
+const WORTH: usize = 8;
+/// Zstd's level: the higher ones save little more of bodies this small, and cost several times as much.
+const LEVEL: i32 = 1;
 
 /// The packing of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,18 +63,114 @@ impl Codec {
         unpacked.filter(|body| body.len() == size_bytes).ok_or(Refusal::Packing)
     }
 
-    /// Packs with LZ4 when that saves an eighth or more, plain otherwise.
-    pub fn pack(body: &[u8]) -> (Codec, Option<Vec<u8>>) {
-        if body.len() < MIN_BYTES {
-            return (Codec::Plain, None);
-        }
-        let packed = lz4_flex::block::compress(body);
-        if packed.len() + body.len() / 8 < body.len() { (Codec::Lz4, Some(packed)) } else { (Codec::Plain, None) }
-    }
-
     /// Packs with zstd when that saves an eighth or more: for what is packed once and kept long.
     pub fn pack_tight(body: &[u8]) -> (Codec, Option<Vec<u8>>) {
-        let packed = zstd::bulk::compress(body, 3).ok().filter(|packed| packed.len() + body.len() / 8 < body.len());
+        let packed = zstd::bulk::compress(body, 3).ok().filter(|packed| packed.len() + body.len() / WORTH < body.len());
         if packed.is_some() { (Codec::Zstd, packed) } else { (Codec::Plain, None) }
+    }
+}
+
+/// How far bodies are packed at most. Ordered by how much it saves, and costs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Packing {
+    /// Not at all.
+    None,
+    /// LZ4 where it saves an eighth or more.
+    Lz4,
+    /// Zstd where LZ4 saves an eighth, and zstd as much again of what LZ4 leaves.
+    #[default]
+    Zstd,
+}
+
+impl Packing {
+    /// Every packing.
+    pub const ALL: [Packing; 3] = [Packing::None, Packing::Lz4, Packing::Zstd];
+
+    /// Its name in configurations, and as nodes tell it to each other.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Packing::None => "none",
+            Packing::Lz4 => "lz4",
+            Packing::Zstd => "zstd",
+        }
+    }
+
+    /// The packing of that name.
+    pub fn from_name(name: &str) -> Option<Packing> {
+        Packing::ALL.into_iter().find(|packing| packing.name() == name)
+    }
+
+    /// Packs a body as far as it is worth. What LZ4 cannot make smaller is left alone: that costs little to find out.
+    pub fn pack(self, body: &[u8]) -> (Codec, Option<Vec<u8>>) {
+        if self == Packing::None || body.len() < MIN_BYTES {
+            return (Codec::Plain, None);
+        }
+        let lz4 = lz4_flex::block::compress(body);
+        if lz4.len() + body.len() / WORTH >= body.len() {
+            return (Codec::Plain, None);
+        }
+        if self == Packing::Zstd
+            && let Some(zstd) = deflated(body)
+            && zstd.len() + lz4.len() / WORTH < lz4.len()
+        {
+            return (Codec::Zstd, Some(zstd));
+        }
+        (Codec::Lz4, Some(lz4))
+    }
+}
+
+/// A body as one zstd frame; the same bytes for the same body.
+fn deflated(body: &[u8]) -> Option<Vec<u8>> {
+    thread_local! {
+        // A context takes a megabyte to set up; bodies come one after the other.
+        static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> =
+            RefCell::new(zstd::bulk::Compressor::new(LEVEL).ok());
+    }
+    ZSTD.with_borrow_mut(|zstd| zstd.as_mut()?.compress(body).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trades() -> Vec<u8> {
+        (0..400_u64)
+            .flat_map(|n| format!("XRP/ETH {} sell 0.0014{} {};", n * 977, n % 89, n % 40).into_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn what_packs_well_is_packed_the_more_the_further_it_may_be() {
+        let body = trades();
+        let sizes = Packing::ALL.map(|packing| {
+            let (codec, packed) = packing.pack(&body);
+            let packed = packed.unwrap_or_else(|| body.clone());
+            assert_eq!(codec.unpack(&packed, body.len()).unwrap(), body);
+            (codec, packed.len())
+        });
+        assert_eq!(sizes.map(|(codec, _)| codec), [Codec::Plain, Codec::Lz4, Codec::Zstd]);
+        assert!(sizes.is_sorted_by(|a, b| a.1 > b.1), "{sizes:?}");
+    }
+
+    #[test]
+    fn noise_and_little_things_are_left_alone() {
+        let mut noise = vec![0; 60_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        for body in [noise, vec![7; MIN_BYTES - 1], Vec::new()] {
+            assert_eq!(Packing::Zstd.pack(&body), (Codec::Plain, None));
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked_beyond_what_its_header_says() {
+        let zeros = vec![0; limits::BUNDLE_BYTES];
+        for (codec, packed) in [Packing::Lz4.pack(&zeros), Packing::Zstd.pack(&zeros)] {
+            let packed = packed.unwrap();
+            assert!(packed.len() < 8_192, "{codec:?}");
+            assert_eq!(codec.unpack(&packed, 1_000), Err(Refusal::Packing), "{codec:?}");
+            let size_bytes = limits::BUNDLE_BYTES + 1;
+            assert_eq!(codec.unpack(&packed, size_bytes), Err(Refusal::TooLarge { size_bytes }), "{codec:?}");
+        }
     }
 }

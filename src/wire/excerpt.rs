@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::bundle::{Bundle, Course, Header, SIGNED_BYTES, SignedHeader, divide};
-use super::codec::Codec;
+use super::codec::{Codec, Packing};
 use super::kind::state::CollectionWrite;
 use super::kind::{Category, Kind, Payload};
 use super::merkle::{self, Partial};
@@ -88,7 +88,7 @@ impl Excerpt {
     /// The bytes that travel.
     pub fn encode(&self) -> Bytes {
         let body = self.body();
-        self.write(&body, Codec::pack(&body))
+        self.write(&body, Packing::Lz4.pack(&body))
     }
 
     /// The same, packed once more tightly: the bytes that are kept.

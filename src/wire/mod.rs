@@ -24,6 +24,7 @@ pub mod kind;
 pub mod ledger;
 mod merkle;
 mod message;
+mod positions;
 mod proof;
 mod ranges;
 mod refusal;
@@ -32,8 +33,10 @@ mod sealed;
 mod state_frame;
 mod verified;
 
-pub use bundle::{Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION};
-pub use codec::Codec;
+pub use bundle::{
+    Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION, messages_in,
+};
+pub use codec::{Codec, Packing};
 pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};
 pub use excerpt::{Excerpt, Proven, Said, write_in};
@@ -44,6 +47,7 @@ pub use frame::{Head, Request, Response, Unserved};
 pub use kind::{Category, Kind, Payload};
 pub use merkle::{Path, checksum, root_of};
 pub use message::{ContentType, Destination, Encryption, Message, Priority};
+pub use positions::{Place, PositionFault, PositionFrame};
 pub use proof::Proof;
 pub use ranges::{Mode, Part, Ranges, Tag};
 pub use refusal::Refusal;

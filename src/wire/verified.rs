@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use super::bundle::{Bundle, Course, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, divide};
-use super::codec::Codec;
+use super::codec::{Codec, Packing};
 use super::fault::Faults;
 use super::feed_id::Slot;
 use super::kind::{Kind, Payload};
@@ -79,6 +79,11 @@ impl Verified {
     pub fn memory_bytes(&self) -> usize {
         let unpacked = if self.bundle.codec() == Codec::Plain { 0 } else { self.body.len() };
         self.wire().len() + unpacked
+    }
+
+    /// The messages, unpacked: each with its size in front of it.
+    pub fn body(&self) -> &Bytes {
+        &self.body
     }
 
     /// How many messages.
@@ -245,7 +250,12 @@ impl Pending {
 
     /// Seals what was filled in: count, size, clock and root of `header` are set from the messages, the rest is the
     /// caller's. None when there is no message.
-    pub fn seal(self, mut header: Header, key: &SigningKey) -> Option<Verified> {
+    pub fn seal(self, header: Header, key: &SigningKey) -> Option<Verified> {
+        self.seal_packed(header, key, Packing::default())
+    }
+
+    /// The same, packed no further than that.
+    pub fn seal_packed(self, mut header: Header, key: &SigningKey, packing: Packing) -> Option<Verified> {
         let Pending { body, mut survey } = self;
         header.clock = survey.last?.stamp();
         header.count = survey.leaves.len() as u32;
@@ -254,7 +264,7 @@ impl Pending {
         let encoded = header.encode();
         let signature = header.statement(&encoded).sign(key);
         let signed = SignedHeader { header, signature };
-        let (codec, packed) = Codec::pack(&body);
+        let (codec, packed) = packing.pack(&body);
         let packed = packed.as_ref().unwrap_or(&body);
         let mut wire = Vec::with_capacity(PREFIX_BYTES + packed.len());
         wire.extend_from_slice(&encoded);

@@ -52,6 +52,8 @@ async fn told(at: &Node, words: &[&str]) -> Value {
 async fn a_vote_of_the_stakers_changes_a_fee() {
     let root = tempfile::tempdir().unwrap();
     let (homes, nodes) = quick(root.path()).await;
+    let fee = |paid: &Value| paid["fee"].as_str().unwrap().parse::<u64>().unwrap();
+    let before = fee(&does(&homes[0], &nodes[0], &["ledger", "burn", "--amount", "1"]).await);
     let proposed =
         does(&homes[0], &nodes[0], &["gov", "propose", "--title", "dearer", "--change-fee", "transaction=77"]).await;
     let number = proposed["transactions"][0]["outcome"]["succeeded"]["proposal"].to_string();
@@ -59,7 +61,9 @@ async fn a_vote_of_the_stakers_changes_a_fee() {
         does(home, &nodes[1], &["gov", "vote", &number, choice]).await;
     }
     let open = told(&nodes[2], &["gov", "ls", "--open"]).await;
-    assert_eq!(open["proposals"][0]["tally"]["yes"], "30000000", "{open}");
+    // A vote weighs what is staked when it is cast: an epoch that ended before has brought rewards.
+    let yes = open["proposals"][0]["tally"]["yes"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!((30_000_000..31_000_000).contains(&yes), "{open}");
     // Blocks come with transactions, and the vote ends with its last epoch.
     let mut height = 0;
     while height < open["proposals"][0]["decided_at"].as_u64().unwrap() {
@@ -74,8 +78,7 @@ async fn a_vote_of_the_stakers_changes_a_fee() {
     let events = block["records"].as_array().unwrap().iter().filter_map(|record| record["event"].get("decided"));
     assert_eq!(events.count(), 1, "{block}");
     let dearer = does(&homes[0], &nodes[0], &["ledger", "burn", "--amount", "1"]).await;
-    let fee = |paid: &Value| paid["fee"].as_str().unwrap().parse::<u64>().unwrap();
-    assert!(fee(&dearer) > fee(&proposed) / 2 && fee(&dearer) > 77, "{dearer}");
+    assert!((before + 60..before + 80).contains(&fee(&dearer)), "10 became 77: {before}, {dearer}");
     let late = fails(&homes[0], &nodes[0], &["gov", "vote", &number, "no"]).await;
     assert!(late.contains("vote_over"), "{late}");
 }
@@ -97,7 +100,9 @@ async fn stake_is_seen_everywhere_and_a_balance_is_proved_to_a_process_without_a
     let last = agree(&nodes).await;
 
     let account = told(&nodes[2], &["ledger", "account", &staker, "--transactions", "3"]).await;
-    assert_eq!((&account["next_nonce"], &account["staked"]), (&5.into(), &"10007000".into()), "{account}");
+    // The epoch that ended has brought rewards.
+    let staked = account["staked"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(account["next_nonce"] == 5 && staked >= 10_007_000, "{account}");
     assert_eq!(account["transactions"][0]["body"]["fund_treasury"]["amount"], "40");
     assert_eq!(account["delegations"].as_array().unwrap().len(), 2);
     let record = told(&nodes[2], &["ledger", "rows", "record", &staker]).await;
@@ -108,7 +113,9 @@ async fn stake_is_seen_everywhere_and_a_balance_is_proved_to_a_process_without_a
     assert_eq!(parts.iter().sum::<u64>(), tokens("supply"), "{supply}");
     assert_eq!((parts[2], tokens("minted") > 0), (1000, last >= 4), "{supply}");
     let seats = told(&nodes[2], &["ledger", "validators"]).await;
-    assert_eq!((seats["next"].as_array().unwrap().len(), &seats["candidates"][0]["validator"]), (4, &validator.into()));
+    let candidate = seats["candidates"].as_array().unwrap().iter().find(|one| one["validator"] == validator.as_str());
+    assert_eq!(seats["next"].as_array().unwrap().len(), 4);
+    assert!(candidate.unwrap()["power"].as_u64().unwrap() >= 10_005, "{seats}");
     let api = nodes[3].api();
     let watched = ["ledger", "watch", "--from", "1", "--count", "2", "--json", "--api", &api];
     let lines = String::from_utf8(succeed(root.path(), &watched).await.stdout).unwrap();
@@ -211,10 +218,14 @@ async fn a_validator_that_lost_its_log_is_silent_until_the_height_is_decided() {
     // Two of four decide nothing, and what they say at the second height they have written down.
     let (three, two) = (nodes.pop().unwrap().kill(), nodes.pop().unwrap().kill());
     does(&homes[0], &nodes[0], &["ledger", "burn", "--amount", "1", "--no-wait"]).await;
-    let log = homes[1].dir.join("agreement/2.log");
-    until("the second validator votes", async || fs::metadata(&log).ok().filter(|file| file.len() > 300)).await;
-    nodes.pop().unwrap().kill();
-    fs::remove_file(&log).unwrap();
+    let (heard, voter) = (homes[0].dir.join("agreement/2.log"), nodes[1].id().parse::<NodeId>().unwrap());
+    until("the first hears a vote of the second", async || {
+        fs::read(&heard).ok()?.windows(32).any(|bytes| bytes == voter.as_bytes()).then_some(())
+    })
+    .await;
+    let (_, ended) = nodes.pop().unwrap().stop().await;
+    assert!(ended.success(), "{ended}");
+    fs::remove_file(homes[1].dir.join("agreement/2.log")).unwrap();
     let one = homes[1].clone().knowing(&nodes[0]).start().await;
     let chain = one.ask("/v1/chain").await.unwrap();
     assert_eq!((&chain["height"], &chain["votes"], &chain["abstains"]), (&2.into(), &false.into(), &true.into()));

@@ -6,6 +6,8 @@ mod cluster;
 mod deliver;
 mod direct;
 mod disk;
+mod flow;
+mod graph;
 mod heal;
 mod ledger;
 mod net_common;

@@ -13,21 +13,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("deliver", &["types", "wire"]),
     ("consensus", &["types", "wire"]),
     ("ledger", &["types", "wire"]),
+    ("meter", &["types", "wire"]),
     ("route", &["types", "wire"]),
     ("schema", &["types", "wire"]),
     ("crdt", &["types", "wire"]),
-    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger"]),
+    ("graph", &["types", "wire", "crdt"]),
+    ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger", "meter"]),
     ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "node"]),
     ("keys", &["types"]),
-    ("config", &["types", "flow", "route"]),
+    ("config", &["types", "wire", "flow", "route", "meter"]),
     ("store", &["types"]),
-    ("driver", &["types", "wire", "feed", "deliver", "consensus", "node", "store"]),
-    ("net", &["types", "wire", "feed", "node", "config", "driver"]),
+    ("driver", &["types", "wire", "feed", "deliver", "consensus", "meter", "node", "store"]),
+    ("net", &["types", "wire", "feed", "meter", "node", "config", "driver"]),
     (
         "api",
         &[
-            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "ledger", "node", "store",
-            "driver",
+            "types", "wire", "keys", "feed", "flow", "deliver", "route", "schema", "crdt", "graph", "ledger", "meter",
+            "node", "store", "driver",
         ],
     ),
     (
@@ -37,15 +39,29 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "types", "wire", "feed", "flow", "deliver", "ledger", "route", "crdt", "node", "sim", "keys", "config",
-            "store", "driver", "net", "api", "start",
+            "types", "wire", "feed", "flow", "deliver", "ledger", "meter", "route", "crdt", "graph", "node", "sim",
+            "keys", "config", "store", "driver", "net", "api", "start",
         ],
     ),
 ];
 
 /// Rooms in which nothing blocks, sleeps, draws randomness, reads a clock or iterates in no order.
-const PURE: &[&str] =
-    &["types", "wire", "feed", "flow", "deliver", "consensus", "ledger", "route", "schema", "crdt", "node", "sim"];
+const PURE: &[&str] = &[
+    "types",
+    "wire",
+    "feed",
+    "flow",
+    "deliver",
+    "consensus",
+    "ledger",
+    "meter",
+    "route",
+    "schema",
+    "crdt",
+    "graph",
+    "node",
+    "sim",
+];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

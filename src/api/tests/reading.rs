@@ -77,6 +77,20 @@ async fn nodes_and_topology_show_this_node_and_those_that_registered() {
     let node = &nodes["nodes"][0];
     assert_eq!((&node["id"], &node["type"], &node["health"]), (&own, &json!("Validator"), &json!("healthy")));
     assert_eq!((&node["layer"], &node["trust_score"]), (&json!("BpiCore"), &json!(1.0)));
+    let id = own.as_str().unwrap();
+    assert_eq!(rig.get(&format!("/v1/nodes/{id}")).await.1["capabilities"], json!(["validate"]));
+    assert_eq!(rig.get(&format!("/v1/nodes/{}", crate::types::NodeId([9; 32]))).await.0, 404);
+    for (query, found) in [
+        ("type=Validator&layer=BpiCore&capability=validate&health=healthy", 1),
+        ("type=Notary", 0),
+        ("layer=HttpCage", 0),
+        ("capability=notary", 0),
+        ("health=left", 0),
+    ] {
+        let (_, nodes) = rig.get(&format!("/v1/nodes?{query}")).await;
+        assert_eq!(nodes["nodes"].as_array().unwrap().len(), found, "{query}");
+    }
+    assert_eq!(rig.get("/v1/nodes?type=King").await.0, 400);
     let (status, topology) = rig.get("/v1/topology").await;
     assert_eq!((status, topology["nodes"].as_array().unwrap().len(), &topology["edges"]), (200, 1, &json!([])));
     rig.stop().await;

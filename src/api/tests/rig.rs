@@ -72,6 +72,8 @@ impl Rig {
             bootstrap: Vec::new(),
             target_peers: 0,
             scheduler: Default::default(),
+            packing: Default::default(),
+            lanes: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),

@@ -194,3 +194,50 @@ async fn what_does_not_fit_a_step_is_merged_in_the_next() {
     assert_eq!(merged, 6_400, "each once");
     rig.stop().await;
 }
+
+/// The old value and the new one, when, by which client; and a client does not hear what it wrote itself.
+#[tokio::test]
+async fn settings_are_told_as_deltas_to_the_other_clients() {
+    let rig = Rig::start().await;
+    let mut others = follow(&rig, "?collection=c&prefix=ui&not_client=desk", None).await;
+    let set = async |path: &str, value: Value, client: &str| {
+        let body = json!({"value": value, "client": client});
+        assert_eq!(rig.put(&format!("/v1/state/c/cell?path={path}"), &body).await.0, 200);
+    };
+    set("ui/theme", json!("grey"), "phone").await;
+    set("ui/theme", json!("dark"), "desk").await;
+    set("other", json!(1), "phone").await;
+    set("ui/theme", json!("light"), "phone").await;
+    assert_eq!(delete(&rig, "path=ui/theme&client=phone").await.0, 200);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let event = others.next().await.unwrap().data;
+        assert!(event["at_ms"].as_u64().unwrap() > 0);
+        told.push(json!([event["path"], event["old"], event["new"], event["client"]]));
+    }
+    let theme = |old: Value, new: Value| json!(["ui/theme", old, new, "phone"]);
+    assert_eq!(told[0], theme(json!(null), json!("grey")));
+    assert_eq!(told[1], theme(json!("dark"), json!("light")), "what desk wrote shows as what was before");
+    assert_eq!(told[2], theme(json!("light"), json!(null)));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_says_who_holds_it_and_what_became_of_it() {
+    let rig = Rig::start().await;
+    let body = json!({"value": 1, "ack": "peers:0"});
+    assert_eq!(rig.put("/v1/state/c/cell?path=a", &body).await.0, 400);
+    let (_, wrote) = rig.put("/v1/state/c/cell?path=a", &json!({"value": 1, "ack": "written"})).await;
+    assert!(wrote.get("pending").is_none(), "{wrote}");
+    let path = format!("/v1/state/writes/{}", wrote["message"].as_str().unwrap());
+    let (status, state) = rig.get(&format!("{path}?peers=1&wait_ms=1")).await;
+    assert_eq!((status, &state["pending"], &state["held_by"]), (200, &json!(true), &json!([])), "it is alone: {state}");
+    assert_eq!((&state["collection"], &state["changes"][0]["fate"]), (&json!("c"), &json!("stands")));
+    put(&rig, "a", json!(2)).await;
+    let (_, state) = rig.get(&path).await;
+    let change = &state["changes"][0];
+    assert_eq!((&change["fate"], &change["now"]["register"]["value"]), (&json!("replaced"), &json!(2)));
+    let trade = rig.trades(0..1).await.remove(0);
+    assert_eq!(rig.get(&format!("/v1/state/writes/{trade}")).await.0, 404);
+    rig.stop().await;
+}

@@ -26,15 +26,16 @@ const RECORD_HEAD: usize = 4 + 8 + 8;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// A network of processes, taken down when it is let go.
-struct Network {
+pub(super) struct Network {
     exe: PathBuf,
     dir: PathBuf,
-    nodes: Vec<Node>,
+    pub nodes: Vec<Node>,
 }
 
-struct Node {
+/// One of its nodes.
+pub(super) struct Node {
     pid: u64,
-    api: String,
+    pub api: String,
 }
 
 /// Measures, in a folder that is not there yet.
@@ -170,7 +171,7 @@ fn take_record(buffer: &mut BytesMut) -> Option<Bytes> {
 }
 
 impl Network {
-    async fn up(dir: &Path, nodes: u32) -> anyhow::Result<Network> {
+    pub async fn up(dir: &Path, nodes: u32) -> anyhow::Result<Network> {
         let exe = std::env::current_exe().context("cannot find this program")?;
         let count = nodes.to_string();
         let answer = testnet(&exe, dir, &["up", "-n", &count, "--network", "bench", "--json"]).await?;
@@ -183,17 +184,17 @@ impl Network {
         Ok(Network { exe, dir: dir.into(), nodes: nodes.collect() })
     }
 
-    async fn down(self) -> anyhow::Result<()> {
+    pub async fn down(self) -> anyhow::Result<()> {
         testnet(&self.exe, &self.dir, &["down", "--purge"]).await.map(drop)
     }
 
     /// Processor time of all nodes.
-    fn cpu_seconds(&self) -> f64 {
+    pub fn cpu_seconds(&self) -> f64 {
         self.nodes.iter().map(|node| rig::cpu_seconds_of(&node.pid.to_string())).sum()
     }
 
     /// Memory of all nodes.
-    fn resident_bytes(&self) -> usize {
+    pub fn resident_bytes(&self) -> usize {
         let of = |node: &Node| {
             let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid)).ok()?;
             let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

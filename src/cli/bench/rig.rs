@@ -13,7 +13,7 @@ use crate::net::{Net, split_bootstrap};
 use crate::node::{Ack, Answer, Call, Setup, Status};
 use crate::store::{Store, StoreOptions};
 use crate::types::{MessageId, NetworkName, NodeId};
-use crate::wire::{Category, Draft};
+use crate::wire::{Category, Draft, Packing};
 
 /// The nodes meet within this.
 const MEET_WITHIN: Duration = Duration::from_secs(20);
@@ -30,8 +30,13 @@ pub struct BenchNode {
 
 /// Starts two nodes that are connected.
 pub async fn pair(folder: &Path) -> anyhow::Result<(BenchNode, BenchNode)> {
-    let one = BenchNode::start(folder, 1, None).await?;
-    let two = BenchNode::start(folder, 2, Some(&one.address)).await?;
+    pair_packing(folder, Packing::default()).await
+}
+
+/// The same, with what they say packed no further than that.
+pub async fn pair_packing(folder: &Path, packing: Packing) -> anyhow::Result<(BenchNode, BenchNode)> {
+    let one = BenchNode::start(folder, 1, None, packing).await?;
+    let two = BenchNode::start(folder, 2, Some(&one.address), packing).await?;
     meet(&one, 1).await?;
     Ok((one, two))
 }
@@ -41,7 +46,7 @@ pub async fn many(folder: &Path, count: u8) -> anyhow::Result<Vec<BenchNode>> {
     let mut nodes: Vec<BenchNode> = Vec::new();
     for seed in 1..=count {
         let bootstrap = nodes.first().map(|first| first.address.clone());
-        nodes.push(BenchNode::start(folder, seed, bootstrap.as_deref()).await?);
+        nodes.push(BenchNode::start(folder, seed, bootstrap.as_deref(), Packing::default()).await?);
     }
     for node in &nodes {
         meet(node, u64::from(count) - 1).await?;
@@ -50,13 +55,13 @@ pub async fn many(folder: &Path, count: u8) -> anyhow::Result<Vec<BenchNode>> {
 }
 
 impl BenchNode {
-    async fn start(folder: &Path, seed: u8, bootstrap: Option<&str>) -> anyhow::Result<BenchNode> {
+    async fn start(folder: &Path, seed: u8, bootstrap: Option<&str>, packing: Packing) -> anyhow::Result<BenchNode> {
         let options =
             StoreOptions { path: folder.join(format!("node-{seed}")), cache_bytes: 64 << 20, flush_every_ms: 200 };
         let store = Arc::new(Store::open(&options)?);
         let (ports, inlet, commands, client, watch) = driver::ports();
         let network: NetworkName = "bench".parse()?;
-        let config = NetConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..NetConfig::default() };
+        let config = NetConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], packing, ..NetConfig::default() };
         let (net, listening) =
             Net::listen(&config, network.clone(), &Category::ALL.into(), &[seed; 32], inlet, commands).await?;
         let setup = Setup {
@@ -67,6 +72,8 @@ impl BenchNode {
             bootstrap: bootstrap.map(split_bootstrap).transpose()?.into_iter().collect(),
             target_peers: 32,
             scheduler: Default::default(),
+            packing,
+            lanes: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),

@@ -46,6 +46,8 @@ impl Rig {
             bootstrap: Vec::new(),
             target_peers: 0,
             scheduler: Default::default(),
+            lanes: Default::default(),
+            packing: Default::default(),
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),

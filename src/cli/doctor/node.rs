@@ -32,6 +32,8 @@ struct Status {
     clock_offset_ms: Option<i64>,
     #[serde(default)]
     counters: Counters,
+    #[serde(default)]
+    firing_alerts: Vec<String>,
 }
 
 /// Of a node's counts, what is judged.
@@ -102,6 +104,7 @@ impl Node {
         checks.push(feeds(status));
         checks.push(heads(&self.peers));
         checks.push(bans(&self.peers, wall_ms()));
+        checks.push(alerts(&status.firing_alerts));
         checks
     }
 
@@ -237,6 +240,13 @@ fn bans(peers: &[Peer], now_ms: u64) -> Check {
     }
 }
 
+fn alerts(firing: &[String]) -> Check {
+    match firing {
+        [] => Check::ok("alerts", "none fires"),
+        some => Check::warn("alerts", some.join(", "), "`metanode alerts --firing` shows conditions and numbers"),
+    }
+}
+
 /// Whether somebody takes a connection at a multiaddress; for TCP only.
 async fn dial(address: &str) -> String {
     let Some((socket, true)) = local::socket(address) else {
@@ -283,6 +293,7 @@ mod tests {
             bundles_held: 0,
             clock_offset_ms: None,
             counters: Counters::default(),
+            firing_alerts: Vec::new(),
         }
     }
 

@@ -72,8 +72,8 @@ Examples:
 pub struct RowsArgs {
     #[command(flatten)]
     api: ApiArgs,
-    /// account, pool, delegation, unbonding, leaving, record, billing, proposal, ballot, policy, worker, duty, params,
-    /// totals, seats
+    /// account, pool, closed, delegation, unbonding, leaving, record, billing, proposal, ballot, policy, worker, duty,
+    /// params, totals, seats
     sort: String,
     /// Those whose names begin so, with `/` between the parts
     #[arg(default_value = "")]

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::args::{DirArgs, duration};
+use super::home::GENESIS;
 use super::record::{self, NodeRecord, Record};
 use super::{print, process};
 
@@ -107,7 +108,10 @@ fn purge(dir: &Path, record: &Record) -> anyhow::Result<()> {
     for node in inside {
         fs::remove_dir_all(&node.dir).with_context(|| format!("cannot remove {}", node.dir.display()))?;
     }
-    fs::remove_file(record::path(dir)).with_context(|| format!("cannot remove {}", record::path(dir).display()))?;
+    let genesis = Some(dir.join(GENESIS)).filter(|genesis| record.plan.chain && genesis.exists());
+    for file in genesis.into_iter().chain([record::path(dir)]) {
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
     if fs::remove_dir(dir).is_err() {
         eprintln!("{} holds other files and stays", dir.display());
     }

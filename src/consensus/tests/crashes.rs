@@ -69,6 +69,20 @@ fn all_nodes_crash_at_once_and_go_on_where_they_were() {
 }
 
 #[test]
+fn all_nodes_crash_at_the_same_record_and_go_on_with_the_bodies_in_their_logs() {
+    for record in 1..=30 {
+        for (count, torn) in [(4, false), (4, true), (1, false), (1, true)] {
+            let mut net = Net::new(count, record);
+            net.members.iter_mut().for_each(|member| member.crash_at = Some((record, torn)));
+            let mut net = net.start();
+            net.run(at(MINUTE), 5);
+            assert!(net.judge.is_content(), "{count} nodes, record {record}, torn {torn}");
+            assert!(net.least() >= 5, "{count} nodes, record {record}, torn {torn}: {:?}", net.heights());
+        }
+    }
+}
+
+#[test]
 fn one_that_loses_its_memory_may_sign_twice_and_still_nobody_disagrees() {
     for seed in 0..20 {
         let mut net = Net::new(4, seed).guilty(1, Vice { forgets: true, ..Vice::default() });

@@ -126,6 +126,20 @@ fn an_invalid_block_is_voted_down() {
 }
 
 #[test]
+fn blocks_from_the_future_that_are_of_now_for_some_cost_rounds_and_stop_nobody() {
+    for seed in 0..12 {
+        let hasty = Vice { hasty: ms(300), ..Vice::default() };
+        let mut net = Net::new(4, seed).guilty(1, hasty);
+        // For one its blocks are of now at once, for the others later than a proposal is waited for.
+        net.members[3].behind = ms(seed * 40);
+        let mut net = net.start();
+        net.run(at(MINUTE), 20);
+        content(&net, &format!("seed {seed}"));
+        assert_eq!(net.least(), 20, "seed {seed}: {:?}", net.heights());
+    }
+}
+
+#[test]
 fn one_that_does_not_vote_is_not_missed_and_two_stop_everything() {
     let silent = Vice { drops_votes: true, ..Vice::default() };
     let mut net = Net::new(4, 1).guilty(3, silent).start();

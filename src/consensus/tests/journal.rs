@@ -1,5 +1,6 @@
 //! The log of a height: golden bytes, torn ends, altered bytes.
 
+use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
@@ -23,14 +24,15 @@ fn vote(round: u32) -> Record {
 fn records() -> Vec<Record> {
     let block = BlockId(Hash([3; 32]));
     let value = |valid_round| Record::Value { round: 2, valid_round, proposer: owner().node, block, valid: true };
-    vec![vote(0), value(None), value(Some(1)), Record::Timeout { wait: Wait::Precommit, round: 4 }, vote(1)]
+    let body = Record::Body { block, bytes: Bytes::from_static(b"a block's bytes") };
+    vec![vote(0), body, value(None), value(Some(1)), Record::Timeout { wait: Wait::Precommit, round: 4 }, vote(1)]
 }
 
-/// Three frames, of one, two and two records.
+/// Three frames, of one, three and two records.
 fn file() -> Vec<u8> {
     let records = records();
     let mut file = header(&owner()).to_vec();
-    for (number, part) in [&records[..1], &records[1..3], &records[3..]].into_iter().enumerate() {
+    for (number, part) in [&records[..1], &records[1..4], &records[4..]].into_iter().enumerate() {
         file.extend(frame(&owner(), number as u32, part));
     }
     file
@@ -54,7 +56,7 @@ fn whatever_a_crash_cuts_off_all_frames_before_it_are_read_and_the_log_goes_on()
     for cut in 0..file.len() {
         let found = read(&file[..cut], &owner()).unwrap();
         assert!(found.good_bytes <= cut);
-        let before = &records()[..[0, 1, 3, 5][found.frames as usize]];
+        let before = &records()[..[0, 1, 4, 6][found.frames as usize]];
         assert_eq!(found.records, before);
         let mut more = file[..found.good_bytes].to_vec();
         more.extend(found.mend);
@@ -64,6 +66,14 @@ fn whatever_a_crash_cuts_off_all_frames_before_it_are_read_and_the_log_goes_on()
         more.extend(frame(&owner(), found.frames, &[vote(8)]));
         assert_eq!(read(&more, &owner()).unwrap().records, [before, &[vote(8)]].concat());
     }
+}
+
+#[test]
+fn a_frame_takes_what_fits_and_always_something() {
+    let body = |size| Record::Body { block: BlockId(Hash([3; 32])), bytes: vec![0; size].into() };
+    assert_eq!(fitting(&[vote(0), body(100), vote(1)]), 3);
+    assert_eq!(fitting(&[body(1 << 20), body(1 << 20), body(1 << 20), body(1 << 20), body(1)]), 3);
+    assert_eq!(fitting(&[body(FRAME_BYTES + 1), vote(0)]), 1);
 }
 
 #[test]
@@ -104,12 +114,12 @@ proptest! {
     #[test]
     fn zeros_where_the_last_frame_should_be_are_a_torn_write(from in any::<prop::sample::Index>()) {
         let mut file = file();
-        let last = file.len() - frame(&owner(), 2, &records()[3..]).len();
+        let last = file.len() - frame(&owner(), 2, &records()[4..]).len();
         let from = last + from.index(file.len() - last);
         file[from..].fill(0);
         let end = file.len() - END.len();
         let read = read(&file, &owner()).unwrap();
-        prop_assert_eq!(read.records, &records()[..if from >= end { 5 } else { 3 }]);
+        prop_assert_eq!(read.records, &records()[..if from >= end { 6 } else { 4 }]);
     }
 
     #[test]

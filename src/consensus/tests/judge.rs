@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::member::{CHAIN, Member, id};
-use crate::types::NodeId;
 use crate::types::chain::{BlockId, Height, ValidatorSet};
+use crate::types::{Mono, NodeId};
 use crate::wire::agreement::{Attested, Certificate, Evidence, Genuine, Message, Step};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -20,6 +20,8 @@ pub struct Judge {
     pub guilty: BTreeSet<NodeId>,
     /// Blocks that are not valid.
     pub rubbish: BTreeSet<BlockId>,
+    /// Blocks from the future, and when their time has come.
+    pub unripe: BTreeMap<BlockId, Mono>,
     believed: BTreeMap<Vec<u8>, Genuine<Message>>,
     decisions: BTreeMap<Height, Certificate>,
     signed: BTreeMap<(NodeId, Height, u32, What), Option<BlockId>>,

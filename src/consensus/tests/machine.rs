@@ -221,7 +221,7 @@ fn a_certificate_short_of_two_thirds_is_refused_and_a_full_one_is_believed() {
     let out = node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(2));
     assert!(out.contains(&Output::WantBody { block: block(1), from: id(0) }), "{out:?}");
     let out = node.handle(Input::Body { block: block(1) }, at(3));
-    assert_eq!(out, [Output::Check { height: Height(1), block: block(1) }]);
+    assert_eq!(out, [Output::Check { height: Height(1), block: block(1), quorum: true }]);
     let out = node.handle(Input::Checked { block: block(1), valid: true }, at(3));
     assert!(
         out.iter().any(|output| matches!(output, Output::Decided { certificate } if certificate.value == block(1)))
@@ -239,6 +239,32 @@ fn a_block_that_others_decided_and_this_node_finds_invalid_stops_it() {
 }
 
 #[test]
+fn of_a_block_that_two_thirds_voted_for_nobody_asks_whether_it_is_of_now() {
+    let me = other();
+    let (mut node, _) = open(me, &[]);
+    let check = |quorum| Output::Check { height: Height(1), block: block(1), quorum };
+    let others: Vec<usize> = (0..4).filter(|n| *n != me).collect();
+    node.handle(heard(others[0], vote(others[0], Step::Prevote, 1, 0, Some(block(1)))), at(2));
+    assert_eq!(node.handle(Input::Body { block: block(1) }, at(2)), [check(false)]);
+    let prevote = |n: usize| heard(n, vote(n, Step::Prevote, 1, 0, Some(block(1))));
+    assert!(!node.handle(prevote(others[1]), at(3)).contains(&check(true)), "half of them");
+    assert!(node.handle(prevote(others[2]), at(3)).contains(&check(true)));
+    let out = node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(4));
+    assert!(!out.contains(&check(true)), "it was said: {out:?}");
+    let out = node.handle(Input::Checked { block: block(1), valid: true }, at(4));
+    assert!(out.iter().any(|output| matches!(output, Output::Decided { .. })));
+}
+
+#[test]
+fn a_body_is_kept_before_the_first_record_that_calls_its_block_valid() {
+    let (_, out) = decide(other());
+    let keep = out.iter().position(|o| *o == Output::Keep { height: Height(1), block: block(1) });
+    let value = out.iter().position(|o| matches!(o, Output::Log { record: Record::Value { valid: true, .. }, .. }));
+    assert!(keep.is_some() && keep < value, "{out:?}");
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::Keep { .. })).count(), 1);
+}
+
+#[test]
 fn a_node_without_a_key_decides_by_certificates_and_says_nothing() {
     let (mut node, mut out) = Consensus::open(setup(9), start(1, false), &[], None, at(1));
     out.extend(node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(2)));
@@ -247,6 +273,7 @@ fn a_node_without_a_key_decides_by_certificates_and_says_nothing() {
     assert!(out.iter().any(|output| matches!(output, Output::Decided { .. })));
     out.extend(node.handle(Input::Tick, at(60_000)));
     assert_eq!(said(&out), []);
+    assert_eq!(logged(&out), [], "who says nothing need not remember what it said");
 }
 
 #[test]
@@ -315,15 +342,72 @@ fn to_begin_another_height_than_the_next_is_a_fault() {
 }
 
 #[test]
-fn one_validator_cannot_make_others_ask_for_any_number_of_blocks() {
+fn one_validator_cannot_make_others_want_any_number_of_blocks_and_its_newest_counts() {
     let (mut node, _) = open(other(), &[]);
     let liar = leader(0);
-    let asked = (0..100u32).flat_map(|k| {
-        let value = BlockId(Hash([k as u8 + 1; 32]));
-        node.handle(heard(liar, vote(liar, Step::Prevote, 1, k % 10, Some(value))), at(2))
-    });
-    let asked = asked.filter(|output| matches!(output, Output::WantBody { .. })).count();
-    assert_eq!(asked, 16);
+    let value = |k: u8| BlockId(Hash([k; 32]));
+    for k in 1..=100 {
+        let out = node.handle(heard(liar, vote(liar, Step::Prevote, 1, u32::from(k % 10), Some(value(k)))), at(2));
+        assert!(out.contains(&Output::WantBody { block: value(k), from: id(liar) }), "block {k} is asked for once");
+    }
+    let out = node.handle(Input::Tick, at(2) + quick().fetch);
+    let again: Vec<_> =
+        out.iter().filter_map(|o| if let Output::WantBody { block, .. } = o { Some(*block) } else { None }).collect();
+    assert_eq!(again, (85..=100).map(value).collect::<Vec<_>>(), "the newest of them");
+}
+
+#[test]
+fn a_block_known_to_be_valid_is_not_forgotten_for_those_nobody_has() {
+    let (mut node, _) = open(other(), &[]);
+    let liar = leader(0);
+    node.handle(heard(liar, proposal(liar, 0, block(200))), at(2));
+    node.handle(Input::Body { block: block(200) }, at(2));
+    node.handle(Input::Checked { block: block(200), valid: true }, at(2));
+    for k in 1..=100 {
+        node.handle(heard(liar, vote(liar, Step::Prevote, 1, 1, Some(block(k)))), at(2));
+    }
+    let out = node.handle(heard(1, vote(1, Step::Prevote, 1, 0, Some(block(200)))), at(3));
+    assert!(!out.iter().any(|output| matches!(output, Output::WantBody { .. })), "{out:?}");
+}
+
+#[test]
+fn a_body_that_was_lost_before_its_check_is_asked_for_again() {
+    let (mut node, _) = open(other(), &[]);
+    let prevote = |n: usize| heard(n, vote(n, Step::Prevote, 1, 0, Some(block(1))));
+    node.handle(prevote(leader(0)), at(2));
+    node.handle(Input::Body { block: block(1) }, at(2));
+    assert_eq!(node.handle(Input::Lost { block: block(1) }, at(2)), []);
+    let out = node.handle(prevote(leader(1)), at(3));
+    assert!(out.contains(&Output::WantBody { block: block(1), from: id(leader(1)) }), "{out:?}");
+    let out = node.handle(Input::Body { block: block(1) }, at(4));
+    assert_eq!(out, [Output::Check { height: Height(1), block: block(1), quorum: false }]);
+}
+
+#[test]
+fn proposals_for_far_rounds_take_nobodys_place() {
+    let me = leader(0);
+    let (mut node, _) = open(me, &[]);
+    node.handle(Input::Built { height: Height(1), round: 0, block: block(7) }, at(2));
+    let liar = leader(1);
+    for round in (1..400).filter(|round| leader(*round) == liar) {
+        let out = node.handle(heard(liar, proposal(liar, round, block(9))), at(3));
+        let is_far = round > 10;
+        assert!(!is_far || out.is_empty(), "round {round}: {out:?}");
+    }
+    assert_eq!(node.proposal_of(block(7)).map(|own| own.said.proposer), Some(id(me)));
+    let again = said(&node.handle(Input::Tick, at(2) + quick().rebroadcast));
+    assert!(again.contains(&proposal(me, 0, block(7))), "{again:?}");
+}
+
+#[test]
+fn a_certificate_of_strangers_begins_nothing() {
+    let (mut node, _) = Consensus::open(setup(other()), start(1, true), &[], None, at(1));
+    let out = node.handle(heard(0, certificate(&[7, 8, 9], block(1))), at(2));
+    assert!(matches!(out[..], [Output::Refused { why: Short::Stranger(_), .. }]), "{out:?}");
+    assert!(matches!(node.phase(), Phase::Waiting { idle: true, .. }));
+    assert_eq!(node.handle(Input::Tick, at(5_000)), []);
+    let out = node.handle(heard(0, certificate(&[0, 1, 2], block(1))), at(5_000));
+    assert!(out.contains(&Output::WantBody { block: block(1), from: id(0) }), "{out:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One node of the network: its disk, its life, and what it does wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct Vice {
     pub forgets: bool,
     /// Builds for so long.
     pub slow: Duration,
+    /// Dates its blocks so far ahead.
+    pub hasty: Duration,
 }
 
 /// What survives a crash.
@@ -52,17 +54,21 @@ pub struct Disk {
     pub log: Vec<u8>,
     pub frames: u32,
     pub chain: Vec<Certificate>,
-    pub blocks: BTreeSet<BlockId>,
-    /// Blocks made, by place.
-    pub made: BTreeMap<(Height, u32), BlockId>,
 }
 
 pub struct Member {
+    /// Its clock is behind.
+    pub behind: Duration,
     /// Whose key it has. A twin has another's.
     pub who: usize,
     pub votes: bool,
     pub vice: Vice,
     pub disk: Disk,
+    /// Bodies in memory: of decided blocks, which the store has, and of those that are agreed on. A crash leaves of the
+    /// latter what the log holds.
+    pub bodies: BTreeSet<BlockId>,
+    /// Decided; the store has not flushed it, or its body is missing.
+    pub decided: Option<Certificate>,
     /// None while it is down.
     pub life: Option<Consensus>,
     /// Counts lives, so that what was meant for a former one is let go.
@@ -81,10 +87,13 @@ pub struct Member {
 impl Member {
     pub fn new(who: usize, votes: bool) -> Member {
         Member {
+            behind: Duration::ZERO,
             who,
             votes,
             vice: Vice::default(),
             disk: Disk::default(),
+            bodies: BTreeSet::new(),
+            decided: None,
             life: None,
             number: 0,
             pending: Vec::new(),
@@ -118,6 +127,11 @@ impl Member {
         self.disk.log.truncate(recovered.good_bytes);
         self.disk.log.extend(recovered.mend);
         self.disk.frames = recovered.frames;
+        self.bodies = self.disk.chain.iter().map(|certificate| certificate.value).collect();
+        self.bodies.extend(recovered.records.iter().filter_map(|record| match record {
+            Record::Body { block, .. } => Some(*block),
+            _ => None,
+        }));
         recovered.records
     }
 
@@ -135,9 +149,9 @@ impl Member {
         self.disk.frames += 1;
     }
 
-    /// The height is applied: its log is done with.
-    pub fn apply(&mut self, certificate: Certificate) {
-        self.disk.chain.push(certificate);
+    /// The height is applied and on the disk: its log is done with.
+    pub fn apply(&mut self) {
+        self.disk.chain.extend(self.decided.take());
         self.disk.log.clear();
         self.disk.frames = 0;
         self.pending.clear();
@@ -147,9 +161,10 @@ impl Member {
         self.life = None;
         self.number += 1;
         self.pending.clear();
+        self.bodies.clear();
+        self.decided = None;
         if self.vice.forgets {
             self.disk.log.clear();
-            self.disk.made.clear();
         }
     }
 }

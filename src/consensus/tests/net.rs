@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::judge::Judge;
 use super::member::{CHAIN, Member, id, key, validators};
-use crate::consensus::{Consensus, Input, Output, Timeouts};
+use crate::consensus::{Consensus, Input, Output, Record, Start, Timeouts};
 use crate::types::chain::{BlockId, Height, ValidatorSet};
 use crate::types::{Domain, Mono, NodeId};
 use crate::wire::agreement::{Certificate, Genuine, Message, Vote};
@@ -206,14 +208,22 @@ impl Net {
 
     fn build(&mut self, n: usize, height: Height, round: u32) -> BlockId {
         let salt = self.rng.next();
-        let block = *self.members[n].disk.made.entry((height, round)).or_insert_with(|| {
-            BlockId(Domain::Trace.hash(&[&height.0.to_le_bytes(), &round.to_le_bytes(), &salt.to_le_bytes()]))
-        });
-        self.members[n].disk.blocks.insert(block);
-        if self.members[n].vice.builds_rubbish {
+        let block = BlockId(Domain::Trace.hash(&[&height.0.to_le_bytes(), &round.to_le_bytes(), &salt.to_le_bytes()]));
+        let member = &mut self.members[n];
+        member.bodies.insert(block);
+        if member.vice.builds_rubbish {
             self.judge.rubbish.insert(block);
         }
+        if !member.vice.hasty.is_zero() {
+            self.judge.unripe.insert(block, self.now + member.vice.hasty);
+        }
         block
+    }
+
+    /// How long until a block is of now for a member.
+    fn unripe(&self, n: usize, block: BlockId) -> u64 {
+        let ripe = self.judge.unripe.get(&block).map(|ripe| *ripe + self.members[n].behind);
+        ripe.map_or(0, |ripe| (ripe - self.now).as_micros() as u64)
     }
 
     /// What a shell would do with what agreement wants.
@@ -233,6 +243,10 @@ impl Net {
         };
         match output {
             Output::Log { height, record } => self.log(n, height, record),
+            Output::Keep { height, block } => {
+                assert!(self.members[n].bodies.contains(&block), "a body is to be kept that is not here");
+                self.log(n, height, Record::Body { block, bytes: Bytes::new() });
+            }
             Output::Say { message } => {
                 let height = self.members[n].next_height();
                 self.members[n].flush(height);
@@ -240,22 +254,28 @@ impl Net {
                 self.say(n, message);
             }
             Output::WantBlock { height, round, made } => {
-                let kept = made.filter(|block| self.members[n].disk.blocks.contains(block));
+                let kept = made.filter(|block| self.members[n].bodies.contains(block));
                 let block = kept.unwrap_or_else(|| self.build(n, height, round));
                 let slow = self.members[n].vice.slow.as_micros() as u64;
                 own(self, 500 + slow, Input::Built { height, round, block });
             }
             Output::WantBody { block, from } => self.ask(n, from, Letter::AskBody(block)),
             Output::WantDecision { height, from } => self.ask(n, from, Letter::AskDecision(height)),
-            Output::Check { block, .. } => {
+            Output::Check { block, quorum, .. } => {
                 let valid = !self.judge.rubbish.contains(&block);
-                own(self, 500, Input::Checked { block, valid });
+                let wait = if quorum { 0 } else { self.unripe(n, block) };
+                own(self, 500 + wait, Input::Checked { block, valid });
             }
             Output::Decided { certificate } => {
                 self.judge.decided(n, &certificate, &self.validators);
-                self.members[n].apply(certificate);
-                let start = self.members[n].start(self.validators.clone(), self.now + self.cadence, self.idle);
-                own(self, 200, Input::Start(start));
+                let has_body = self.members[n].bodies.contains(&certificate.value);
+                let height = certificate.height.next();
+                self.members[n].decided = Some(certificate);
+                // Without its body a block cannot be applied, and this node does not ask for it: it voted for it.
+                if has_body {
+                    let (validators, not_before) = (self.validators.clone(), self.now + self.cadence);
+                    own(self, 200, Input::Start(Start { height, validators, not_before, idle: self.idle }));
+                }
             }
             Output::Evidence(evidence) => {
                 self.judge.evidence(&evidence);
@@ -266,7 +286,7 @@ impl Net {
         }
     }
 
-    fn log(&mut self, n: usize, height: Height, record: crate::consensus::Record) {
+    fn log(&mut self, n: usize, height: Height, record: Record) {
         let member = &mut self.members[n];
         member.pending.push(record);
         member.written += 1;
@@ -294,14 +314,14 @@ impl Net {
         match letter {
             Letter::Said(message) => self.give(n, Input::Heard { from: sender, message }),
             Letter::AskBody(block) => {
-                if self.members[n].disk.blocks.contains(&block) && !self.members[n].vice.drops_proposals {
+                if self.members[n].bodies.contains(&block) && !self.members[n].vice.drops_proposals {
                     let proposal = self.members[n].life.as_ref().and_then(|life| life.proposal_of(block)).copied();
                     let proposal = proposal.map(|proposal| self.judge.believe(Message::Proposal(proposal)));
                     self.send(n, from, Letter::Body(block, proposal));
                 }
             }
             Letter::Body(block, proposal) => {
-                self.members[n].disk.blocks.insert(block);
+                self.members[n].bodies.insert(block);
                 if let Some(message) = proposal {
                     self.give(n, Input::Heard { from: sender, message });
                 }
@@ -311,7 +331,7 @@ impl Net {
                 let certificate: Option<&Certificate> = self.members[n].disk.chain.get(height.0 as usize - 1);
                 if let Some(certificate) = certificate.cloned() {
                     let block = certificate.value;
-                    let has_body = self.members[n].disk.blocks.contains(&block);
+                    let has_body = self.members[n].bodies.contains(&block);
                     let message = self.judge.believe(Message::Certificate(certificate));
                     self.send(n, from, Letter::Decision(message));
                     if has_body {
@@ -356,7 +376,12 @@ impl Net {
             let (_, (n, event)) = self.events.pop_first().unwrap();
             match event {
                 Event::Letter { from, letter } if self.members[n].life.is_some() => self.on_letter(n, from, letter),
-                Event::Own { life, input } if self.members[n].number == life => self.give(n, input),
+                Event::Own { life, input } if self.members[n].number == life => {
+                    if matches!(input, Input::Start(_)) {
+                        self.members[n].apply();
+                    }
+                    self.give(n, input);
+                }
                 Event::Restart if self.members[n].life.is_none() => self.wake(n),
                 Event::Letter { .. } | Event::Own { .. } | Event::Restart => {}
             }

@@ -156,3 +156,45 @@ fn a_lane_counts_what_waited_and_what_was_late() {
     let counts = state.counts;
     assert_eq!((counts.messages, counts.late, counts.waited_us, counts.longest_us), (2, 1, 25_000, 20_000));
 }
+
+/// Rounds until a Bulk message left that waited while Critical ones kept coming; none within three hundred.
+fn rounds_of_bulk(policy: Policy) -> Option<usize> {
+    let mut lanes = Lanes::new(policy);
+    push(&mut lanes, parcel(Kind::ExchangeData, Priority::Bulk, 1));
+    let urgent = parcel(Kind::SecurityAlert, Priority::Critical, 0).draft;
+    for round in 0..300 {
+        while lanes.states(Mono(0))[0].messages < 200 {
+            push(&mut lanes, Parcel { draft: urgent.clone(), call: 0, index: 0 });
+        }
+        if lanes.take(Mono(0))?.parcels.iter().any(|parcel| parcel.call == 1) {
+            return Some(round);
+        }
+    }
+    None
+}
+
+#[test]
+fn bulk_behind_a_flood_of_critical_leaves_soon_except_under_the_strict_rule() {
+    assert_eq!(rounds_of_bulk(Policy::Strict), None);
+    for policy in [Policy::Weighted, Policy::Deficit, Policy::Adaptive] {
+        let rounds = rounds_of_bulk(policy);
+        assert!(rounds.is_some_and(|rounds| rounds < 100), "{policy}: {rounds:?}");
+    }
+}
+
+#[test]
+fn critical_leaves_before_bulk_that_came_earlier_whatever_the_rule() {
+    for policy in Policy::ALL {
+        let mut lanes = Lanes::new(policy);
+        let bulk = parcel(Kind::ExchangeData, Priority::Bulk, 0).draft;
+        for call in 0..2_000 {
+            push(&mut lanes, Parcel { draft: bulk.clone(), call, index: 0 });
+        }
+        lanes.take(Mono(0));
+        push(&mut lanes, parcel(Kind::SecurityAlert, Priority::Critical, 1000));
+        let next: Vec<u64> = (0..2).filter_map(|_| Some(lanes.take(Mono(0))?.parcels[0].call)).collect();
+        assert!(next.contains(&1000), "{policy}: {next:?}");
+        push(&mut lanes, parcel(Kind::SecurityAlert, Priority::Critical, 1001));
+        assert_eq!(lanes.take_urgent(Mono(0)).unwrap().parcels[0].call, 1001, "{policy}");
+    }
+}

@@ -144,7 +144,7 @@ impl Execution<'_> {
         Ok(remaining)
     }
 
-    fn pools(&self) -> Result<Vec<(NodeId, Pool)>, Fault> {
+    pub(super) fn pools(&self) -> Result<Vec<(NodeId, Pool)>, Fault> {
         let rows = self.state.scan(&[Pool::SORT as u8], usize::MAX).into_iter();
         rows.map(|(key, value)| {
             let id = key.get(1..).and_then(|id| id.try_into().ok()).map(NodeId);

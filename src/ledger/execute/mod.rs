@@ -135,6 +135,8 @@ pub struct Execution<'a> {
     gas: u64,
     /// Someone lost its seat in this block.
     unseated: bool,
+    /// Pools that can give their places to others, the smallest last; looked for once, when there is no place.
+    spare: Option<Vec<NodeId>>,
     records: Vec<Record>,
 }
 
@@ -162,7 +164,7 @@ impl<'a> Execution<'a> {
             totals.work_seed = parent.0;
         }
         let (pot, gas, records) = (Tokens::ZERO, 0, Vec::new());
-        Ok(Execution { state, params, totals, height, proposer, pot, gas, unseated: false, records })
+        Ok(Execution { state, params, totals, height, proposer, pot, gas, unseated: false, spare: None, records })
     }
 
     /// The epoch of this block.

@@ -1,5 +1,6 @@
 //! Punishment, from evidence that a block carries.
 
+use super::stake::pool_of;
 use super::{Execution, Stakes};
 use crate::ledger::fault::Fault;
 use crate::ledger::rows::{self, Pool, Row, Standing, Unbonding};
@@ -41,7 +42,7 @@ impl Execution<'_> {
             return Ok(Err(BadEvidence::Age(height)));
         }
         let unbonding = self.unbonding(validator, free_after)?;
-        let mut pool = match self.state.read::<Pool>(&validator)? {
+        let mut pool = match pool_of(validator, &self.state)? {
             Some(Pool { standing: Standing::Slashed, .. }) => return Ok(Err(BadEvidence::Slashed(validator))),
             Some(pool) => pool,
             None if unbonding.is_empty() => return Ok(Err(BadEvidence::NoStake(validator))),
@@ -53,7 +54,7 @@ impl Execution<'_> {
         let cut = pool.cut(permille)?;
         self.totals.staked = self.totals.staked.minus(cut)?;
         pool.standing = Standing::Slashed;
-        self.state.write(&validator, &pool);
+        self.keep_pool(validator, pool)?;
         let mut burned = cut;
         for (epoch, mut heap) in unbonding {
             burned = burned.plus(heap.cut(permille)?)?;

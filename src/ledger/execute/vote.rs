@@ -122,7 +122,7 @@ impl Execution<'_> {
     fn set_standing(&mut self, validator: NodeId, standing: Standing) -> Result<(), Stop> {
         let mut pool = match self.state.read::<Pool>(&validator)? {
             Some(pool) => pool,
-            None => self.new_pool(standing)?,
+            None => self.new_pool(validator, standing)?,
         };
         if pool.standing == Standing::Slashed {
             return Err(Failure::Excluded(validator).into());
@@ -141,7 +141,9 @@ fn stake_of(account: NodeId, state: &State<'_>) -> Result<Tokens, Stop> {
         let validator = key.get(33..).and_then(|id| id.try_into().ok()).map(NodeId);
         let validator = validator.ok_or(Fault::Corrupt("a delegation names no validator"))?;
         let delegation: Delegation = rows::decode(&value)?;
-        stake = stake.plus(state.must::<Pool>(&validator)?.worth(delegation.shares)?)?;
+        let pool = super::stake::pool_of(validator, state)?;
+        let mut pool = pool.ok_or(Fault::Corrupt("a delegation is in no pool"))?;
+        stake = stake.plus(pool.worth(delegation.shares)?)?;
     }
     Ok(stake)
 }

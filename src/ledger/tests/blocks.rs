@@ -1,9 +1,12 @@
 //! Blocks that are refused, each for its own reason, and what two nodes do at once.
 
 use super::*;
+use crate::ledger::books::{Carried, Closed, forget};
 use crate::ledger::chain::{self, Found};
 use crate::ledger::state::Change;
+use crate::ledger::tree::{Slot, TreeUpdate};
 use crate::types::Hash;
+use crate::types::storage::{Key, Table};
 use crate::wire::ledger::{Block, BlockHeader, NotBlock};
 
 /// The refusal of a block by a node with an empty pool, as a code.
@@ -55,11 +58,11 @@ fn a_block_that_lies_is_refused_for_what_it_lies_about() {
 }
 
 #[test]
-fn a_block_from_the_future_is_not_voted_for() {
+fn a_block_from_the_future_waits_for_its_time() {
     let header = World::new().propose().block.header().clone();
     let late = |ahead| WallMs(header.time_ms.0 - ahead);
     assert_eq!(Ledger::timely(&header, late(15_000)), Ok(()));
-    assert_eq!(Ledger::timely(&header, late(15_001)), Err(BlockRefusal::FarFuture { ahead_ms: 15_001 }));
+    assert_eq!(Ledger::timely(&header, late(15_001)), Err(std::time::Duration::from_millis(1)));
 }
 
 #[test]
@@ -249,4 +252,37 @@ fn a_supply_that_changed_by_itself_stops_the_ledger() {
     let changes = vec![Change { place: rows::place(&key), key, before: None, after }];
     let fault = crate::ledger::books::conserved(&changes, &totals, &totals, Height(1));
     assert_eq!(fault, Err(Fault::Supply { height: Height(1), grown: 7, made: 0, burned: 0 }));
+}
+
+#[test]
+fn the_largest_block_is_let_go_like_any_other() {
+    // Forty thousand records erased, each a row of the state and of what it was before.
+    let world = World::new();
+    let block = world.propose().block;
+    let change = |n: u64| Change {
+        key: [&[10], &n.to_be_bytes()[..], &[7; 40]].concat(),
+        place: crate::types::Domain::Trace.hash(&[&n.to_be_bytes()]),
+        before: Some(Bytes::from_static(b"before")),
+        after: None,
+    };
+    let changes: Vec<Change> = (0..80_000).map(change).collect();
+    let rows = |store: &MemoryStore, table| {
+        let (mut rows, from) = (0, Key::new(table, &[]));
+        store.scan(&from, &from.after_prefix(), &mut |_, _| {
+            rows += 1;
+            std::ops::ControlFlow::Continue(())
+        });
+        rows
+    };
+    let tree = TreeUpdate { root: Slot::Empty, written: Default::default(), stale: Default::default() };
+    let next = world.ledger.next_validators().clone();
+    let closed = Closed { changes, tree, records: vec![], leaves: vec![], receipts_root: Hash::ZERO, next };
+    let (mut store, mut batch) = (MemoryStore::default(), Batch::default());
+    closed.write(&block, &Carried::default(), Height(1), &mut batch);
+    store.commit(batch);
+    assert_eq!(rows(&store, Table::LedgerBefore), 80_000);
+    let mut batch = Batch::default();
+    forget(Height(1), &store, &mut batch).unwrap();
+    store.commit(batch);
+    assert_eq!((rows(&store, Table::LedgerBefore), rows(&store, Table::LedgerStale)), (0, 0));
 }

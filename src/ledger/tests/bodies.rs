@@ -1,12 +1,20 @@
 //! Each way in which a transaction can fail, and what it does when it does not.
 
 use super::*;
-use crate::ledger::rows::{Account, Billing, Delegation, Policy, Pool, Proposal, Record as Stored, Seats, Standing};
+use crate::ledger::books::state_row;
+use crate::ledger::execute::Execution;
+use crate::ledger::rows::{
+    Account, Billing, Closed, Delegation, Policy, Pool, Proposal, Record as Stored, Row, Seats, Standing,
+};
+use crate::ledger::state::Change;
 use crate::types::Hash;
 use crate::wire::kind::Blob;
 use crate::wire::kind::economic::FeeType;
 use crate::wire::kind::governance::{VoteChoice, VotingOutcome};
-use crate::wire::ledger::Action;
+use crate::wire::ledger::{Action, binary};
+
+/// Places of validators.
+const CANDIDATES: u32 = 1024;
 
 fn store(name: &str, size: usize, epochs: u32) -> Body {
     Body::Store { name: name.into(), value: Blob(vec![7; size]), epochs }
@@ -358,4 +366,94 @@ fn the_price_of_gas_follows_the_use_of_blocks() {
         world.block();
     }
     assert_eq!(gas(&world), Tokens(1), "it falls, and not to nothing");
+}
+
+/// A node that nobody has the key of.
+fn nobody(n: u64) -> NodeId {
+    NodeId(crate::types::Domain::Trace.hash(&[&n.to_le_bytes()]).0)
+}
+
+/// All places of validators are taken: by 1 to 3, and by others with so much stake of account 6, and so much of their
+/// own.
+fn crowded(others: u64, own: u64) -> World {
+    let mut world = World::new();
+    let mut totals = world.totals();
+    let mut batch = Batch::default();
+    let mut put = |key: Vec<u8>, value: Vec<u8>| batch.put(state_row(&key), value);
+    for n in 0..u64::from(CANDIDATES) - 3 {
+        let pool = Pool { tokens: Tokens(others + own + n), shares: others + own + n, ..Pool::default() };
+        put(Pool::key(&nobody(n)), binary(&pool));
+        put(Delegation::key(&(id(6), nobody(n))), binary(&Delegation { shares: others + n }));
+        if own > 0 {
+            put(Delegation::key(&(nobody(n), nobody(n))), binary(&Delegation { shares: own }));
+        }
+        totals.pools += 1;
+    }
+    put(rows::Totals::key(&()), binary(&totals));
+    world.store.commit(batch);
+    world
+}
+
+fn execute(world: &World, orders: &[Sealed]) -> (Vec<Outcome>, MemoryStore) {
+    let mut execution = Execution::begin(Height(1), BlockId::default(), id(1), &world.store).unwrap();
+    orders.iter().for_each(|sealed| execution.group(sealed).unwrap());
+    let done = execution.finish().unwrap();
+    let (mut store, mut batch) = (world.store.clone(), Batch::default());
+    for Change { key, after, .. } in done.state.into_changes() {
+        match after {
+            Some(value) => batch.put(state_row(&key), value),
+            None => batch.delete(state_row(&key)),
+        }
+    }
+    store.commit(batch);
+    (outcomes(&done.records), store)
+}
+
+#[test]
+fn places_of_validators_with_next_to_nothing_of_their_own_are_given_to_others() {
+    let world = crowded(1, 0);
+    let one = |n: u8, nonce, body| world.order(n, nonce, vec![Transaction { fee: FEE, body }]);
+    let stake = Body::Stake { amount: Tokens(2_000) };
+    let (ends, store) = execute(&world, &[one(4, 0, stake.clone()), one(5, 0, stake.clone())]);
+    assert_eq!(ends, [2_000, 2_000].map(|amount| Outcome::Succeeded(Effect::Moved(Tokens(amount)))));
+    let row = |store: &MemoryStore, n: u64| {
+        (query::row::<Pool>(&nobody(n), store).unwrap(), query::row::<Closed>(&nobody(n), store).unwrap())
+    };
+    for gone in 0..2 {
+        assert!(matches!(row(&store, gone), (None, Some(_))), "the smallest give way");
+    }
+    assert!(matches!(row(&store, 2), (Some(_), None)));
+    let totals: rows::Totals = query::row(&(), &store).unwrap().unwrap();
+    assert_eq!(totals.pools, CANDIDATES);
+    // Who has stake in a closed pool takes it back, and with the last the pool is gone.
+    let world = World { store, ..world };
+    let back = |amount, validator| Body::Undelegate { validator, amount: Tokens(amount) };
+    let order = |nonce, body| world.order(6, nonce, vec![Transaction { fee: FEE, body }]);
+    let more = Body::Delegate { validator: nobody(1), amount: Tokens(10) };
+    let (ends, store) = execute(&world, &[order(0, back(1, nobody(0))), order(1, back(1, nobody(1))), order(2, more)]);
+    assert_eq!(ends[..2], [1, 1].map(|amount| Outcome::Succeeded(Effect::Moved(Tokens(amount)))));
+    assert_eq!(ends[2], Outcome::Failed(Failure::NotValidator(nobody(1))));
+    assert_eq!(row(&store, 0), (None, None));
+    assert_eq!(row(&store, 1).1.map(|Closed(pool)| pool.tokens), Some(Tokens(1)));
+}
+
+#[test]
+fn places_that_are_paid_for_are_kept() {
+    let world = crowded(0, 1_000);
+    let stake = Body::Stake { amount: Tokens(2_000) };
+    let order = world.order(4, 0, vec![Transaction { fee: FEE, body: stake }]);
+    let (ends, _) = execute(&world, &[order]);
+    assert_eq!(ends, [Outcome::Failed(Failure::TooManyValidators(CANDIDATES))]);
+}
+
+#[test]
+fn a_validator_keeps_the_least_or_nothing() {
+    let mut world = World::new();
+    world.works(4, Body::Stake { amount: Tokens(5_000) });
+    let short = Failure::StakeTooSmall(Tokens(1_000));
+    assert_eq!(world.fails(4, Body::Unstake { amount: Tokens(4_001) }), short);
+    world.works(4, Body::Unstake { amount: Tokens(4_000) });
+    assert_eq!(world.fails(4, Body::Unstake { amount: Tokens(999) }), short);
+    world.works(4, Body::Unstake { amount: Tokens(1_000) });
+    assert_eq!(world.row::<Pool>(&id(4)), None);
 }

@@ -379,6 +379,10 @@ impl Model {
         }
         let shares = (from.all() * amount).div_ceil(from.tokens);
         let moved = from.remove(me, shares);
+        let has_rest = from.shares.contains_key(&me);
+        if me == validator && has_rest && from.worth(me) < self.params.staking.least.0.into() {
+            return Err("least");
+        }
         if from.all() == 0 && from.standing == Standing::Applied {
             self.heaps.remove(&validator);
         }

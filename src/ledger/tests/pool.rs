@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::{ACCOUNT_SEALS, NONCES_AHEAD};
+use crate::ledger::{ACCOUNT_SEALS, GAP_BLOCKS, NONCES_AHEAD};
 
 fn paying(world: &World, n: u8, nonce: u64, fee: u64) -> Sealed {
     world.order(n, nonce, vec![Transaction { fee: Tokens(fee), body: transfer(5, 1) }])
@@ -162,6 +162,92 @@ fn a_block_is_not_larger_than_one_may_be() {
     let bytes = executed.block.encode().len();
     assert!(bytes <= 1 << 20 && bytes > 900_000, "{bytes}");
     assert!(world.ledger.execute(&executed.block, &world.pool, &world.store, &Gullible).is_ok());
+}
+
+#[test]
+fn what_no_block_has_room_for_does_not_wait_for_one() {
+    let genesis = genesis_with(Params {
+        fees: Fees { transaction: Tokens(0), byte: Tokens(0), gas: Tokens(0), ..params().fees },
+        ..params()
+    });
+    let mut world = World::of(&genesis, 5);
+    let body =
+        Body::OpenBilling { provider: id(5), service: "light".into(), amount: Tokens(1), every: 1, payments: 1000 };
+    let sealed = world.order(4, 0, vec![Transaction { fee: Tokens(1), body }; 40]);
+    assert!(sealed.gas() > crate::wire::ledger::BLOCK_GAS);
+    assert_eq!(refusal(&mut world, &sealed), "gas");
+}
+
+#[test]
+fn an_account_can_pay_for_all_it_has_waiting() {
+    let mut world = World::new();
+    world.submit(&paying(&world, 4, 0, 600_000)).unwrap();
+    let sealed = paying(&world, 4, 1, 400_001);
+    assert_eq!(refusal(&mut world, &sealed), "cannot_pay");
+    let sealed = paying(&world, 4, 7, 400_001);
+    assert_eq!(refusal(&mut world, &sealed), "cannot_pay");
+    world.submit(&paying(&world, 4, 0, 700_000)).unwrap();
+    let sealed = paying(&world, 4, 1, 400_000);
+    assert_eq!(refusal(&mut world, &sealed), "cannot_pay", "the dearer took the place");
+    world.submit(&paying(&world, 4, 1, 300_000)).unwrap();
+}
+
+#[test]
+fn what_is_behind_a_gap_gives_way_to_what_is_next_and_takes_nobodys_place() {
+    let mut world = World::new();
+    let size = paying(&world, 4, 0, 5_000).bytes().len();
+    world.pool = Mempool::with_bytes(size * 3);
+    for (n, nonce, fee) in [(4, 1, 90_000), (5, 0, 3_000), (6, 0, 4_000)] {
+        world.submit(&paying(&world, n, nonce, fee)).unwrap();
+    }
+    let sealed = paying(&world, 1, 5, 80_000);
+    assert_eq!(refusal(&mut world, &sealed), "pool_full", "it would never be its turn");
+    world.submit(&paying(&world, 1, 0, 2_000)).unwrap();
+    assert_eq!(world.pool.of(id(4)).count(), 0, "whatever it pays");
+    let sealed = paying(&world, 2, 0, 2_000);
+    assert_eq!(refusal(&mut world, &sealed), "pool_full");
+    let sealed = paying(&world, 2, 3, 90_000);
+    assert_eq!(refusal(&mut world, &sealed), "pool_full");
+    // The cheapest of all is the sender's own: that of others gives way.
+    world.submit(&paying(&world, 1, 1, 3_500)).unwrap();
+    assert_eq!((world.pool.of(id(1)).count(), world.pool.of(id(5)).count()), (2, 0));
+}
+
+#[test]
+fn what_waits_for_a_nonce_that_does_not_come_is_let_go_after_some_blocks() {
+    let mut world = World::new();
+    for (nonce, fee) in [(0, 5_000), (2, 5_000), (5, 5_000)] {
+        world.submit(&paying(&world, 4, nonce, fee)).unwrap();
+    }
+    assert!(world.pool.has_ready());
+    world.block();
+    assert!(!world.pool.has_ready(), "nothing could be in a block");
+    for _ in 2..GAP_BLOCKS {
+        world.block();
+    }
+    assert_eq!(world.pool.of(id(4)).count(), 2);
+    // One nonce comes, and another is missing: that is another wait.
+    world.submit(&paying(&world, 4, 1, 5_000)).unwrap();
+    world.block();
+    assert_eq!((world.account(4).nonce, world.pool.of(id(4)).count()), (3, 1));
+    for _ in 2..GAP_BLOCKS {
+        world.block();
+    }
+    assert_eq!(world.pool.of(id(4)).count(), 1);
+    world.block();
+    assert_eq!(world.pool.size(), (0, 0, 0));
+    assert_eq!(world.ledger.load_pool(&world.store).unwrap().size(), (0, 0, 0));
+}
+
+#[test]
+fn what_has_waited_longest_is_known_whatever_it_pays() {
+    let mut world = World::new();
+    for (n, nonce, fee) in [(4, 1, 5_000), (5, 0, 5_000), (6, 0, 9_000), (1, 0, 7_000), (5, 1, 5_000)] {
+        world.submit(&paying(&world, n, nonce, fee)).unwrap();
+    }
+    let longest = |most| world.pool.longest_ready(most).map(Sealed::account).collect::<Vec<_>>();
+    assert_eq!(longest(2), [id(5), id(6)]);
+    assert_eq!(longest(9), [id(5), id(6), id(1)]);
 }
 
 /// What a pool must always be, whatever happened to it.

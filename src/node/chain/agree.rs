@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::super::chain_io::{ChainOutput, Channel};
 use super::super::output::{Output, Stage};
 use super::super::owner::Turn;
-use super::{Chain, Signatures, halt};
-use crate::consensus;
+use super::{BODIES_OF_PEER, Chain, LOOK_AGAIN, Signatures, halt};
+use crate::consensus::{self, Phase, Record};
 use crate::ledger::Ledger;
-use crate::types::NodeId;
 use crate::types::chain::{BlockId, Height, ValidatorSet};
+use crate::types::{NodeId, limits};
 use crate::wire::Request;
 use crate::wire::agreement::{ChainRequest, Message, Roster, Saying};
 
@@ -43,20 +43,23 @@ impl Chain {
     ) -> Option<consensus::Input> {
         match want {
             // Who abstains says nothing that rests on a log, and must not look later as if it had had one.
-            consensus::Output::Log { .. } if self.abstains.is_some() => {}
+            consensus::Output::Log { .. } | consensus::Output::Keep { .. } if self.abstains.is_some() => {}
             consensus::Output::Log { height, record } => turn.log.push((height, record)),
+            consensus::Output::Keep { height, block } => {
+                if let Some(body) = self.bodies.get(block) {
+                    turn.log.push((height, Record::Body { block, bytes: body.encode().into() }));
+                }
+            }
             consensus::Output::Say { message } => self.say(message, turn),
             consensus::Output::WantBlock { height, round, made } => return self.build(height, round, made, me, turn),
             consensus::Output::WantBody { block, from } => {
                 if self.bodies.get(block).is_some() {
                     return Some(consensus::Input::Body { block });
                 }
-                self.ask(from, ChainRequest::Body { block }, turn);
+                self.ask_body(from, block, turn);
             }
-            consensus::Output::WantDecision { height, from } => {
-                self.ask(from, ChainRequest::Decisions { from: height }, turn);
-            }
-            consensus::Output::Check { block, .. } => return self.check(block, turn),
+            consensus::Output::WantDecision { from, .. } => self.ask_decisions(from, turn),
+            consensus::Output::Check { block, quorum, .. } => return self.check(block, quorum, turn),
             consensus::Output::Decided { certificate } => {
                 self.last = turn.now.mono;
                 self.decided = Some(certificate);
@@ -84,9 +87,37 @@ impl Chain {
         turn.out.push((Stage::Logged, Output::Chain(ChainOutput::Say { channel: Channel::Agreement, bytes })));
     }
 
-    pub(super) fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) {
+    /// Asks for decisions from the first height on that is missing: of one peer once at a time, however often it speaks
+    /// of later heights.
+    pub(super) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        let under_way = self.asked.values().filter(|(_, request)| matches!(request, ChainRequest::Decisions { .. }));
+        let of: Vec<NodeId> = under_way.map(|(of, _)| *of).collect();
+        if of.len() >= limits::RANGES_IN_FLIGHT || of.contains(&peer) {
+            return;
+        }
+        let mut from = self.consensus.height();
+        if self.consensus.phase() == Phase::Decided && self.decided.is_none() {
+            from = from.next();
+        }
+        while self.ahead.contains_key(&from) {
+            from = from.next();
+        }
+        self.ask(peer, ChainRequest::Decisions { from }, turn);
+    }
+
+    /// Asks for a body, unless that is under way, or the peer owes many: who speaks of blocks need not have any.
+    pub(super) fn ask_body(&mut self, peer: NodeId, block: BlockId, turn: &mut Turn<'_>) {
+        let request = ChainRequest::Body { block };
+        let of_peer =
+            self.asked.values().filter(|(of, request)| *of == peer && matches!(request, ChainRequest::Body { .. }));
+        if of_peer.count() < BODIES_OF_PEER && !self.asked.values().any(|asked| *asked == (peer, request)) {
+            self.ask(peer, request, turn);
+        }
+    }
+
+    fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) {
         self.next_request += 1;
-        self.asked.insert(self.next_request, request);
+        self.asked.insert(self.next_request, (from, request));
         turn.want(Output::Request { to: from, id: self.next_request, request: Request::Chain(request) });
     }
 
@@ -114,17 +145,28 @@ impl Chain {
         }
     }
 
-    pub(super) fn check(&mut self, block: BlockId, turn: &mut Turn<'_>) -> Option<consensus::Input> {
-        // What is decided already is executed whenever it was made; what is to be voted for is of now.
-        let timely = match self.bodies.get(block) {
-            Some(body) => Ledger::timely(body.header(), turn.now.wall),
-            None => Ok(()),
-        };
-        if let Err(why) = &timely {
-            tracing::warn!(%block, %why, "a proposed block is not of now");
+    /// What is to be voted for is of now. What is from the future is put off, and never called invalid for it: whoever
+    /// serves the body chooses when it comes, and could so split those who judge. What two thirds voted for has been of
+    /// now for some who are honest.
+    pub(super) fn check(&mut self, block: BlockId, quorum: bool, turn: &mut Turn<'_>) -> Option<consensus::Input> {
+        let Some(body) = self.bodies.get(block) else { return Some(consensus::Input::Lost { block }) };
+        if !quorum && let Err(ahead) = Ledger::timely(body.header(), turn.now.wall) {
+            tracing::warn!(%block, ?ahead, "a proposed block is not of now; it is looked at again when its time has come");
+            self.bodies.put_off(block, turn.now.mono + ahead.min(LOOK_AGAIN));
+            return None;
         }
-        let valid = timely.is_ok() && self.execute(block, turn)?;
+        self.bodies.judged(block);
+        let valid = self.execute(block, turn)?;
         Some(consensus::Input::Checked { block, valid })
+    }
+
+    /// Looks again at what was put off, if its time has come.
+    pub(super) fn check_again(&mut self, me: NodeId, turn: &mut Turn<'_>) {
+        while let Some(block) = self.bodies.take_due(turn.now.mono)
+            && let Some(input) = self.check(block, false, turn)
+        {
+            self.tell(input, me, turn);
+        }
     }
 
     pub(super) fn tell(&mut self, input: consensus::Input, me: NodeId, turn: &mut Turn<'_>) {

@@ -45,7 +45,7 @@ impl Chain {
         let Some(certificate) = self.decided.take() else { return };
         let id = certificate.value;
         if self.execute(id, turn) != Some(true) {
-            // After a crash the log knows what was decided, and the body has to come again.
+            // It was let go when there were too many: it has to come again.
             self.decided = Some(certificate);
             return;
         }
@@ -88,6 +88,10 @@ impl Chain {
         self.ahead = self.ahead.split_off(&height.next());
         if let Some((from, certificate, block)) = self.ahead.remove(&height.next()) {
             self.learn(from, certificate, block, me, turn);
+            if self.ahead.is_empty() {
+                // Who had so many may have more.
+                self.ask_decisions(from, turn);
+            }
         }
     }
 
@@ -112,7 +116,7 @@ impl Chain {
     ) {
         let (height, id) = (certificate.get().height, block.id());
         if height > self.consensus.height() {
-            // Whether its voters are validators is seen at its height; until then it takes nobody else's place.
+            // The door let it in because validators of now decide it, so it keeps nobody else's place.
             if height.0 - self.consensus.height().0 <= AHEAD {
                 self.ahead.entry(height).or_insert((from, certificate, block));
             }

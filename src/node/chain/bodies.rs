@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::ledger::Executed;
+use crate::types::Mono;
 use crate::types::chain::BlockId;
 use crate::wire::ledger::Block;
 
@@ -15,6 +16,8 @@ const BODIES: usize = 32;
 pub(super) struct Bodies {
     held: BTreeMap<BlockId, (Block, Option<Executed>)>,
     arrived: VecDeque<BlockId>,
+    /// Blocks from the future, and when to look at them again.
+    put_off: BTreeMap<BlockId, Mono>,
 }
 
 impl Bodies {
@@ -35,6 +38,7 @@ impl Bodies {
         if self.held.len() >= BODIES {
             let unproved = self.arrived.iter().position(|id| !self.is_executed(*id));
             if let Some(gone) = self.arrived.remove(unproved.unwrap_or_default()) {
+                self.put_off.remove(&gone);
                 self.held.remove(&gone);
             }
         }
@@ -55,9 +59,33 @@ impl Bodies {
         self.held.get_mut(&id).and_then(|(_, executed)| executed.take())
     }
 
+    /// A block's time has not come.
+    pub fn put_off(&mut self, id: BlockId, until: Mono) {
+        self.put_off.insert(id, until);
+    }
+
+    /// A block is put off no longer.
+    pub fn judged(&mut self, id: BlockId) {
+        self.put_off.remove(&id);
+    }
+
+    /// When to look at the first of what was put off.
+    pub fn next_wake(&self) -> Option<Mono> {
+        self.put_off.values().min().copied()
+    }
+
+    /// A block that was put off until now, if there is one.
+    pub fn take_due(&mut self, now: Mono) -> Option<BlockId> {
+        let (id, _) = self.put_off.iter().find(|(_, due)| **due <= now)?;
+        let id = *id;
+        self.put_off.remove(&id);
+        Some(id)
+    }
+
     /// The height is over.
     pub fn clear(&mut self) {
         self.held.clear();
         self.arrived.clear();
+        self.put_off.clear();
     }
 }

@@ -4,11 +4,11 @@ use super::super::call::{Answer, CallRefusal};
 use super::super::chain_io::{ChainInput, ChainOutput, Channel};
 use super::super::output::{Output, Verdict};
 use super::super::owner::{Node, Turn};
-use super::{Chain, POLL};
+use super::{Chain, POLL, SAY_AGAIN, is_idle};
 use crate::consensus;
-use crate::ledger::NotTaken;
+use crate::ledger::{NotPooled, NotTaken};
+use crate::types::NodeId;
 use crate::types::chain::TransactionId;
-use crate::types::{NodeId, limits};
 use crate::wire::agreement::{ChainRequest, ChainResponse};
 use crate::wire::ledger::Sealed;
 use crate::wire::{Refusal, Response};
@@ -17,8 +17,20 @@ impl Chain {
     fn take(&mut self, sealed: Sealed, me: NodeId, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
         let taken = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx);
         let ids = taken.inspect_err(|why| *self.counts.refused.entry(why.code()).or_default() += 1)?;
-        self.tell(consensus::Input::Work, me, turn);
+        // What waits behind a gap is nothing to agree on.
+        if !is_idle(&self.pool) {
+            self.tell(consensus::Input::Work, me, turn);
+        }
         Ok(ids)
+    }
+
+    /// What has waited longest may be known to this node alone: it had no peer to tell, or what it told was lost. Gossip
+    /// carries the same bytes again only after a while, so this costs nothing where it was heard.
+    fn say_again(&self, turn: &mut Turn<'_>) {
+        for sealed in self.pool.longest_ready(SAY_AGAIN) {
+            let bytes = sealed.bytes().clone();
+            turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));
+        }
     }
 }
 
@@ -52,12 +64,14 @@ impl Node {
             }
             ChainInput::Body { from, id, block, proposal } => {
                 let block_id = block.id();
-                if chain.asked.remove(&id) == Some(ChainRequest::Body { block: block_id }) {
+                let asked = chain.asked.remove(&id).map(|(_, request)| request);
+                if asked == Some(ChainRequest::Body { block: block_id }) {
                     chain.bodies.keep(*block);
                     if let Some(message) = proposal {
                         chain.tell(consensus::Input::Heard { from, message }, me, turn);
                     }
                     chain.tell(consensus::Input::Body { block: block_id }, me, turn);
+                    chain.apply(turn);
                 }
             }
             ChainInput::Decisions { from, id, decisions } => {
@@ -81,12 +95,16 @@ impl Node {
             if chain.heartbeat_due().is_some_and(|due| due <= turn.now.mono) {
                 chain.tell(consensus::Input::Work, me, turn);
             }
+            chain.check_again(me, turn);
             if chain.poll <= turn.now.mono {
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
+                chain.say_again(turn);
                 if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
-                    let from = chain.consensus.height();
-                    chain.ask(*peer, ChainRequest::Decisions { from }, turn);
+                    chain.ask_decisions(*peer, turn);
+                    if let Some(block) = chain.decided.as_ref().map(|certificate| certificate.value) {
+                        chain.ask_body(*peer, block, turn);
+                    }
                 }
             }
         });
@@ -105,21 +123,24 @@ impl Node {
 
     /// A peer may have decisions that are missing here: asked when it comes, and when it speaks of a later height.
     pub(in crate::node) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
-        self.with_chain(turn, |chain, _, turn| {
-            if chain.asked.len() < limits::RANGES_IN_FLIGHT {
-                let from = chain.consensus.height();
-                chain.ask(peer, ChainRequest::Decisions { from }, turn);
-            }
-        });
+        self.with_chain(turn, |chain, _, turn| chain.ask_decisions(peer, turn));
+    }
+
+    /// A question about the chain was answered with something else.
+    pub(in crate::node) fn on_misanswered(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
+        self.on_chain_failed(id);
+        self.on_refused(from, &Refusal::Unasked { reason: "something else than what was asked about the chain" }, turn);
     }
 
     /// Transactions of a client of this node.
     pub(in crate::node) fn on_submit(&mut self, id: u64, sealed: Sealed, turn: &mut Turn<'_>) {
-        let bytes = sealed.bytes().clone();
+        let (bytes, ids) = (sealed.bytes().clone(), sealed.ids().to_vec());
         let taken = self.with_chain(turn, |chain, me, turn| chain.take(sealed, me, turn));
+        let is_new = matches!(taken, Some(Ok(_)));
         let answer = match taken {
-            Some(Ok(ids)) => {
-                if let Some(chain) = &mut self.chain {
+            // Who sends again has had no answer, or waits too long: it may be that nobody else has heard.
+            Some(Ok(_)) | Some(Err(NotTaken::Pool(NotPooled::Known))) => {
+                if is_new && let Some(chain) = &mut self.chain {
                     chain.stopwatch.start(&ids, turn.now.mono);
                 }
                 turn.want(Output::Chain(ChainOutput::Say { channel: Channel::Transactions, bytes }));

@@ -36,6 +36,12 @@ const AHEAD: u64 = DECISIONS as u64;
 /// One peer after the other is asked so often whether it has decisions that are missing here: where nothing goes on,
 /// nobody speaks of them.
 const POLL: Duration = Duration::from_secs(2);
+/// Sealed transactions that are said again with each [`POLL`].
+const SAY_AGAIN: usize = 8;
+/// Bodies that are asked of one peer at a time.
+const BODIES_OF_PEER: usize = 16;
+/// A block from the future is looked at again after this at the latest: the clock may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Numbers of requests about the chain have this bit, so that they are none of repair's.
 const CHAIN_REQUEST: u64 = 1 << 63;
 
@@ -78,8 +84,8 @@ pub(super) struct Chain {
     last: Mono,
     /// Decisions of heights that have not come yet.
     ahead: BTreeMap<Height, (NodeId, Genuine<Certificate>, Block)>,
-    /// Requests under way, by number, and what they ask for.
-    asked: BTreeMap<u64, ChainRequest>,
+    /// Requests under way, by number: of whom, and what they ask for.
+    asked: BTreeMap<u64, (NodeId, ChainRequest)>,
     next_request: u64,
     /// Numbers what is said, from anywhere on, so that gossip takes no word for one it has carried.
     again: u16,
@@ -176,9 +182,30 @@ impl Chain {
             counts: ChainCounts::default(),
             stopwatch: Stopwatch::default(),
         };
+        chain.recall(&setup.log, turn)?;
         chain.announce_roster(chain.ledger.next_validators().clone(), turn);
         chain.follow(out, me, turn);
         Ok(chain)
+    }
+
+    /// The bodies in agreement's log: what was said rests on them, and nobody else may have them.
+    fn recall(&mut self, log: &[Record], turn: &Turn<'_>) -> Result<(), String> {
+        for record in log {
+            let Record::Body { block, bytes } = record else { continue };
+            let body = Block::decode(bytes.clone()).ok().filter(|body| body.id() == *block);
+            let body = body.ok_or_else(|| format!("agreement's log has other bytes for block {block} than its own"))?;
+            let executed = self.ledger.execute(&body, &self.pool, &turn.tx, &Signatures);
+            let executed = executed.map_err(|why| {
+                format!("block {block} was valid when this node wrote it to agreement's log, and is not now: {why}")
+            })?;
+            self.bodies.keep_executed(executed);
+        }
+        Ok(())
+    }
+
+    /// Whether a request was one about the chain.
+    pub fn is_about(id: u64) -> bool {
+        id & CHAIN_REQUEST != 0
     }
 
     /// Where the chain stands.
@@ -187,7 +214,7 @@ impl Chain {
     }
 
     pub fn next_wake(&self) -> Mono {
-        let wakes = [self.consensus.next_wake(), self.heartbeat_due()];
+        let wakes = [self.consensus.next_wake(), self.bodies.next_wake(), self.heartbeat_due()];
         wakes.into_iter().flatten().fold(self.poll, Mono::min)
     }
 
@@ -224,9 +251,12 @@ impl Chain {
 
 /// Whether there is nothing to put into a block.
 fn is_idle(pool: &Mempool) -> bool {
-    pool.size().0 == 0 && pool.evidence().next().is_none()
+    !pool.has_ready() && pool.evidence().next().is_none()
 }
 
 fn halt(fault: impl std::fmt::Display, turn: &mut Turn<'_>) {
     turn.out.push((Stage::Now, Output::Halt { fault: Some(format!("agreement stops: {fault}")) }));
 }
+
+#[cfg(test)]
+mod tests;

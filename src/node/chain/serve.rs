@@ -1,7 +1,5 @@
 //! What peers are given of the chain: bodies that are agreed on, and what was decided.
 
-use bytes::Bytes;
-
 use super::super::owner::Turn;
 use super::Chain;
 use crate::ledger;
@@ -24,11 +22,15 @@ impl Chain {
 
     pub(super) fn serve_decisions(&self, from: Height, turn: &Turn<'_>) -> ChainResponse {
         let (mut decisions, mut bytes, mut height) = (Vec::new(), 0, from);
-        while decisions.len() < DECISIONS && bytes < DECISIONS_BYTES && height <= self.ledger.head().height {
-            let block = ledger::chain::block(height, &turn.tx).ok().flatten();
-            let (Some(certificate), Some(block)) = (ledger::chain::certificate(height, &turn.tx), block) else { break };
-            let block = Bytes::from(block.encode());
-            bytes += block.len();
+        // As they are in the store: these are the bytes that are asked for.
+        while decisions.len() < DECISIONS
+            && let Some(certificate) = ledger::chain::certificate(height, &turn.tx)
+            && let Some(block) = ledger::chain::block_bytes(height, &turn.tx)
+        {
+            bytes += certificate.len() + block.len();
+            if bytes > DECISIONS_BYTES && !decisions.is_empty() {
+                break;
+            }
             decisions.push(Decision { certificate, block });
             height = height.next();
         }

@@ -1,5 +1,6 @@
 //! Judges: small checkers that watch a run. Each looks at one promise and says what broke it.
 
+mod accounts;
 mod bounds;
 mod convergence;
 mod durable;
@@ -10,6 +11,7 @@ mod prefix;
 mod state;
 mod unique;
 
+pub use accounts::{Accounts, settled};
 pub use bounds::{Load, bounds};
 pub use convergence::{Holdings, convergence};
 pub use durable::Durable;
@@ -42,6 +44,10 @@ pub enum Judge {
     State,
     /// No write to the state is lost without a trace.
     Survival,
+    /// What clients said was published, dropped by rule or pushed back, and that is all of it.
+    Flow,
+    /// What durable subscriptions found is acknowledged or dead.
+    Deliver,
     /// No honest node bans an honest node.
     Ban,
     /// No node gives up.
@@ -64,6 +70,8 @@ impl Judge {
             Judge::Convergence => "convergence",
             Judge::State => "state",
             Judge::Survival => "survival",
+            Judge::Flow => "flow",
+            Judge::Deliver => "deliver",
             Judge::Ban => "ban",
             Judge::Halt => "halt",
             Judge::Idle => "idle",

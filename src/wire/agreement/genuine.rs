@@ -79,10 +79,28 @@ impl Roster {
         let height = message.height();
         let validators = self.validators(height).ok_or(Refusal::Height { height: height.0, at: self.height.0 })?;
         let stranger = message.speakers().into_iter().find(|speaker| validators.index(*speaker).is_none());
-        if let Some(stranger) = stranger {
-            return Err(Refusal::Stranger { node: stranger });
+        let refusal = match (stranger, message.suffices(validators)) {
+            (Some(node), _) => Refusal::Stranger { node },
+            (None, Err(short)) => Refusal::Agreement { reason: short.to_string() },
+            (None, Ok(())) => return Genuine::check(message, self.chain),
+        };
+        // Who is a validator of the next height is known for good when this one is decided: an election may be in it.
+        let is_next = height == self.height.next();
+        Err(if is_next { Refusal::Height { height: height.0, at: self.height.0 } } else { refusal })
+    }
+
+    /// Lets a decision in that was asked for: of this height or a later one, by enough of the validators. None for one
+    /// that is over, and for one of other validators than those of now, which can be judged when its height comes.
+    /// Anyone can sign with keys of their own, so this is asked before any signature is checked.
+    pub fn admit_decision(&self, certificate: Certificate) -> Result<Option<Genuine<Certificate>>, Refusal> {
+        if certificate.height < self.height {
+            return Ok(None);
         }
-        Genuine::check(message, self.chain)
+        match certificate.decides(&self.current) {
+            Ok(()) => Genuine::check(certificate, self.chain).map(Some),
+            Err(short) if certificate.height == self.height => Err(Refusal::Agreement { reason: short.to_string() }),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Lets a message in as bytes.

@@ -11,14 +11,15 @@
 //! ```
 
 use super::super::bundle::WIRE_VERSION;
+use super::super::checksum;
 use super::super::refusal::Refusal;
-use super::certificate::{Certificate, Polka, RoundCertificate};
+use super::certificate::{Certificate, Polka, RoundCertificate, Short};
 use super::fields::{Fields, malformed};
 use super::genuine::Attested;
 use super::proposal::Proposal;
 use super::vote::{Signed, Step, Vote};
-use crate::types::NodeId;
-use crate::types::chain::{ChainId, Height, VALIDATORS};
+use crate::types::chain::{ChainId, Height, VALIDATORS, ValidatorSet};
+use crate::types::{Hash, NodeId};
 
 /// The longest saying: a round certificate of all validators, bytes.
 pub const SAYING_BYTES: usize = 3 + 1 + 15 + VALIDATORS * (1 + 33 + 32 + 64);
@@ -58,6 +59,16 @@ impl Message {
             Message::Polka(polka) => polka.signatures.iter().map(|(voter, _)| *voter).collect(),
             Message::Round(certificate) => certificate.votes.iter().map(|vote| vote.voter).collect(),
             Message::Certificate(certificate) => certificate.signatures.iter().map(|(voter, _)| *voter).collect(),
+        }
+    }
+
+    /// Whether those who signed are enough of `validators` for what it proves; one who only says something is.
+    pub fn suffices(&self, validators: &ValidatorSet) -> Result<(), Short> {
+        match self {
+            Message::Vote(_) | Message::Proposal(_) => Ok(()),
+            Message::Polka(polka) => polka.suffices(validators),
+            Message::Round(certificate) => certificate.suffices(validators),
+            Message::Certificate(certificate) => certificate.decides(validators),
         }
     }
 
@@ -140,6 +151,19 @@ impl Saying {
         bytes.extend_from_slice(&self.again.to_le_bytes());
         self.message.encode_into(&mut bytes);
         bytes
+    }
+
+    /// A digest of what a saying's bytes say, and not of how often it was said: of votes and proposals of all of it; of
+    /// what votes add up to, of what they prove, whoever they are of. None for bytes that are no saying.
+    pub fn subject(bytes: &[u8]) -> Option<Hash> {
+        let message = bytes.get(3..)?;
+        let said = match message.first()? {
+            1..=3 => message,
+            4 | 5 => message.get(..1 + 8 + 4 + 32)?,
+            6 => message.get(..1 + 8 + 4 + 1)?,
+            _ => return None,
+        };
+        Some(checksum(said))
     }
 
     /// Reads a saying, all of `bytes` and no more.

@@ -7,7 +7,7 @@ use crate::types::chain::{BlockId, Height};
 
 /// Decisions in one answer.
 pub const DECISIONS: usize = 64;
-/// Blocks of one answer, bytes: the answer ends with the one that reaches it.
+/// Certificates and blocks of one answer, bytes: the answer ends before the one that would pass it, but has one.
 pub const DECISIONS_BYTES: usize = 2 << 20;
 
 /// What is asked about the chain.

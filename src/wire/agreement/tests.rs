@@ -190,13 +190,48 @@ fn strangers_and_other_heights_stay_outside_before_any_signature_is_looked_at() 
     let stranger = forged(vote(5, Step::Prevote, 7, 0, None));
     assert_eq!(admit(stranger), Err(Refusal::Stranger { node: node(5) }));
     assert!(admit(vote(5, Step::Prevote, 8, 0, None)).is_ok(), "a validator of the next height speaks of it");
-    assert_eq!(admit(vote(1, Step::Prevote, 8, 0, None)), Err(Refusal::Stranger { node: node(1) }));
+    let unknown = admit(vote(1, Step::Prevote, 8, 0, None));
+    assert_eq!(unknown, Err(Refusal::Height { height: 8, at: 7 }), "an election may be in this height");
+    assert_eq!(unknown.unwrap_err().penalty(), 0);
     assert!(admit(vote(1, Step::Prevote, 6, 0, None)).is_ok(), "one who missed the last decision");
     assert_eq!(admit(vote(4, Step::Prevote, 6, 0, None)), Err(Refusal::Stranger { node: node(4) }));
     for height in [5, 9, u64::MAX] {
         let other = forged(vote(1, Step::Prevote, height, 0, None));
         assert_eq!(admit(other), Err(Refusal::Height { height, at: 7 }));
     }
+}
+
+#[test]
+fn a_proof_that_proves_nothing_stays_outside_before_any_signature_is_looked_at() {
+    let forged = |mut certificate: Certificate| {
+        certificate.signatures.iter_mut().for_each(|(_, signature)| signature.0[0] ^= 1);
+        certificate
+    };
+    let admit = |message| roster().admit(message).map(Genuine::take);
+    let is_refused = |message| matches!(admit(message), Err(Refusal::Agreement { .. }));
+    assert!(is_refused(Message::Certificate(forged(certificate(&[1, 2], 7, block(3))))));
+    assert!(is_refused(Message::Polka(polka(&[1, 2]))));
+    assert!(is_refused(Message::Round(round(&[(1, Step::Prevote, None)], true))));
+    assert!(admit(Message::Polka(polka(&[1, 2, 3]))).is_ok());
+    assert_eq!(admit(Message::Certificate(forged(certificate(&[1, 2, 3], 7, block(3))))), Err(Refusal::BadSignature));
+}
+
+#[test]
+fn decisions_of_strangers_are_let_go_before_any_signature_is_looked_at() {
+    let admit = |certificate| roster().admit_decision(certificate).map(|some| some.map(Genuine::take));
+    let good = |height| certificate(&[1, 2, 3], height, block(3));
+    for height in [7, 8, 70] {
+        assert_eq!(admit(good(height)), Ok(Some(good(height))));
+        let mut forged = good(height);
+        forged.signatures[2].1.0[0] ^= 1;
+        assert_eq!(admit(forged), Err(Refusal::BadSignature));
+    }
+    assert_eq!(admit(good(6)), Ok(None), "it is over");
+    let strangers = |height| certificate(&[5, 6, 7, 8], height, block(3));
+    let refused = admit(strangers(7)).unwrap_err();
+    assert!(refused.penalty() > 0, "of this height everyone knows who decides: {refused}");
+    assert_eq!(admit(strangers(8)), Ok(None), "others may decide then");
+    assert_eq!(admit(certificate(&[1, 2], 9, block(3))), Ok(None));
 }
 
 #[test]
@@ -250,6 +285,21 @@ fn what_does_not_contradict_is_no_evidence() {
 fn a_proposal_of_a_block_that_was_valid_later_is_refused() {
     let bytes = Message::Proposal(proposal(1, 7, 2, block(3), Some(2))).encode();
     assert!(matches!(Message::decode(&bytes), Err(Refusal::Agreement { .. })));
+}
+
+#[test]
+fn what_is_said_again_has_the_same_subject_and_nothing_else_has() {
+    let subject = |again, message: Message| Saying::subject(&Saying { again, message }.encode()).unwrap();
+    let mut subjects: Vec<Hash> = samples().into_iter().map(|message| subject(1, message)).collect();
+    assert_eq!(subjects, samples().into_iter().map(|message| subject(9, message)).collect::<Vec<_>>());
+    subjects.sort();
+    subjects.dedup();
+    assert_eq!(subjects.len(), samples().len());
+    let certificate = |voters: &[u8]| Message::Certificate(certificate(voters, 7, block(3)));
+    assert_eq!(subject(1, certificate(&[1, 2, 3])), subject(1, certificate(&[1, 2, 4])), "they prove the same");
+    for bytes in [&[][..], &[1, 0, 0], &[1, 0, 0, 7, 0], &[1, 0, 0, 5, 0]] {
+        assert_eq!(Saying::subject(bytes), None);
+    }
 }
 
 #[test]

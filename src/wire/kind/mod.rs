@@ -285,7 +285,7 @@ kinds! {
         DataSync = 1: data::DataSync;
         BlockchainUpdate = 2: data::BlockchainUpdate;
         LayerCoordination = 3: data::LayerCoordination;
-        GraphUpdate = 4: data::GraphUpdate;
+        GraphUpdate = 4: data::GraphUpdate, ephemeral;
         SettingsDelta = 5: data::SettingsDelta;
         AgentMessage = 6: data::AgentMessage;
         Transaction = 7: data::Transaction;

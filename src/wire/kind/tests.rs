@@ -116,7 +116,7 @@ fn eighty_seven_kinds_with_unique_names_and_one_line_each() {
     }
     assert_eq!(counts.values().copied().collect::<Vec<_>>(), [12, 12, 14, 15, 10, 14, 7, 3]);
     let ephemeral: Vec<_> = Kind::ALL.iter().filter(|kind| kind.is_ephemeral()).collect();
-    assert_eq!(ephemeral, [&Kind::Heartbeat, &Kind::LinkReport, &Kind::Metrics]);
+    assert_eq!(ephemeral, [&Kind::Heartbeat, &Kind::LinkReport, &Kind::GraphUpdate, &Kind::Metrics]);
 }
 
 #[test]
