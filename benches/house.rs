@@ -4,14 +4,18 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::SigningKey;
+use metanode::crdt::{Entry, Index, Session, compare, tag};
 use metanode::feed::{Feeds, Log, Placed, Room, page};
 use metanode::ledger::{Agreement, Genesis, GenesisAccount, GenesisValidator, Ledger, Mempool, Params, Token};
 use metanode::types::storage::{Batch, Txn};
 use metanode::types::{
-    Hash, Incarnation, MemoryStore, MessageId, NetworkId, NetworkName, NodeId, Stamp, Tokens, WallMs,
+    Hash, Incarnation, MemoryStore, MessageId, NetworkId, NetworkName, NodeId, Stamp, Tokens, Version, WallMs,
 };
 use metanode::wire::ledger::{Body, Order, Transaction};
-use metanode::wire::{Bundle, Category, Course, Draft, FeedId, Header, Kind, Payload, Pending, Priority, Verified};
+use metanode::wire::{
+    Bundle, Category, Course, Draft, FeedId, Header, Kind, Payload, Pending, Priority, Ranges, Verified,
+};
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
 
 const TRADE: &str = r#"{"exchange":"binance","symbol":"XRP/ETH","time_ms":1570752011620,"trade_id":"13519807","side":"sell","price":0.00141342,"amount":23.0,"cost":0.03250866}"#;
 const COUNT: u64 = 200;
@@ -184,5 +188,74 @@ fn ledger(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(house, wire, feed, ledger);
+/// What two states differ in, found by ranges of versions and by negentropy, on the same sets: the newest of a million
+/// differ, as after a partition.
+fn state(c: &mut Criterion) {
+    const COMMON: u64 = 1_000_000;
+    const DIFFER: u64 = 10_000;
+    let entry = |stamp: u64, seed: u64| {
+        let digest = blake3::hash(&seed.to_le_bytes());
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest.as_bytes()[..16]);
+        Entry { version: Version { stamp: Stamp(stamp << 8), digest: short }, digest: Hash(*digest.as_bytes()) }
+    };
+    let all = |side: u64| {
+        let own = (0..DIFFER).map(move |n| entry(COMMON + 2 * n + side, COMMON * (side + 1) + n));
+        (0..COMMON).map(move |n| entry(n, n)).chain(own).collect::<Vec<Entry>>()
+    };
+    let (ours, theirs) = (all(0), all(1));
+    let [one, two] = [&ours, &theirs].map(|entries| Index::build(entries.iter().copied()));
+    let by_ranges = || {
+        let mut session = Session::whole(Some(&one), Version::MAX, [7; 8]);
+        let (mut bytes, mut rounds, mut found) = (0, 0, 0);
+        while !session.is_idle() {
+            let mut asked = Vec::new();
+            while let Some((ranges, kept)) = session.ask(Some(&one)) {
+                asked.push((ranges.encode(), kept));
+            }
+            rounds += usize::from(!asked.is_empty());
+            for (ranges, kept) in asked {
+                let answer = compare(Some(&two), &Ranges::decode(&ranges).unwrap());
+                bytes += ranges.len() + answer.ranges.encode().len();
+                let came = answer.wanted.iter().map(|entry| tag([7; 8], entry.digest)).collect();
+                found += answer.wanted.len();
+                session.on_answer(kept, &answer.ranges, &came, Some(&one)).unwrap();
+            }
+            found += session.give(usize::MAX).len();
+        }
+        (bytes, rounds, found)
+    };
+    let storage = |entries: &[Entry]| {
+        let mut storage = NegentropyStorageVector::with_capacity(entries.len());
+        for entry in entries {
+            storage.insert(entry.version.stamp.0, Id::from_byte_array(entry.digest.0)).unwrap();
+        }
+        storage.seal().unwrap();
+        storage
+    };
+    let (left, right) = (storage(&ours), storage(&theirs));
+    let by_negentropy = || {
+        let mut client = Negentropy::borrowed(&left, 0).unwrap();
+        let mut server = Negentropy::borrowed(&right, 0).unwrap();
+        let (mut have, mut need, mut bytes, mut rounds) = (Vec::new(), Vec::new(), 0, 0);
+        let mut query = Some(client.initiate().unwrap());
+        while let Some(asked) = query {
+            let answer = server.reconcile(&asked).unwrap();
+            (bytes, rounds) = (bytes + asked.len() + answer.len(), rounds + 1);
+            query = client.reconcile_with_ids(&answer, &mut have, &mut need).unwrap();
+        }
+        (bytes, rounds, have.len() + need.len())
+    };
+    for (name, (bytes, rounds, found)) in [("ranges", by_ranges()), ("negentropy", by_negentropy())] {
+        let each = bytes as f64 / found as f64;
+        println!("{name}: {found} differ, {each:.1} bytes of ids for each, {rounds} round trips");
+    }
+    let mut group = c.benchmark_group("state");
+    group.sample_size(10).throughput(Throughput::Elements(2 * DIFFER));
+    group.bench_function("find 20000 of a million by ranges", |b| b.iter(by_ranges));
+    group.bench_function("find 20000 of a million by negentropy", |b| b.iter(by_negentropy));
+    group.finish();
+}
+
+criterion_group!(house, wire, feed, ledger, state);
 criterion_main!(house);

@@ -156,6 +156,7 @@ impl World {
                     peers: 1,
                     messages: 1,
                     roots: vec![metanode::wire::kind::system::TopicRoot { topic: Category::External, root: Hash([hash; 32]) }],
+                    state_root: (hash % 3 > 0).then_some(Hash([hash; 32])),
                     clock_ms: WallMs(u64::from(later_ms)),
                     heads: vec![head],
                 };

@@ -12,6 +12,8 @@ mod pair;
 mod positions;
 mod report;
 mod rig;
+mod state;
+mod state_rig;
 mod trades;
 
 use std::net::SocketAddr;
@@ -33,6 +35,7 @@ use report::Report;
   metanode bench e2e
   metanode bench fanout --nodes 4
   metanode bench direct
+  metanode bench state --keys 1000000 --differ 10000
   metanode bench replay --messages 1000000
   metanode bench ledger --rate 1000
   metanode bench ledger --per-seal 100 --rate 10000
@@ -71,6 +74,15 @@ pub struct BenchArgs {
     /// Nodes of `fanout`
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
     nodes: u8,
+    /// Keys of `state`, at both nodes
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=20_000_000))]
+    keys: u64,
+    /// Keys of `state` that only one of the two nodes has, for each of them
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    differ: u64,
+    /// Keys of `state` that differ lie anywhere among the others, not after them
+    #[arg(long)]
+    scattered: bool,
     /// Nodes of the graph of `positions`, all of them in motion
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=8192))]
     moving: u32,
@@ -101,6 +113,8 @@ enum Workload {
     Fanout,
     /// From one node to another alone: on disk at both, with signed receipts
     Direct,
+    /// Replicated state: merged, kept, repaired between two nodes, read
+    State,
     /// Payloads of a file, with and without bundling and packing: bytes on the wire, writes to the disk
     Trades,
     /// As pair, then bare gossipsub and NATS with the same payloads
@@ -134,6 +148,7 @@ impl BenchArgs {
             Workload::Fanout => fanout::measure(&self, &folder).await,
             Workload::Direct => direct::measure(&self, &folder).await,
             Workload::Replay => e2e::replay(&self, &folder).await,
+            Workload::State => return state::run(&self, &folder),
             Workload::Positions => positions::measure(&self, &folder).await,
             Workload::Beside => bail!("`beside` has a report of its own"),
             Workload::Trades => bail!("`trades` needs payloads: give --file F"),

@@ -25,9 +25,9 @@ Examples:
   metanode sim --scenario crash --seed 7 --trace  one run, event by event
 
 Scenarios: calm, lossy, partition, crash, restart, skew, equivocation, liar,
-late-joiner, retention, saturated, everything; of a chain: chain-calm,
-chain-lossy, chain-partition, chain-slow, chain-droppers, chain-twins,
-chain-crash, chain-full, chain-late, chain-everything.
+late-joiner, retention, oblivion, saturated, everything; of a chain:
+chain-calm, chain-lossy, chain-partition, chain-slow, chain-droppers,
+chain-twins, chain-crash, chain-full, chain-late, chain-everything.
 Exit code 1 when a promise was broken; the seed and the command that runs it
 again are printed.";
 

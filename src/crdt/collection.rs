@@ -10,11 +10,13 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::event::events_end;
+use super::index::{self, Entry, Index};
 use super::root::Root;
+use super::row::Body;
 use super::sweep::Sweeps;
 use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Domain, Hash, Stamp, limits};
+use crate::types::{Domain, Hash, Incarnation, NodeId, Stamp, limits};
 
 /// What is counted of a collection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,13 +62,58 @@ pub struct Replica {
     changed: BTreeSet<String>,
     pub(super) events: u64,
     pub(super) sweeps: Sweeps,
+    /// What is retained, in order: what ranges are compared by.
+    indexes: BTreeMap<String, Index>,
+    /// Where writes came from of which there is no row any more, or one that counts for nothing.
+    let_go: Vec<(NodeId, Incarnation, u64)>,
 }
 
 impl Replica {
     /// The state as the store has it.
     pub fn load(view: &dyn View) -> Result<Replica, String> {
-        let collections = load_all(view)?;
-        Ok(Replica { collections, changed: BTreeSet::new(), events: events_end(view), sweeps: Sweeps::load(view)? })
+        Ok(Replica {
+            collections: load_all(view)?,
+            changed: BTreeSet::new(),
+            events: events_end(view),
+            sweeps: Sweeps::load(view)?,
+            indexes: index::load(view),
+            let_go: Vec::new(),
+        })
+    }
+
+    /// What is retained of a collection, in order; none if nothing ever was.
+    pub fn index(&self, collection: &str) -> Option<&Index> {
+        self.indexes.get(collection)
+    }
+
+    /// Every collection in which something is retained: name, how many writes, the sum over them.
+    pub fn heads(&self) -> impl Iterator<Item = (&str, u64, Hash)> {
+        let retaining = self.collections.iter().filter(|(_, summary)| summary.retained > 0);
+        retaining.map(|(name, summary)| (name.as_str(), summary.retained, summary.root.hash()))
+    }
+
+    /// A write is retained from now on.
+    pub(super) fn enter(&mut self, collection: &str, entry: Entry) {
+        match self.indexes.get_mut(collection) {
+            Some(index) => index.insert(entry),
+            None => self.indexes.entry(collection.to_string()).or_default().insert(entry),
+        };
+    }
+
+    /// A write is not retained any more.
+    pub(super) fn leave(&mut self, collection: &str, entry: Entry) {
+        let held = self.indexes.get_mut(collection).is_some_and(|index| index.remove(&entry));
+        debug_assert!(held, "what is retained is in the index");
+    }
+
+    /// What a write's bundle is kept for may be less than before.
+    pub(super) fn let_go(&mut self, body: &Body) {
+        self.let_go.push((body.author, body.incarnation, body.sequence));
+    }
+
+    /// Where writes came from that were let go since this was asked or [`Replica::save`] was called.
+    pub fn take_let_go(&mut self) -> Vec<(NodeId, Incarnation, u64)> {
+        std::mem::take(&mut self.let_go)
     }
 
     /// The number the next event will have.
@@ -116,6 +163,7 @@ impl Replica {
             tx.put(key(&name), encode(&Kept { retained, root: root.hash(), prefixes, clock }));
         }
         self.sweeps.save(tx);
+        self.let_go.clear();
     }
 }
 

@@ -10,6 +10,7 @@ use super::access::{allows, is_rules};
 use super::collection::Replica;
 use super::conflict::{self, Reason};
 use super::event::{self, What};
+use super::index::Entry;
 use super::row::{Member, Row, Status};
 use super::unit::{Part, Unit, ancestors};
 use crate::types::storage::{Key, Table, Txn, View};
@@ -242,11 +243,13 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             summary.root = summary.root.with(digest);
             summary.retained += 1;
             summary.prefixes += prefix;
-            self.tx.put(unit.member(row.version), Vec::new());
+            self.replica.enter(&unit.collection, Entry { version: row.version, digest });
+            self.tx.put(unit.member(row.version), digest.0.to_vec());
         } else {
             summary.root = summary.root.without(digest);
             summary.retained -= 1;
             summary.prefixes -= prefix;
+            self.replica.leave(&unit.collection, Entry { version: row.version, digest });
             self.tx.delete(unit.member(row.version));
         }
     }
@@ -300,11 +303,14 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
                 value.first().is_some_and(|status| *status == Status::Kept as u8 || *status == Status::Hollow as u8);
             past += usize::from(!retained);
             if !retained && past > limits::CELL_HISTORY {
-                gone.extend(Unit::read(key).map(|(_, version)| version));
+                gone.extend(Row::read(key, value).map(|(_, row)| row));
             }
             if gone.len() < 4 * often { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        gone.into_iter().for_each(|version| self.tx.delete(unit.row(version)));
+        for row in gone {
+            self.tx.delete(unit.row(row.version));
+            self.replica.let_go(&row.body);
+        }
     }
 }
 

@@ -17,14 +17,17 @@
 
 mod access;
 mod collection;
+mod compare;
 mod conflict;
 mod event;
+mod index;
 mod merge;
 mod past;
 mod read;
 mod resolve;
 mod root;
 mod row;
+mod session;
 mod sweep;
 mod unit;
 
@@ -32,14 +35,17 @@ pub use unit::covers;
 
 pub use access::{AccessRule, AccessRules, Writers, may_write};
 pub use collection::{CollectionInfo, Replica, collections};
+pub use compare::{Compared, compare, tag};
 pub use conflict::{Conflict, Reason, conflict, conflicts};
 pub use event::{Event, What, events, events_end, first_event};
+pub use index::{Entry, Index, Sum};
 pub use merge::{Merge, Outcome};
 pub use past::Forgotten;
 pub use read::{Cell, Counter, Element, Listed, Past, Recount, Register, State};
 pub use resolve::{Condition, Refused, Wish, Wished, resolve};
 pub use root::Root;
-pub use row::{Body, Member, Origin, Status};
+pub use row::{Body, Member, Origin, Status, origin_of};
+pub use session::{Asked, Found, Nonsense, Session};
 
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,18 @@ pub struct Root([u64; 4]);
 impl Root {
     /// The sum with one member more.
     pub fn with(self, digest: Hash) -> Root {
+        self.plus(Root(limbs(digest)))
+    }
+
+    /// The sum with one member less.
+    pub fn without(self, digest: Hash) -> Root {
+        self.minus(Root(limbs(digest)))
+    }
+
+    /// The sum over two sets that have nothing in common.
+    pub fn plus(self, other: Root) -> Root {
         let (mut sum, mut carry) = ([0; 4], false);
-        for ((limb, a), b) in sum.iter_mut().zip(self.0).zip(limbs(digest)) {
+        for ((limb, a), b) in sum.iter_mut().zip(self.0).zip(other.0) {
             let (part, first) = a.overflowing_add(b);
             let (whole, second) = part.overflowing_add(u64::from(carry));
             (*limb, carry) = (whole, first | second);
@@ -21,10 +31,10 @@ impl Root {
         Root(sum)
     }
 
-    /// The sum with one member less.
-    pub fn without(self, digest: Hash) -> Root {
+    /// The sum over what is left when a part is taken out.
+    pub fn minus(self, other: Root) -> Root {
         let (mut rest, mut borrow) = ([0; 4], false);
-        for ((limb, a), b) in rest.iter_mut().zip(self.0).zip(limbs(digest)) {
+        for ((limb, a), b) in rest.iter_mut().zip(self.0).zip(other.0) {
             let (part, first) = a.overflowing_sub(b);
             let (whole, second) = part.overflowing_sub(u64::from(borrow));
             (*limb, borrow) = (whole, first | second);

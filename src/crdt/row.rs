@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::index::{self, Entry};
 use super::unit::Unit;
 use crate::types::row::{decode, encode};
+use crate::types::storage::View;
 use crate::types::{Domain, Hash, Incarnation, MessageId, NodeId, Version};
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 
@@ -66,6 +68,13 @@ pub struct Body {
     pub op: Op,
 }
 
+/// Where a retained write came from: author, life, bundle, message. None if it is not there any more.
+pub fn origin_of(collection: &str, entry: &Entry, view: &dyn View) -> Option<(NodeId, Incarnation, u64, MessageId)> {
+    let unit = index::find(collection, entry, view)?;
+    let body = Row::decode(entry.version, &view.get(&unit.row(entry.version))?)?.body;
+    Some((body.author, body.incarnation, body.sequence, body.message))
+}
+
 /// One change of one write, as it is merged.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Member {
@@ -87,6 +96,17 @@ impl Member {
     /// Its version.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Whether there is a row of it that counts, or may count again.
+    pub fn is_known(&self, view: &dyn View) -> bool {
+        let row = view.get(&self.unit.row(self.version));
+        row.is_some_and(|row| row.first().is_some_and(|status| *status != Status::Masked as u8))
+    }
+
+    /// What the root counts it as, while it is retained.
+    pub fn digest(&self) -> Hash {
+        Row::new(self, Status::Kept).digest(&self.unit)
     }
 
     /// Where it belongs: collection and path.

@@ -195,6 +195,7 @@ impl Merge<'_, '_, '_> {
             self.lose(unit, row, None, reason);
         }
         if status == Status::Masked {
+            self.replica.let_go(&row.body);
             self.note(What::Masked, unit, row.version, None);
         }
         if unit.part == Part::Prefix {

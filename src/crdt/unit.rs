@@ -104,6 +104,15 @@ impl Unit {
         Key::new(Table::Member, &[self.collection.as_bytes(), &[0], &version.to_bytes(), rest])
     }
 
+    /// Reads [`Unit::member`].
+    pub fn read_member(key: &[u8]) -> Option<(Unit, Version)> {
+        let key = key.get(1..)?;
+        let (collection, rest) = split(key)?;
+        let (version, rest) = rest.split_at_checked(Version::BYTES)?;
+        let key = [collection.as_bytes(), rest, version].concat();
+        Unit::parse(&key)
+    }
+
     /// The key that says that one version of the set is named by another.
     pub fn named(&self, version: Version, by: Version) -> Key {
         let named = Unit::at(&self.collection, &self.path, Part::Named);
@@ -160,7 +169,7 @@ fn path_bytes(collection: &str, path: &str) -> Vec<u8> {
     bytes
 }
 
-fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
+pub(super) fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.iter().position(|byte| *byte == 0)?;
     let (text, rest) = bytes.split_at_checked(end)?;
     Some((std::str::from_utf8(text).ok()?, rest.get(1..)?))

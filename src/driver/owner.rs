@@ -355,6 +355,7 @@ fn size_bytes(input: &Input) -> usize {
             bundles.iter().map(Verified::memory_bytes).sum()
         }
         Input::Deliver { bundle, .. } => bundle.memory_bytes(),
+        Input::State(input) => input.memory_bytes(),
         _ => 0,
     }
 }

@@ -31,7 +31,7 @@ pub use query::{
     page, start_position, stored_at,
 };
 pub use repair::{Asked, Flight, Repair};
-pub use retention::{Retention, Rule, trim};
+pub use retention::{Retention, Rule, trim, trim_after};
 
 #[cfg(test)]
 mod tests;

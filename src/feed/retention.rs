@@ -27,7 +27,22 @@ pub type Retention = BTreeMap<Category, Rule>;
 /// Lets go of what the rules no longer keep, oldest first, at most `budget` bundles. Returns how many went; `budget`
 /// means there may be more.
 pub fn trim(feeds: &mut Feeds, rules: &Retention, wall: WallMs, budget: usize, tx: &mut Txn<'_>) -> usize {
-    let mut gone = 0;
+    trim_after(feeds, rules, wall, budget, tx, &mut |_, _, _| 0).0
+}
+
+/// Looks at a bundle that is about to go, and says what that has cost beside letting it go: as many bundles.
+pub type Last<'a> = dyn FnMut(Slot, &Stored, &mut Txn<'_>) -> usize + 'a;
+
+/// The same, after `last` has seen each. Returns how many went, and whether there may be more.
+pub fn trim_after(
+    feeds: &mut Feeds,
+    rules: &Retention,
+    wall: WallMs,
+    budget: usize,
+    tx: &mut Txn<'_>,
+    last: &mut Last<'_>,
+) -> (usize, bool) {
+    let (mut gone, mut extra) = (0, 0);
     for (category, rule) in rules {
         if rule.max_age.is_none() && rule.max_bytes.is_none() {
             continue;
@@ -36,7 +51,7 @@ pub fn trim(feeds: &mut Feeds, rules: &Retention, wall: WallMs, budget: usize, t
         let mut bytes: u64 = feeds.chains().filter(|(f, _)| f.topic == *category).map(|(_, c)| c.bytes).sum();
         let too_many = |bytes: u64| rule.max_bytes.is_some_and(|most| bytes > most);
         let mut heads = Vec::new();
-        while gone < budget
+        while gone + extra < budget
             && let Some((clock, feed)) = ages.pop_first()
         {
             let too_old = rule.max_age.is_some_and(|age| clock.wall() < wall.minus(age));
@@ -47,19 +62,27 @@ pub fn trim(feeds: &mut Feeds, rules: &Retention, wall: WallMs, budget: usize, t
                 heads.push(feed);
                 continue;
             }
+            extra += see_base(feeds, feed, tx, last);
             bytes = bytes.saturating_sub(drop_base(feeds, feed, tx));
             gone += 1;
             ages.extend(base_clock(feeds, feed, tx).map(|clock| (clock, feed)));
         }
         // Nodes that hold the end of every feed know that they hold the same: bytes take it only when all else is gone.
         for feed in heads {
-            if gone < budget && too_many(bytes) {
+            if gone + extra < budget && too_many(bytes) {
+                extra += see_base(feeds, feed, tx, last);
                 bytes = bytes.saturating_sub(drop_base(feeds, feed, tx));
                 gone += 1;
             }
         }
     }
-    gone
+    (gone, gone + extra >= budget)
+}
+
+fn see_base(feeds: &Feeds, feed: FeedId, tx: &mut Txn<'_>, last: &mut Last<'_>) -> usize {
+    let Some(chain) = feeds.chain(feed) else { return 0 };
+    let slot = Slot { feed, sequence: chain.base };
+    Stored::load(slot, tx).map_or(0, |stored| last(slot, &stored, tx))
 }
 
 /// The feeds of a category that hold something, by the clock of their lowest bundle.

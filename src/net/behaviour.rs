@@ -36,6 +36,7 @@ pub struct Behaviour {
     ping: ping::Behaviour,
     pub sync: request_response::Behaviour<Frames>,
     pub direct: request_response::Behaviour<Frames>,
+    pub state: request_response::Behaviour<Frames>,
     pub urgent: request_response::Behaviour<Frames>,
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
@@ -99,6 +100,7 @@ impl Behaviour {
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY)),
             sync: exchange(Frames::SYNC, format!("/metanode/{network}/sync/1"))?,
             direct: exchange(Frames::DIRECT, format!("/metanode/{network}/direct/1"))?,
+            state: exchange(Frames::STATE, format!("/metanode/{network}/state/1"))?,
             urgent: exchange(Frames::URGENT, format!("/metanode/{network}/urgent/1"))?,
             mdns: multicast(peer, config)?,
         })

@@ -1,5 +1,5 @@
-//! Requests and answers, on two protocols: one for catching up, one for direct messages, so that neither has to wait
-//! behind the other.
+//! Requests and answers, on three protocols: one for catching up, one for direct messages, one for replicated state, so
+//! that none has to wait behind another.
 
 use bytes::Bytes;
 use libp2p::PeerId;
@@ -10,7 +10,7 @@ use super::swarm::Net;
 use super::verifier::Job;
 use crate::node::Input;
 use crate::types::{NodeId, limits};
-use crate::wire::{Refusal, Request, Response, Unserved};
+use crate::wire::{Refusal, Request, Response, StateRequest, Unserved};
 
 /// What a stream is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,6 +19,8 @@ pub enum Protocol {
     Sync,
     /// Direct bundles.
     Direct,
+    /// What is retained of replicated state.
+    State,
     /// Critical messages to everyone.
     Urgent,
 }
@@ -27,6 +29,7 @@ impl Protocol {
     fn of(request: &Request) -> Protocol {
         match request {
             Request::Deliver { .. } => Protocol::Direct,
+            Request::State(_) => Protocol::State,
             Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } | Request::Chain(_) => Protocol::Sync,
         }
     }
@@ -34,7 +37,7 @@ impl Protocol {
     /// Requests of one peer, and of all, whose answers have not left.
     const fn room(self) -> (usize, usize) {
         match self {
-            Protocol::Sync => (limits::ANSWERS_PER_PEER, limits::ANSWERS),
+            Protocol::Sync | Protocol::State => (limits::ANSWERS_PER_PEER, limits::ANSWERS),
             Protocol::Direct => (limits::DIRECT_IN_FLIGHT, limits::DIRECT_IN_FLIGHT_ALL),
             Protocol::Urgent => (limits::URGENT_IN_FLIGHT, limits::URGENT_IN_FLIGHT_ALL),
         }
@@ -48,6 +51,7 @@ impl Net {
         let number = match protocol {
             Protocol::Sync => behaviour.sync.send_request(&peer, request.encode()),
             Protocol::Direct | Protocol::Urgent => behaviour.direct.send_request(&peer, request.encode()),
+            Protocol::State => behaviour.state.send_request(&peer, request.encode()),
         };
         self.asked.insert((protocol, number), asker);
     }
@@ -101,7 +105,7 @@ impl Net {
         let of_protocol = self.serving.iter().filter(|((other, _), _)| *other == protocol).map(|(_, peer)| *peer);
         match protocol {
             Protocol::Sync => has_room(protocol.room(), of_protocol, peer, |peer| self.is_validator(peer)),
-            Protocol::Urgent => has_room(protocol.room(), of_protocol, peer, |_| false),
+            Protocol::Urgent | Protocol::State => has_room(protocol.room(), of_protocol, peer, |_| false),
             // Others may have taken all there is: direct bundles are small, and everyone has a place for one.
             Protocol::Direct => {
                 !of_protocol.clone().any(|other| other == peer)
@@ -127,7 +131,14 @@ impl Net {
             Request::Deliver { hops, bundle } => {
                 self.verifiers.take(Job::Deliver { from, id, hops, bytes: bundle });
             }
-            request @ (Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } | Request::Chain(_)) => {
+            Request::State(StateRequest::Take { writes }) => {
+                self.verifiers.take(Job::Take { from, id, writes });
+            }
+            request @ (Request::Heads { .. }
+            | Request::Range { .. }
+            | Request::Fork { .. }
+            | Request::Chain(_)
+            | Request::State(_)) => {
                 self.tell(Input::Request { from, id, request });
             }
         }

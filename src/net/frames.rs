@@ -28,6 +28,9 @@ impl Frames {
     /// For direct bundles: the other way round.
     pub const DIRECT: Frames =
         Frames { request_bytes: limits::DIRECT_BYTES as u64 + HOPS_BYTES, response_bytes: RECEIPT_BYTES };
+    /// For replicated state: ranges and writes, both ways.
+    pub const STATE: Frames =
+        Frames { request_bytes: limits::STATE_REQUEST_BYTES as u64, response_bytes: limits::FRAME_BYTES as u64 };
     /// For what is Critical: a gossip frame, and nothing back.
     pub const URGENT: Frames = Frames { request_bytes: limits::URGENT_BYTES as u64, response_bytes: 0 };
 }

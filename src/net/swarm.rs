@@ -272,6 +272,7 @@ impl Net {
             SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => self.on_exchange(Protocol::Sync, event),
             SwarmEvent::Behaviour(BehaviourEvent::Urgent(event)) => self.on_exchange(Protocol::Urgent, event),
             SwarmEvent::Behaviour(BehaviourEvent::Direct(event)) => self.on_exchange(Protocol::Direct, event),
+            SwarmEvent::Behaviour(BehaviourEvent::State(event)) => self.on_exchange(Protocol::State, event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
                 self.on_identified(peer_id, info);
             }

@@ -13,10 +13,10 @@ use super::repeats::Repeats;
 use crate::driver::{Inlet, SystemClock};
 use crate::feed::Fork;
 use crate::meter::{Passage, Station};
-use crate::node::{ChainInput, Channel, Input};
+use crate::node::{ChainInput, Channel, Input, StateInput};
 use crate::types::{NetworkId, NodeId, limits};
 use crate::wire::agreement::{ChainResponse, Saying};
-use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, Verified};
+use crate::wire::{Bundle, Course, Hops, Priority, Refusal, Response, StateResponse, Verified, prove_all};
 
 /// Urgent jobs to one of the others, while both wait.
 const URGENT_IN_TURN: u32 = 4;
@@ -35,6 +35,8 @@ pub enum Job {
     Response { from: NodeId, id: u64, bytes: Bytes },
     /// A direct bundle.
     Deliver { from: NodeId, id: u64, hops: Hops, bytes: Bytes },
+    /// Writes of replicated state that a peer gives.
+    Take { from: NodeId, id: u64, writes: Vec<Bytes> },
 }
 
 /// Hands jobs to the verifiers: what is urgent first.
@@ -180,7 +182,7 @@ impl Verifiers {
             }
             // As many as there are requests under way, of this node, and of its peers.
             Job::Response { .. } => waiting.answers.push_back(job),
-            Job::Deliver { from, .. } => {
+            Job::Deliver { from, .. } | Job::Take { from, .. } => {
                 let from = *from;
                 waiting.add_direct(from, job);
             }
@@ -220,6 +222,7 @@ impl Worker {
             Job::Said { from, ticket, channel, bytes } => self.said(from, ticket, channel, bytes),
             Job::Response { from, id, bytes } => self.response(from, id, &bytes),
             Job::Deliver { from, id, hops, bytes } => self.deliver(from, id, hops, bytes),
+            Job::Take { from, id, writes } => self.take(from, id, writes),
         }
     }
 
@@ -288,6 +291,23 @@ impl Worker {
                 inlet.blocking_send(Input::Deliver { from, id, hops, bundle: Box::new(bundle) }).is_ok()
             }
             Err(refusal) => self.refuse(from, refusal),
+        }
+    }
+
+    /// What is good is taken, up to the first that is not.
+    fn take(&self, from: NodeId, id: u64, writes: Vec<Bytes>) -> bool {
+        let (writes, bad) = prove_all(writes, self.network);
+        let input = Input::State(StateInput::Offered { from, id, writes });
+        self.inlet.bundles.blocking_send(input).is_ok() && bad.is_none_or(|refusal| self.refuse(from, refusal))
+    }
+
+    fn state_response(&self, from: NodeId, id: u64, response: StateResponse) -> bool {
+        match StateInput::answer(from, id, response, self.network) {
+            Ok((input, bad)) => {
+                let sent = self.inlet.bundles.blocking_send(Input::State(input)).is_ok();
+                sent && bad.is_none_or(|refusal| self.refuse(from, refusal))
+            }
+            Err(refusal) => self.refuse(from, refusal) && self.inlet.control.send(Input::Failed { from, id }).is_ok(),
         }
     }
 
@@ -389,6 +409,7 @@ impl Worker {
                 }
             },
             Ok(Response::Chain(response)) => self.chain_response(from, id, response),
+            Ok(Response::State(response)) => self.state_response(from, id, response),
             Ok(Response::Unserved(reason)) => {
                 tracing::debug!(peer = %from, ?reason, "a request was not served");
                 self.inlet.control.send(Input::Failed { from, id }).is_ok()
@@ -427,7 +448,7 @@ mod tests {
 
     fn senders(waiting: &mut Waiting, count: usize) -> Vec<u8> {
         let sender = |job: Job| match job {
-            Job::Deliver { from, .. } | Job::Gossip { from, .. } => from.0[0],
+            Job::Deliver { from, .. } | Job::Take { from, .. } | Job::Gossip { from, .. } => from.0[0],
             Job::Urgent { .. } | Job::Said { .. } | Job::Response { .. } => 0,
         };
         std::iter::from_fn(|| waiting.next()).take(count).map(sender).collect()

@@ -75,6 +75,7 @@ impl Node {
             peers: self.peers.connected().count() as u32,
             messages: self.log.end(),
             roots: self.topic_roots().map(|(topic, root)| TopicRoot { topic, root }).collect(),
+            state_root: self.follows(Category::Data).then(|| self.states.replica.root()),
             clock_ms: turn.now.wall,
             heads: heads.collect(),
         };
@@ -120,6 +121,12 @@ impl Node {
         let heard = Beat { at: turn.now.mono, alike, clock_offset_ms };
         self.note_roots(author, &beat.roots);
         self.peers.on_beat(author, heard, turn.now);
+        if let Some(theirs) =
+            beat.state_root.filter(|_| self.follows(Category::Data) && self.peers.is_connected(author))
+        {
+            let same = theirs == self.states.replica.root();
+            self.healing.on_beat(author, same, alike, turn.now.mono);
+        }
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
         let holder = if self.peers.is_connected(author) { author } else { from };
         // It speaks of the feeds of this life, one for each category.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::chain_io::ChainInput;
+use super::state_io::StateInput;
 use crate::feed::Fork;
 use crate::types::NodeId;
 use crate::wire::{Head, Hops, Packing, Receipt, Refusal, Request, Verified};
@@ -43,6 +44,8 @@ pub enum Input {
     Failed { from: NodeId, id: u64 },
     /// Something about the chain has come.
     Chain(ChainInput),
+    /// Something about replicated state has come.
+    State(StateInput),
     /// A client of this node asks; `id` names the call in the reply.
     Call { id: u64, call: Call },
     /// Time has passed.

@@ -6,6 +6,7 @@ use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
 use super::chain::Chain;
 use super::deliveries::fetch_letter;
+use super::healing::Healing;
 use super::heartbeat::Beats;
 use super::holders::Holders;
 use super::input::Input;
@@ -15,6 +16,7 @@ use super::post::Post;
 use super::publish::{Frame, Queued, Waiting};
 use super::registry::Registry;
 use super::state::States;
+use super::state_io::StateInput;
 use super::status::Counters;
 use super::sync::Listing;
 use crate::consensus::Record;
@@ -58,6 +60,7 @@ pub struct Node {
     pub(super) post: Post,
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
+    pub(super) healing: Healing,
     pub(super) holders: Holders,
     pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
@@ -125,6 +128,7 @@ impl Node {
             post: Post::default(),
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
+            healing: Healing::new(setup.entropy),
             holders: Holders::default(),
             chain: None,
             counters: Counters::default(),
@@ -206,8 +210,11 @@ impl Node {
             | Input::Range { from, id, .. }
             | Input::Fork { from, id, .. }
             | Input::Receipt { from, id, .. }
-                if Chain::is_about(id) =>
-            {
+            | Input::State(
+                StateInput::Collections { from, id, .. }
+                | StateInput::Compared { from, id, .. }
+                | StateInput::Taken { from, id },
+            ) if Chain::is_about(id) => {
                 self.on_misanswered(from, id, turn);
             }
             Input::Heads { from, id, heads, more } => self.on_heads(from, id, &heads, more, turn),
@@ -218,6 +225,7 @@ impl Node {
             Input::RoundTrip { peer, time } => self.routes.on_round_trip(peer, time),
             Input::Failed { from, id } => self.on_failed(from, id, turn),
             Input::Chain(input) => self.on_chain(input, turn),
+            Input::State(input) => self.on_state(input, turn),
             Input::Call { id, call } => self.on_call(id, call, turn),
             Input::Tick => {}
         }
@@ -233,6 +241,7 @@ impl Node {
         self.write_waiting(turn);
         self.seal_waiting(turn);
         self.settle_state(turn);
+        self.heal(turn);
         self.retain(turn);
         self.ask(turn);
         self.tick_post(turn);
@@ -253,7 +262,8 @@ impl Node {
         let post = (!self.stopping).then(|| self.post_wake());
         let chain = self.chain.as_ref().map(Chain::next_wake);
         let (repair, peers) = (self.repair.next_wake(), self.peers.next_wake());
-        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain];
+        let heal = self.healing.next_wake();
+        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain, heal];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -472,10 +482,13 @@ impl Node {
             return;
         }
         const BUDGET: usize = 256;
-        let gone = crate::feed::trim(&mut self.feeds, &self.setup.retention, turn.now.wall, BUDGET, &mut turn.tx);
+        let (rules, wall) = (&self.setup.retention, turn.now.wall);
+        let last = &mut super::excerpts::on_last;
+        let (gone, mut more) = crate::feed::trim_after(&mut self.feeds, rules, wall, BUDGET, &mut turn.tx, last);
         self.counters.retired_bundles += gone as u64;
+        more |= self.tidy_excerpts(turn);
         let stays = |slot: Slot, stored: &Stored| slot.feed.author == self.id && self.post.waits(stored);
-        let (rules, left) = (&self.setup.retention, BUDGET - gone);
+        let (rules, left) = (&self.setup.retention, BUDGET.saturating_sub(gone));
         let went = self.directs.trim(rules, turn.now.wall, left, &stays, &mut turn.tx);
         self.counters.retired_bundles += went as u64;
         self.deliveries.forget_idle(&mut turn.tx);
@@ -485,7 +498,7 @@ impl Node {
             self.log.save(&mut turn.tx);
         }
         self.idempotency.forget(turn.now.wall, &mut turn.tx);
-        let more = gone + went == BUDGET;
+        more |= gone + went >= BUDGET;
         self.retention_due = turn.now.mono + if more { std::time::Duration::ZERO } else { limits::RETENTION_EVERY };
     }
 }

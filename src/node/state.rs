@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::call::{Ack, Answer, CallRefusal};
+use super::excerpts;
 use super::output::{Event, Output, Stage};
 use super::owner::{Node, Turn};
 use crate::crdt::{self, Condition, Member, Merge, Origin, Outcome, Refused, Replica, Wish, Wished};
@@ -69,6 +70,16 @@ impl States {
     /// Whether something is to be done even if nothing happens.
     pub fn is_due(&self) -> bool {
         !self.waiting.is_empty() || self.behind || !self.replica.is_settled()
+    }
+
+    /// Whether the step has merged as much as it may.
+    pub fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    /// A change was merged: what is here already costs little.
+    pub fn spend(&mut self, outcome: Outcome) {
+        self.left = self.left.saturating_sub(usize::from(outcome != Outcome::Duplicate));
     }
 
     /// Whether everything that came is merged and judged.
@@ -263,6 +274,12 @@ impl Node {
         turn.tx.delete(behind_key(slot));
     }
 
+    /// A bundle, or what is left of one, is to be merged from its beginning when there is room.
+    pub(super) fn fall_behind(&mut self, slot: Slot, turn: &mut Turn<'_>) {
+        turn.tx.put(behind_key(slot), 0u32.to_be_bytes().to_vec());
+        self.states.behind = true;
+    }
+
     fn merge_item(&mut self, slot: Slot, item: &[u8], turn: &mut Turn<'_>) {
         let Ok(message) = Message::decode(item) else { return };
         let Some(Payload::CollectionWrite(write)) = super::heartbeat::payload(&message) else { return };
@@ -270,9 +287,9 @@ impl Node {
         let origin =
             Origin { author, incarnation, sequence: slot.sequence, message: message.id, checksum: checksum(item) };
         for member in Member::of(&write, origin) {
-            // What is here already is this node's own write, mostly; it costs little.
+            // What is here already is this node's own write, mostly.
             let outcome = self.merge(turn).apply(&member);
-            self.states.left = self.states.left.saturating_sub(usize::from(outcome != Outcome::Duplicate));
+            self.states.spend(outcome);
             self.counters.merged(outcome);
         }
     }
@@ -287,6 +304,7 @@ impl Node {
         }
         self.states.left = limits::STEP_CHANGES;
         self.merge(turn).sweep(limits::STEP_SWEEP);
+        self.note_let_go(turn);
         self.states.replica.save(&mut turn.tx);
         let end = self.states.replica.events_end();
         if end > self.states.told {
@@ -298,8 +316,9 @@ impl Node {
     fn merge_behind(&mut self, slot: Slot, from: u32, turn: &mut Turn<'_>) {
         let forked = self.feeds.chain(slot.feed).and_then(|chain| chain.forked);
         let stored = Stored::load(slot, &turn.tx).filter(|_| forked.is_none_or(|at| slot.sequence < at));
-        let Some((items, refused)) = stored.and_then(|stored| Some((unpacked(&stored)?, stored.refused))) else {
-            // Retention took it, or its author forked.
+        let bundle = stored.and_then(|stored| Some((unpacked(&stored)?, stored.refused)));
+        let Some((items, refused)) = bundle.or_else(|| left_of(slot, forked, turn)) else {
+            // Its author forked.
             return turn.tx.delete(behind_key(slot));
         };
         let is_write = |index: &u32| {
@@ -345,13 +364,20 @@ struct Resolved {
     after: Stamp,
 }
 
-fn unpacked(stored: &Stored) -> Option<Vec<bytes::Bytes>> {
+/// What is left of a bundle that retention took, or that never came: items by index, empty where they are not there.
+fn left_of(slot: Slot, forked: Option<u64>, turn: &Turn<'_>) -> Option<(Vec<bytes::Bytes>, Vec<u32>)> {
+    let held = excerpts::load(slot, &turn.tx).filter(|_| forked.is_none_or(|at| slot.sequence < at))?;
+    let count = held.header().count;
+    Some(((0..count).map(|index| held.items().get(&index).cloned().unwrap_or_default()).collect(), Vec::new()))
+}
+
+pub(super) fn unpacked(stored: &Stored) -> Option<Vec<bytes::Bytes>> {
     let bundle = Bundle::decode(stored.wire.clone()).ok()?;
     let body = bundle.unpack().ok()?;
     Some(bundle.divide(&body).collect())
 }
 
-fn behind_key(slot: Slot) -> Key {
+pub(super) fn behind_key(slot: Slot) -> Key {
     Key::new(Table::Backlog, &[&slot.to_bytes()])
 }
 

@@ -49,6 +49,9 @@ pub struct Counters {
     pub superseded_changes: u64,
     pub denied_changes: u64,
     pub unmerged_changes: u64,
+    /// Comparisons of the state with peers that retained something else, and changes they brought that were new.
+    pub sessions: u64,
+    pub healed_changes: u64,
     /// Authors caught saying two things in one place.
     pub forks: u64,
     /// What was refused, by reason.

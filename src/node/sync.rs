@@ -35,6 +35,7 @@ impl Node {
         self.repair.drop_peer(peer);
         self.routes.on_down(peer);
         self.drop_relays_of(peer);
+        self.healing.drop_peer(peer);
         self.links_changed(turn);
         self.listings.retain(|_, listing| listing.peer != peer);
     }
@@ -100,6 +101,7 @@ impl Node {
             // Those are checked first, and come another way.
             Request::Deliver { .. } => Response::Unserved(Unserved::NoRoute),
             Request::Chain(request) => self.serve_chain(request, turn),
+            Request::State(ref request) => self.serve_state(request, turn),
         }
     }
 
@@ -233,6 +235,7 @@ impl Node {
         self.on_undelivered(id, turn);
         self.listings.remove(&id);
         self.on_chain_failed(id);
+        self.on_state_failed(from, id, turn);
         if self.repair.flight(id, from).is_some() {
             self.counters.repairs_failed += 1;
             self.repair.finish(id, false);

@@ -323,6 +323,7 @@ fn weight(input: &Input) -> usize {
         Input::Deliver { bundle, .. } => 1 + bundle.count() as usize,
         // What was waiting for the receipt may follow.
         Input::Receipt { .. } => 1 + limits::DIRECT_IN_FLIGHT,
+        Input::State(input) => 1 + limits::SESSION_REQUESTS + input.changes(),
         Input::Refused { .. }
         | Input::RoundTrip { .. }
         | Input::Packs { .. }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::event::{Event, Topic};
 use super::host::{Host, Process, Released, Sent};
-use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts};
+use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts, proofs};
 use super::library::Library;
 use super::trace::Slots;
 use super::workload;
@@ -327,22 +327,40 @@ impl World {
         machine.written.extend(promises);
     }
 
+    /// Whether retention takes what the state was written by.
+    fn lets_go_of_state(&self) -> bool {
+        self.plan.retention.contains_key(&Category::Data)
+    }
+
+    /// Whether the state itself is still being repaired: what the feeds cannot bring any more takes a little longer.
+    pub(super) fn awaits_state(&self) -> bool {
+        let running = || self.hosts.iter().filter_map(|host| host.process.as_ref());
+        let roots: BTreeSet<Hash> = running().map(|process| process.node.replica().root()).collect();
+        let settled = running().all(|process| process.node.is_settled());
+        self.lets_go_of_state() && !self.is_last_look() && (roots.len() > 1 || !settled)
+    }
+
     /// Whether all that run have the same state, and what was written is in it or in the conflict logs.
     pub(super) fn alike_states(&mut self) {
-        let lets_go = self.plan.retention.contains_key(&Category::Data);
+        let lets_go = self.lets_go_of_state();
         let running = || self.hosts.iter().enumerate().filter_map(|(n, h)| Some((n, h, h.process.as_ref()?)));
-        let mut verdict =
-            running().try_for_each(|(_, machine, process)| counts(process.node.replica(), &machine.store));
+        let mut verdict = running().try_for_each(|(_, machine, process)| {
+            counts(process.node.replica(), &machine.store)?;
+            proofs(process.node.replica(), &machine.store)
+        });
         let roots: BTreeSet<Hash> = running().map(|(_, _, process)| process.node.replica().root()).collect();
-        if verdict.is_ok() && roots.len() > 1 && !lets_go {
+        if verdict.is_ok() && roots.len() > 1 {
             let of = |(n, machine, _): (usize, &Host, &Process)| format!("node {n} {:?}", collections(&machine.store));
             verdict = Err(running().map(of).collect::<Vec<_>>().join("; "));
         }
-        let survival = running().filter(|_| !lets_go).try_for_each(|(n, machine, _)| {
-            let mut promises = running().flat_map(|(_, author, _)| &author.written);
-            promises
-                .try_for_each(|promise| self.writings.check(promise, &machine.store))
-                .map_err(|e| format!("{e}, at node {n}"))
+        let mut promises = running().flat_map(|(_, author, _)| &author.written);
+        let survival = promises.try_for_each(|promise| {
+            let at = |(n, machine, _): (usize, &Host, &Process)| {
+                self.writings.check(promise, &machine.store).map_err(|e| format!("{e}, at node {n}"))
+            };
+            // What lost is in the conflict logs of those that saw it. Once its bundle is gone, no others can.
+            let somewhere = lets_go && running().any(|one| at(one).is_ok());
+            if somewhere { Ok(()) } else { running().try_for_each(at) }
         });
         self.judge(Judge::State, verdict);
         self.judge(Judge::Survival, survival);

@@ -36,6 +36,8 @@ pub enum Scenario {
     LateJoiner,
     /// Messages are let go while others still ask for them.
     Retention,
+    /// What wrote the state is let go while nodes are apart or not there yet: the state itself is repaired.
+    Oblivion,
     /// Clients say more than can leave, over links that lose frames, and workers are unreliable.
     Saturated,
     /// Some of everything at once.
@@ -64,7 +66,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 22] = [
+    pub const ALL: [Scenario; 23] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -75,6 +77,7 @@ impl Scenario {
         Scenario::Liar,
         Scenario::LateJoiner,
         Scenario::Retention,
+        Scenario::Oblivion,
         Scenario::Saturated,
         Scenario::Everything,
         Scenario::ChainCalm,
@@ -102,6 +105,7 @@ impl Scenario {
             Scenario::Liar => "liar",
             Scenario::LateJoiner => "late-joiner",
             Scenario::Retention => "retention",
+            Scenario::Oblivion => "oblivion",
             Scenario::Saturated => "saturated",
             Scenario::Everything => "everything",
             Scenario::ChainCalm => "chain-calm",
@@ -248,6 +252,7 @@ impl Plan {
             Scenario::Liar => plan.lies(&mut rng),
             Scenario::LateJoiner => plan.joins_late(&mut rng),
             Scenario::Retention => plan.forgets(&mut rng),
+            Scenario::Oblivion => plan.outlives(&mut rng),
             Scenario::Saturated => plan.saturates(&mut rng),
             Scenario::Everything => plan.everything(&mut rng),
             Scenario::ChainCalm
@@ -383,6 +388,22 @@ impl Plan {
         }
         if rng.chance(300) {
             self.restarts(rng);
+        }
+    }
+
+    fn outlives(&mut self, rng: &mut Rng) {
+        let by_age = Rule { max_age: Some(Duration::from_secs(rng.within(1, 3))), max_bytes: None };
+        let by_bytes = Rule { max_age: None, max_bytes: Some(rng.within(500, 5_000)) };
+        self.retention.extend(rng.pick(&[by_age, by_bytes]).map(|rule| (Category::Data, rule)));
+        let parts: [fn(&mut Plan, &mut Rng); 4] =
+            [Plan::joins_late, Plan::falls_apart, Plan::crashes, Plan::equivocates];
+        for (part, chance) in parts.into_iter().zip([800, 800, 300, 200]) {
+            if rng.chance(chance) {
+                part(self, rng);
+            }
+        }
+        if rng.chance(300) {
+            self.villains.push(Role::Liar);
         }
     }
 

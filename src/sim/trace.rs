@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::types::{Domain, Hash};
-use crate::wire::{Course, Response, Verified};
+use crate::wire::{Course, Response, StateResponse, Verified};
 
 /// Everything that happened, in order.
 pub struct Trace {
@@ -75,6 +75,11 @@ impl fmt::Display for Summary<'_> {
             Response::Unserved(why) => write!(f, "{why:?}"),
             Response::Receipt(receipt) => write!(f, "{}", receipt.delivery.words()),
             Response::Chain(_) => write!(f, "about the chain"),
+            Response::State(StateResponse::Collections { heads, .. }) => write!(f, "{} collections", heads.len()),
+            Response::State(StateResponse::Compared { ranges, writes }) => {
+                write!(f, "{} bytes of ranges, writes of {} bundles", ranges.len(), writes.len())
+            }
+            Response::State(StateResponse::Taken) => write!(f, "taken"),
         }
     }
 }

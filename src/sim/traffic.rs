@@ -9,9 +9,9 @@ use super::trace::{Slots, Summary};
 use super::villain::Deed;
 use super::world::World;
 use crate::feed::Fork;
-use crate::node::Input;
+use crate::node::{Input, StateInput};
 use crate::types::{Domain, NodeId, WallMs, limits};
-use crate::wire::{Category, Request, Response};
+use crate::wire::{Category, Request, Response, StateRequest, prove_all};
 
 impl World {
     /// How long the next frame takes, microseconds.
@@ -170,10 +170,16 @@ impl World {
                         }
                         Err(refusal) => self.tell(to, Input::Refused { from: sender, refusal }),
                     },
+                    Request::State(StateRequest::Take { writes }) => {
+                        let (writes, bad) = prove_all(writes, self.network.id());
+                        self.tell(to, Input::State(StateInput::Offered { from: sender, id: number, writes }));
+                        bad.into_iter().for_each(|refusal| self.tell(to, Input::Refused { from: sender, refusal }));
+                    }
                     request @ (Request::Heads { .. }
                     | Request::Range { .. }
                     | Request::Fork { .. }
-                    | Request::Chain(_)) => {
+                    | Request::Chain(_)
+                    | Request::State(_)) => {
                         self.tell(to, Input::Request { from: sender, id: number, request });
                     }
                 }
@@ -237,6 +243,16 @@ impl World {
             },
             Ok(Response::Receipt(receipt)) => match receipt.check(self.network.id()) {
                 Ok(()) => self.tell(to, Input::Receipt { from: sender, id, receipt }),
+                Err(refusal) => {
+                    self.tell(to, Input::Refused { from: sender, refusal });
+                    self.tell(to, Input::Failed { from: sender, id });
+                }
+            },
+            Ok(Response::State(said)) => match StateInput::answer(sender, id, said, self.network.id()) {
+                Ok((input, bad)) => {
+                    self.tell(to, Input::State(input));
+                    bad.into_iter().for_each(|refusal| self.tell(to, Input::Refused { from: sender, refusal }));
+                }
                 Err(refusal) => {
                     self.tell(to, Input::Refused { from: sender, refusal });
                     self.tell(to, Input::Failed { from: sender, id });

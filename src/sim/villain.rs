@@ -7,11 +7,12 @@ use ed25519_dalek::SigningKey;
 
 use super::rng::Rng;
 use super::workload;
-use crate::types::{Hash, Incarnation, MessageId, NetworkId, NodeId, Stamp, WallMs, limits};
+use crate::types::{Hash, Incarnation, MessageId, NetworkId, NodeId, Stamp, Version, WallMs, limits};
 use crate::wire::Verified;
+use crate::wire::kind::system::Heartbeat;
 use crate::wire::{
-    Bundle, Category, Course, Delivery, Draft, FeedId, Head, Header, Pending, Priority, Receipt, Request, Response,
-    Unserved,
+    Bundle, Category, CollectionHead, Course, Delivery, Draft, FeedId, Head, Header, Mode, Part, Payload, Pending,
+    Priority, Ranges, Receipt, Request, Response, StateRequest, StateResponse, Unserved,
 };
 
 /// Bundles a liar remembers.
@@ -85,6 +86,8 @@ impl Villain {
                 Some(self.branch_range(from, *feed, *low, *to).encode())
             }
             (_, Request::Chain(_)) => None,
+            (Role::Equivocator { .. }, Request::State(_)) => Some(Response::Unserved(Unserved::Busy).encode()),
+            (Role::Liar, Request::State(request)) => self.false_state(request, rng),
             (Role::Equivocator { .. }, Request::Fork { .. }) => {
                 Some(Response::Unserved(Unserved::UnknownFeed).encode())
             }
@@ -222,6 +225,62 @@ impl Villain {
         }
     }
 
+    /// It names writes that are not, divides ranges without end, hands over what was not asked for, or keeps silent.
+    fn false_state(&self, request: &StateRequest, rng: &mut Rng) -> Option<Bytes> {
+        let answer = match request {
+            StateRequest::Take { .. } => StateResponse::Taken,
+            StateRequest::Collections { .. } => {
+                let names = ["sim", "other", "sim@", "none"].into_iter().filter(|_| rng.chance(700));
+                let mut names: Vec<&str> = names.collect();
+                names.sort_unstable();
+                let head = |name: &str| CollectionHead { name: name.into(), retained: 7, root: Hash([9; 32]) };
+                let heads = names.into_iter().map(head).collect();
+                StateResponse::Collections { heads, more: rng.chance(100) }
+            }
+            StateRequest::Compare { ranges, .. } => {
+                let asked = Ranges::decode(ranges).ok()?;
+                let ranges = match rng.below(5) {
+                    0 => return None,
+                    1 => return Some(Bytes::from(rng.bytes(50))),
+                    _ => Ranges { parts: false_parts(&asked, rng), ..asked }.encode().into(),
+                };
+                let writes = if rng.chance(300) { self.stash.iter().take(3).cloned().collect() } else { Vec::new() };
+                StateResponse::Compared { ranges, writes }
+            }
+        };
+        Some(Response::State(answer).encode())
+    }
+
+    /// It lives, and its state is another one.
+    fn say_alive(&mut self, wall: WallMs, rng: &mut Rng) -> Option<Bytes> {
+        let beat = Heartbeat {
+            uptime_s: 1,
+            peers: 1,
+            messages: 1,
+            roots: Vec::new(),
+            state_root: Some(Hash([rng.below(250) as u8; 32])),
+            clock_ms: wall,
+            heads: Vec::new(),
+        };
+        let feed = FeedId { topic: Category::System, ..self.feed };
+        self.last = Stamp(self.last.0 + 1).max(Stamp::new(wall.0, 0));
+        let mut pending = Pending::default();
+        pending.push(&Draft::new(&Payload::Heartbeat(beat)).message(MessageId::new(self.last, rng.draw())));
+        let header = Header {
+            course: Course::Ephemeral,
+            priority: Priority::High,
+            network: self.network,
+            feed,
+            sequence: 0,
+            previous: Hash::ZERO,
+            clock: Stamp(0),
+            count: 0,
+            body_bytes: 0,
+            root: Hash::ZERO,
+        };
+        Some(pending.seal(header, &self.key)?.wire().clone())
+    }
+
     fn false_range(&mut self, feed: FeedId, low: u64, to: u64, rng: &mut Rng) -> Option<Bytes> {
         let of_feed = |wire: &&Bytes| Bundle::decode((*wire).clone()).is_ok_and(|b| b.header().feed == feed);
         let mut real: Vec<Bytes> = self.stash.iter().filter(of_feed).cloned().collect();
@@ -253,6 +312,10 @@ impl Villain {
 
     fn pester(&mut self, peers: usize, wall: WallMs, rng: &mut Rng) -> Vec<Deed> {
         let to = rng.below(peers);
+        if rng.chance(500) {
+            let topic = Category::System;
+            return self.say_alive(wall, rng).map(|bytes| Deed::Gossip { to, topic, bytes }).into_iter().collect();
+        }
         let feed = self.heads.keys().nth(rng.below(self.heads.len().max(1))).copied().unwrap_or(self.feed);
         let mut deeds = Vec::new();
         match rng.below(12) {
@@ -289,6 +352,26 @@ impl Villain {
         }
         deeds
     }
+}
+
+/// Answers to ranges that no honest node gives.
+fn false_parts(asked: &Ranges, rng: &mut Rng) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (range, mode) in asked.iter() {
+        let tag = |rng: &mut Rng| rng.draw().to_be_bytes().first_chunk().copied().unwrap_or_default();
+        let mode = match (mode, rng.below(4)) {
+            (Mode::Same | Mode::Tags(_) | Mode::All, _) => Mode::Same,
+            (Mode::Sum(_) | Mode::Salted(_), 0) => Mode::Same,
+            (Mode::Sum(_) | Mode::Salted(_), 1) => Mode::Sum([rng.below(250) as u8; 16]),
+            (Mode::Sum(_) | Mode::Salted(_), _) => Mode::Tags((0..rng.within(1, 40)).map(|_| tag(rng)).collect()),
+        };
+        let middle = Version { stamp: Stamp(range.start.stamp.0.midpoint(range.end.stamp.0)), digest: [0; 16] };
+        if matches!(mode, Mode::Sum(_)) && middle > range.start && middle < range.end {
+            parts.push(Part { low: middle, mode: mode.clone() });
+        }
+        parts.push(Part { low: range.start, mode });
+    }
+    parts
 }
 
 /// One byte of it changed.

@@ -190,7 +190,7 @@ impl World {
         let life = machine.life;
         let Some(process) = &mut machine.process else { return };
         match input {
-            Input::Bundle { .. } | Input::Range { .. } => process.bundles.push(input),
+            Input::Bundle { .. } | Input::Range { .. } | Input::State(_) => process.bundles.push(input),
             Input::Call { .. } => process.calls.push(input),
             _ => process.control.push(input),
         }
@@ -300,6 +300,7 @@ impl World {
         let verdict = verdict.and_then(|()| self.flowed());
         let healed = self.healed_us.unwrap_or(self.now_us);
         match verdict {
+            Ok(()) if self.awaits_state() => self.agenda.add(self.now_us + COMPARE_EVERY_US, Event::Compare),
             Ok(()) => {
                 self.alike_us = Some(self.now_us - healed);
                 self.alike_states();

@@ -37,6 +37,12 @@ pub enum Domain {
     Member,
     /// The roots of all collections.
     State,
+    /// A range of what is retained, from its count and sum.
+    StateRange,
+    /// A range of what is retained, from its members and a salt.
+    StateAudit,
+    /// One retained write, in a list that is compared: from what the root counts it as and a salt.
+    StateTag,
     /// The identity of a chain, from its genesis.
     Chain,
     /// The identity of a block, from its header.
@@ -73,6 +79,9 @@ impl Domain {
             Domain::Write => "metanode v1 write",
             Domain::Member => "metanode v1 member",
             Domain::State => "metanode v1 state",
+            Domain::StateRange => "metanode v1 state-range",
+            Domain::StateAudit => "metanode v1 state-audit",
+            Domain::StateTag => "metanode v1 state-tag",
             Domain::Chain => "metanode v1 chain",
             Domain::Block => "metanode v1 block",
             Domain::Transaction => "metanode v1 transaction",

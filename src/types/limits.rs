@@ -241,6 +241,43 @@ pub const SWEEPS: usize = 1_024;
 /// Entries of one page of state.
 pub const STATE_PAGE: usize = 1_000;
 
+/// Ranges in one frame about what is retained, and tags in all of them.
+pub const RANGE_PARTS: usize = 8_192;
+pub const RANGE_TAGS: usize = 65_536;
+/// Retained writes looked at one by one to answer one frame: what is below them is asked for again.
+pub const RANGE_LOOKS: usize = 65_536;
+/// Retained writes handed over in one answer, and their messages, bytes; one bundle's are always handed over.
+pub const RANGE_WRITES: usize = 4_096;
+pub const WRITES_BYTES: usize = MIB;
+/// A request that brings writes, bytes: an excerpt more than [`WRITES_BYTES`], and what surrounds them.
+pub const STATE_REQUEST_BYTES: usize = 3 * MIB;
+/// Bundles that the writes of one frame come from.
+pub const EXCERPTS: usize = 4_096;
+/// Writes a node compares with a peer one by one, now and then, though their sums are equal.
+pub const AUDIT_WRITES: u64 = 4_096;
+/// How often, for each peer.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(60);
+/// Peers compared with at once.
+pub const SESSIONS: usize = 4;
+/// Frames of one session, both ways, what they bring, bytes, and how long it may take.
+pub const SESSION_FRAMES: u32 = 16_384;
+pub const SESSION_BYTES: u64 = 4 << 30;
+pub const SESSION_TIME: Duration = Duration::from_secs(900);
+/// Requests of one session under way.
+pub const SESSION_REQUESTS: usize = 4;
+/// Ranges and tags a session remembers to ask for. What is more is found by the next one.
+pub const SESSION_PARTS: usize = 262_144;
+pub const SESSION_TAGS: usize = 2 << 20;
+/// Writes younger than this are not compared: gossip and the feeds bring them.
+pub const RANGE_AGE: Duration = Duration::from_secs(5);
+/// After a session that found nothing of use a peer is left alone for so long, then twice as long, up to the most.
+pub const SESSION_FIRST: Duration = Duration::from_secs(2);
+pub const SESSION_MOST: Duration = Duration::from_secs(120);
+/// Collections in one frame.
+pub const COLLECTION_HEADS: usize = 1_024;
+/// Excerpts looked through for what is not needed any more, at each round of [`RETENTION_EVERY`].
+pub const TIDY_EXCERPTS: usize = 256;
+
 /// Shared graphs that an API holds in memory at once.
 pub const GRAPHS: usize = 32;
 /// Nodes and edges of one of them, each.

@@ -63,6 +63,10 @@ pub enum Table {
     Sweep = 0x35,
     /// Bundles whose writes are not applied yet.
     Backlog = 0x36,
+    /// What is left of bundles that are gone, or never came: messages that write to the state, with their proof.
+    Excerpt = 0x37,
+    /// Excerpts in which something may not be needed any more.
+    Loose = 0x38,
     /// The ledger's state as it is now.
     LedgerState = 0x40,
     /// What rows of it were before a height changed them.

@@ -22,6 +22,8 @@ pub struct Version {
 impl Version {
     /// Bytes of the binary form.
     pub const BYTES: usize = 24;
+    /// After every version that can be: stamps so far ahead are refused.
+    pub const MAX: Version = Version { stamp: Stamp(u64::MAX), digest: [u8::MAX; 16] };
 
     /// The version that change number `index` of a message makes. `checksum` is the message's, over all its bytes.
     pub fn of(stamp: Stamp, author: NodeId, checksum: Hash, index: u16) -> Version {
@@ -29,6 +31,14 @@ impl Version {
         let mut digest = [0; 16];
         digest.copy_from_slice(&full.as_bytes()[..16]);
         Version { stamp, digest }
+    }
+
+    /// The version after this one; the last has none after it.
+    pub fn next(self) -> Version {
+        match u128::from_be_bytes(self.digest).checked_add(1) {
+            Some(digest) => Version { digest: digest.to_be_bytes(), ..self },
+            None => Version { stamp: Stamp(self.stamp.0.saturating_add(1)), digest: [0; 16] },
+        }
     }
 
     /// Stamp 8, big-endian, digest 16: ordered as versions are.

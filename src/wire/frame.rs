@@ -9,6 +9,7 @@ use super::direct::{Hops, Receipt};
 use super::feed_id::FeedId;
 use super::message::bincode_config;
 use super::refusal::Refusal;
+use super::state_frame::{StateRequest, StateResponse};
 use crate::types::{Hash, limits};
 
 /// Where a feed stands at some node.
@@ -52,6 +53,8 @@ pub enum Request {
     Deliver { hops: Hops, bundle: Bytes },
     /// About the chain.
     Chain(ChainRequest),
+    /// About replicated state.
+    State(StateRequest),
 }
 
 /// Why a request was not served.
@@ -82,6 +85,8 @@ pub enum Response {
     Receipt(Receipt),
     /// About the chain.
     Chain(ChainResponse),
+    /// About replicated state.
+    State(StateResponse),
 }
 
 impl Request {
@@ -99,6 +104,7 @@ impl Request {
                 Err(Refusal::TooLarge { size_bytes: bundle.len() })
             }
             Request::Deliver { hops, .. } => hops.check().map(|()| request),
+            Request::State(said) => said.check().map(|()| request),
             Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } | Request::Chain(_) => Ok(request),
         }
     }
@@ -132,6 +138,7 @@ impl Response {
             | Response::Unserved(_)
             | Response::Receipt(_) => Ok(response),
             Response::Chain(_) => Ok(response),
+            Response::State(said) => said.check().map(|()| response),
         }
     }
 }

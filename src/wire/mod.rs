@@ -15,6 +15,7 @@ mod bundle;
 mod codec;
 mod direct;
 mod draft;
+mod excerpt;
 mod fault;
 mod feed_id;
 mod filter;
@@ -25,9 +26,11 @@ mod merkle;
 mod message;
 mod positions;
 mod proof;
+mod ranges;
 mod refusal;
 mod seal;
 mod sealed;
+mod state_frame;
 mod verified;
 
 pub use bundle::{
@@ -36,6 +39,7 @@ pub use bundle::{
 pub use codec::{Codec, Packing};
 pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};
+pub use excerpt::{Excerpt, Proven, Said, write_in};
 pub use fault::{Fault, FaultClass, FaultCode, Faults};
 pub use feed_id::{FeedId, Slot, topic_name};
 pub use filter::Filter;
@@ -45,9 +49,11 @@ pub use merkle::{Path, checksum, root_of};
 pub use message::{ContentType, Destination, Encryption, Message, Priority};
 pub use positions::{Place, PositionFault, PositionFrame};
 pub use proof::Proof;
+pub use ranges::{Mode, Part, Ranges, Tag};
 pub use refusal::Refusal;
 pub use seal::{Label, Signature, Statement};
 pub use sealed::{SEALING_CHANNEL, SealingKey, Unopened, key_id, seal_for};
+pub use state_frame::{CollectionHead, StateRequest, StateResponse, prove_all};
 pub use verified::{Correlated, Pending, Verified};
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ impl Survey {
 }
 
 /// Whether a payload is what its kind asks for. A kind, a version or a sealed payload this node cannot read passes.
-fn check_payload(message: &Message<'_>) -> Result<(), Faults> {
+pub(super) fn check_payload(message: &Message<'_>) -> Result<(), Faults> {
     let Some(kind) = message.known_kind() else { return Ok(()) };
     if message.encryption.is_some() || message.schema_version != kind.schema_version() {
         return Ok(());

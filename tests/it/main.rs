@@ -9,6 +9,7 @@ mod direct;
 mod disk;
 mod flow;
 mod graph;
+mod heal;
 mod ledger;
 mod net_common;
 mod schema;

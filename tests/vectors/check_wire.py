@@ -367,6 +367,124 @@ def decode_response(data):
     return response
 
 
+# Section 21: comparing states
+
+
+def leb128(r):
+    number, shift = 0, 0
+    while True:
+        byte = r.u8()
+        if byte == 0 and shift:
+            raise Refused("frame a number that is longer than it must be")
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return number
+
+
+def read_bound(r, above):
+    stamp = above - leb128(r)
+    digest = r.take(r.u8())
+    if digest[-1:] == b"\0":
+        raise Refused("frame a bound that ends in zeros")
+    return stamp, digest.ljust(16, b"\0")
+
+
+def read_ranges(data):
+    r = Reader(data)
+    salt, top, parts = r.take(8), read_bound(r, 2**64 - 1), []
+    before = top
+    for _ in range(leb128(r)):
+        low = read_bound(r, before[0])
+        mode = r.u8()
+        has = {1: lambda: r.take(16), 2: lambda: r.take(16), 3: lambda: [r.take(6) for _ in range(leb128(r))]}
+        parts.append((low, mode, has.get(mode, lambda: None)()))
+        if low >= before:
+            raise Refused("frame ranges that do not fall")
+        before = low
+    r.end()
+    return salt, top, parts
+
+
+def climb_partly(leaves, count, hashes):
+    """From some leaves, by index, and the hashes beside their ways, to the root."""
+    level, width, hashes = dict(leaves), count, list(hashes)
+    while width > 1:
+        above = {}
+        for parent in sorted({at // 2 for at in level}):
+            children = []
+            for child in (2 * parent, 2 * parent + 1):
+                if child < width:
+                    children.append(level[child] if child in level else hashes.pop(0))
+            above[parent] = node(*children) if len(children) == 2 else children[0]
+        level, width = above, (width + 1) // 2
+    if hashes:
+        raise Refused("bad_proof hashes left over")
+    return level[0]
+
+
+def read_excerpt(data):
+    header, r = data[:228], Reader(data[228:])
+    number = lambda: int.from_bytes(r.take(4), "little")
+    indices = [number() for _ in range(number())]
+    hashes = [r.take(32) for _ in range(number())]
+    codec, size = r.u8(), number()
+    body, messages = Reader(unpack(codec, r.data[r.at :], size)), []
+    while body.at < size:
+        messages.append(body.take(int.from_bytes(body.take(4), "little")))
+    leaves = {index: leaf(message) for index, message in zip(indices, messages, strict=True)}
+    same("excerpt's root", climb_partly(leaves, int.from_bytes(header[128:132], "little"), hashes), header[132:164])
+    return header, indices, messages
+
+
+def read_state_request(data):
+    r = Reader(data)
+    same("request tag", r.enum(6), 5)
+    variant = r.enum(3)
+    if variant == 0:
+        request = ("collections", r.option(r.text))
+    elif variant == 1:
+        request = ("compare", r.text(), r.blob())
+    else:
+        request = ("take", r.list(r.blob))
+    r.end()
+    return request
+
+
+def read_state_response(data):
+    r = Reader(data)
+    same("response tag", r.enum(7), 6)
+    variant = r.enum(3)
+    if variant == 0:
+        response = ("collections", r.list(lambda: (r.text(), r.varint(64), r.take(32))), r.boolean())
+    elif variant == 1:
+        response = ("compared", r.blob(), r.list(r.blob))
+    else:
+        response = ("taken",)
+    r.end()
+    return response
+
+
+def check_states(b):
+    header, indices, messages = read_excerpt(b["excerpt"])
+    same("excerpt's header", header, b["write"][:228])
+    same("excerpt's messages", (indices, len(messages)), ([1, 4], 2))
+    ranges = read_ranges(b["ranges"])
+    start = 1_700_000_000_000
+    same("ranges", (ranges[0], ranges[1]), (b"\5" * 8, ((start + 9) << 16, bytes(16))))
+    same("modes", [mode for _, mode, _ in ranges[2]], [0, 1, 2, 3, 4])
+    same("bounds", [low[0] for low, _, _ in ranges[2]], [ms << 16 for ms in (start, start, start - 1, start - 500, 0)])
+    same("a bound's digest", ranges[2][0][0][1][:3], b"\x80\1\0")
+    same("tags", ranges[2][3][2], [b"\3" * 6, b"\4" * 6])
+    same("request collections", read_state_request(b["request_collections"]), ("collections", "a"))
+    same("request compare", read_state_request(b["request_compare"]), ("compare", "c", b["ranges"]))
+    same("request take", read_state_request(b["request_take"]), ("take", [b"excerpt"]))
+    listed = ("collections", [("c", 3, b"\x08" * 32)], False)
+    same("response collections", read_state_response(b["response_collections"]), listed)
+    same("response compared", read_state_response(b["response_compared"]), ("compared", b["ranges"], [b"excerpt"]))
+    same("response taken", read_state_response(b["response_taken"]), ("taken",))
+
+
 # Section 13 and 14: kinds and their payloads, as the page lists them
 
 
@@ -485,6 +603,7 @@ def check_wire(v):
     same("request range", decode_request(b["request_range"]), ("range", feed, 3, 300, True))
     same("request fork", decode_request(b["request_fork"]), ("fork", feed))
     same("response fork", decode_response(b["response_fork"]), ("fork", b"first", b"second"))
+    check_states(b)
     same("response heads", decode_response(b["response_heads"]), ("heads", [head], True))
     same("response range", decode_response(b["response_range"]), ("range", 3, [b"bundle"]))
     check_refusals(b["bundle_plain"], network)

@@ -89,6 +89,7 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         | Scenario::Liar
         | Scenario::LateJoiner
         | Scenario::Retention
+        | Scenario::Oblivion
         | Scenario::Saturated
         | Scenario::Everything => {}
     }

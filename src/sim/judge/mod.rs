@@ -21,7 +21,7 @@ pub use once::Subscriber;
 pub use peace::{Idle, ban, halt};
 pub use post::Posted;
 pub use prefix::Prefixes;
-pub use state::{Promise, Writings, counts};
+pub use state::{Promise, Writings, counts, proofs};
 pub use unique::Unique;
 
 /// What a judge says: nothing, or what it saw.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Verdict;
 use crate::crdt::{self, Recount, Replica, State, Status, Wish, Wished};
+use crate::node::unproved;
 use crate::types::storage::View;
 use crate::types::{Incarnation, NodeId, Stamp, Version};
 use crate::wire::kind::state::{CollectionWrite, Op};
@@ -133,9 +134,23 @@ pub fn counts(replica: &Replica, view: &dyn View) -> Verdict {
             return Err(format!("{} is counted as {info:?}, and has {recount:?}", info.name));
         }
     }
+    for (name, retained, root) in replica.heads() {
+        if !replica.index(name).is_some_and(|index| index.is_sound(retained, root)) {
+            return Err(format!("the index of {name} is not what is retained"));
+        }
+    }
     let reloaded = Replica::load(view)?;
     if reloaded.root() != replica.root() {
         return Err("the root in memory is not the one in the store".into());
     }
     Ok(())
+}
+
+/// Whether a node can prove every write that it retains.
+pub fn proofs(replica: &Replica, view: &dyn View) -> Verdict {
+    let names: Vec<&str> = replica.heads().map(|(name, ..)| name).collect();
+    names.into_iter().try_for_each(|name| match unproved(replica, name, view).first() {
+        Some(entry) => Err(format!("{:?} of {name} is retained and cannot be proved", entry.version)),
+        None => Ok(()),
+    })
 }

@@ -213,6 +213,9 @@ pub struct Heartbeat {
     pub messages: u64,
     /// Of each topic it follows, the digest over the heads of the feeds it holds.
     pub roots: Vec<TopicRoot>,
+    /// The digest over what it retains of replicated state, if it follows Data.
+    #[serde(default)]
+    pub state_root: Option<Hash>,
     /// Its wall clock.
     pub clock_ms: WallMs,
     /// The heads of its own feeds, at most [`HEARTBEAT_HEADS`], each feed once.

@@ -292,7 +292,8 @@ fn a_heartbeat_is_bounded_and_names_each_feed_once() {
         let hash = crate::types::Hash([2; 32]);
         let clock_ms = crate::types::WallMs(1_700_000_000_000);
         let roots = vec![system::TopicRoot { topic: Category::Data, root: hash }];
-        let payload = system::Heartbeat { uptime_s: 1, peers: 3, messages: 9, roots, clock_ms, heads };
+        let payload =
+            system::Heartbeat { uptime_s: 1, peers: 3, messages: 9, roots, state_root: None, clock_ms, heads };
         let mut faults = Faults::default();
         payload.check(&mut faults);
         faults

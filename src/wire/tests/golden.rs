@@ -29,6 +29,15 @@ struct Vectors {
     response_fork: String,
     request_deliver: String,
     response_receipt: String,
+    write: String,
+    excerpt: String,
+    ranges: String,
+    request_collections: String,
+    request_compare: String,
+    request_take: String,
+    response_collections: String,
+    response_compared: String,
+    response_taken: String,
 }
 
 fn full_message() -> Message<'static> {
@@ -59,6 +68,10 @@ fn current() -> Vectors {
     };
     let packed = sealed(&[vec![b'a'; 1000], vec![b'b'; 1000]]);
     let signed = plain.signed_header();
+    let (written, excerpt) = excerpt();
+    let ranges = ranges().encode();
+    let state = |request| hex::encode(Request::State(request).encode());
+    let stated = |response| hex::encode(Response::State(response).encode());
     let feed = plain.header().feed;
     let head = Head { feed, floor: 3, next: 301, hash: plain.id(), forked: Some(302) };
     Vectors {
@@ -107,7 +120,48 @@ fn current() -> Vectors {
             ))
             .encode(),
         ),
+        write: hex::encode(written.wire()),
+        excerpt: hex::encode(&excerpt),
+        ranges: hex::encode(&ranges),
+        request_collections: state(StateRequest::Collections { after: Some("a".into()) }),
+        request_compare: state(StateRequest::Compare { collection: "c".into(), ranges: ranges.clone().into() }),
+        request_take: state(StateRequest::Take { writes: vec![Bytes::from_static(b"excerpt")] }),
+        response_collections: stated(StateResponse::Collections {
+            heads: vec![CollectionHead { name: "c".into(), retained: 3, root: Hash([8; 32]) }],
+            more: false,
+        }),
+        response_compared: stated(StateResponse::Compared {
+            ranges: ranges.into(),
+            writes: vec![Bytes::from_static(b"excerpt")],
+        }),
+        response_taken: stated(StateResponse::Taken),
     }
+}
+
+/// A bundle of five writes, and the second and the fifth of them.
+fn excerpt() -> (Verified, Bytes) {
+    let mut pending = Pending::default();
+    (1..=5).for_each(|n| pending.push(&super::excerpt::write(n).message(id(n))));
+    let bundle = pending.seal(header(Category::Data), &key()).unwrap();
+    let items: Vec<Bytes> = bundle.bytes().collect();
+    let excerpt = Excerpt::of(bundle.bundle(), &items, &[1, 4].into()).unwrap();
+    (bundle, excerpt.encode())
+}
+
+fn ranges() -> Ranges {
+    let bound = |ms, first: &[u8]| {
+        let mut digest = [0; 16];
+        digest[..first.len()].copy_from_slice(first);
+        crate::types::Version { stamp: Stamp::new(ms, 0), digest }
+    };
+    let parts = vec![
+        Part { low: bound(START_MS, &[0x80, 0x01]), mode: Mode::Same },
+        Part { low: bound(START_MS, &[]), mode: Mode::Sum([1; 16]) },
+        Part { low: bound(START_MS - 1, &[]), mode: Mode::Salted([2; 16]) },
+        Part { low: bound(START_MS - 500, &[7]), mode: Mode::Tags(vec![[3; 6], [4; 6]]) },
+        Part { low: bound(0, &[]), mode: Mode::All },
+    ];
+    Ranges { salt: [5; 8], top: bound(START_MS + 9, &[]), parts }
 }
 
 #[test]

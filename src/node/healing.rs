@@ -1,0 +1,449 @@
+//! Repair of the state itself: where a peer retains other writes than this node, and the feeds have nothing more to
+//! bring, the two are compared, and what either lacks goes to it with its proof.
+//!
+//! ```text
+//!  heartbeat: another root ──▶ Collections ──▶ Compare … Compare ──▶ writes ──▶ the door of all writes
+//!                                                  └──▶ Take: what the peer lacks
+//! ```
+//!
+//! Of two nodes the one with the lower id begins; the other does if nothing has come of it. A session is bounded in
+//! frames, bytes and time, a peer whose sessions are of no use is left alone for longer and longer, and one that
+//! promises writes and never sends them loses points.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::excerpts::{self, Packed};
+use super::output::Output;
+use super::owner::{Node, Turn};
+use super::peers::scramble;
+use super::state_io::StateInput;
+use crate::crdt::{self, Asked, Member, Merge, Nonsense, Outcome, Session, compare, tag};
+use crate::types::{Hash, Mono, NodeId, Stamp, Version, limits};
+use crate::wire::kind::state::collection_fault;
+use crate::wire::{
+    Category, CollectionHead, Proven, Ranges, Refusal, Request, Response, StateRequest, StateResponse, Tag, Unserved,
+};
+
+/// How long two roots must have differed: twice heard, where the feeds are alike; else the feeds have so long to bring
+/// what they can. The node with the higher id waits for the other to begin.
+const ALIKE: Duration = Duration::from_secs(1);
+const NOT_ALIKE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Sessions, one after the other, that promised writes and brought none, before that costs points.
+const STRIKES: u32 = 3;
+/// Peers whose sessions are remembered.
+const PEERS: usize = limits::KNOWN_PEERS;
+
+/// What is remembered of a peer while it is connected.
+#[derive(Debug, Default)]
+struct Partner {
+    /// Since when its root is another one.
+    differs: Option<Mono>,
+    /// Its feeds end as this node's do.
+    feeds_alike: bool,
+    /// It is left alone until then.
+    due: Mono,
+    backoff: Duration,
+    strikes: u32,
+    audit_due: Option<Mono>,
+}
+
+/// A comparison with one peer.
+#[derive(Debug)]
+struct Talk {
+    /// Collections that differ and come next.
+    next: VecDeque<String>,
+    /// The names the peer has listed so far; none once its list is complete.
+    listing: Option<BTreeMap<String, (u64, Hash)>>,
+    current: Option<(String, Session)>,
+    flights: BTreeMap<u64, Flight>,
+    deadline: Mono,
+    frames: u32,
+    bytes: u64,
+    /// Writes that came and were new.
+    useful: u64,
+    promised: u64,
+    kept: u64,
+}
+
+#[derive(Debug)]
+enum Flight {
+    Collections,
+    Compare(Asked),
+    Take,
+}
+
+/// What this node compares with its peers.
+#[derive(Debug)]
+pub(super) struct Healing {
+    partners: BTreeMap<NodeId, Partner>,
+    talks: BTreeMap<NodeId, Talk>,
+    salt: u64,
+}
+
+impl Healing {
+    pub fn new(entropy: u64) -> Healing {
+        Healing { partners: BTreeMap::new(), talks: BTreeMap::new(), salt: scramble(entropy ^ 0x5A17) }
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.salt = scramble(self.salt);
+        self.salt
+    }
+
+    /// A peer has said what its root is: the same as here or not, and whether its feeds end alike.
+    pub fn on_beat(&mut self, peer: NodeId, alike: bool, feeds_alike: bool, now: Mono) {
+        if !self.partners.contains_key(&peer) && self.partners.len() >= PEERS {
+            return;
+        }
+        let partner = self.partners.entry(peer).or_default();
+        partner.feeds_alike = feeds_alike;
+        if alike {
+            (partner.differs, partner.backoff, partner.strikes) = (None, Duration::ZERO, 0);
+            partner.audit_due.get_or_insert(now + limits::AUDIT_EVERY);
+        } else {
+            partner.differs.get_or_insert(now);
+        }
+    }
+
+    /// A peer is gone.
+    pub fn drop_peer(&mut self, peer: NodeId) {
+        self.talks.remove(&peer);
+        self.partners.remove(&peer);
+    }
+
+    /// When something is to be done even if nothing happens. A peer that differs is looked at when something happens,
+    /// which heartbeats do.
+    pub fn next_wake(&self) -> Option<Mono> {
+        self.talks.values().map(|talk| talk.deadline).min()
+    }
+
+    /// The peers to begin with now, and whether because they differ.
+    fn due(&self, own: NodeId, now: Mono) -> Vec<(NodeId, bool)> {
+        let free = limits::SESSIONS.saturating_sub(self.talks.len());
+        let idle = self.partners.iter().filter(|(peer, partner)| !self.talks.contains_key(peer) && partner.due <= now);
+        let due = idle.filter_map(|(peer, partner)| {
+            let turn = if own < *peer { Duration::ZERO } else { PATIENCE };
+            let patience = turn + if partner.feeds_alike { ALIKE } else { NOT_ALIKE };
+            let differs = partner.differs.is_some_and(|since| since + patience <= now);
+            let audit = partner.differs.is_none() && partner.audit_due.is_some_and(|due| due <= now);
+            (differs || audit).then_some((*peer, differs))
+        });
+        due.take(free).collect()
+    }
+}
+
+impl Talk {
+    fn new(now: Mono) -> Talk {
+        Talk {
+            next: VecDeque::new(),
+            listing: Some(BTreeMap::new()),
+            current: None,
+            flights: BTreeMap::new(),
+            deadline: now + limits::SESSION_TIME,
+            frames: 0,
+            bytes: 0,
+            useful: 0,
+            promised: 0,
+            kept: 0,
+        }
+    }
+
+    fn is_over(&self, now: Mono) -> bool {
+        let spent = self.frames >= limits::SESSION_FRAMES || self.bytes >= limits::SESSION_BYTES;
+        let done = self.listing.is_none() && self.current.is_none() && self.next.is_empty();
+        self.deadline <= now || (self.flights.is_empty() && (spent || done))
+    }
+}
+
+impl Node {
+    /// Begins comparisons that are due, and goes on with those under way.
+    pub(super) fn heal(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.mono;
+        let over: Vec<NodeId> =
+            self.healing.talks.iter().filter(|(_, t)| t.is_over(now)).map(|(peer, _)| *peer).collect();
+        over.into_iter().for_each(|peer| self.end_talk(peer, false, turn));
+        // While what came is not judged there is nothing to compare yet.
+        if self.stopping || !self.states.is_settled() {
+            return;
+        }
+        for (peer, differs) in self.healing.due(self.id, now) {
+            if !self.peers.is_connected(peer) {
+                self.healing.partners.remove(&peer);
+            } else if differs {
+                self.healing.talks.insert(peer, Talk::new(now));
+                self.ask_state(peer, StateRequest::Collections { after: None }, Flight::Collections, turn);
+                self.counters.sessions += 1;
+            } else {
+                self.audit(peer, turn);
+            }
+        }
+    }
+
+    /// Compares some writes one by one with a peer that retains the same by all sums.
+    fn audit(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        let now = turn.now.mono;
+        if let Some(partner) = self.healing.partners.get_mut(&peer) {
+            partner.audit_due = Some(now + limits::AUDIT_EVERY);
+        }
+        let names: Vec<String> = self.states.replica.heads().map(|(name, ..)| name.to_string()).collect();
+        let pick = self.healing.draw() as usize % names.len().max(1);
+        let Some(name) = names.into_iter().nth(pick) else { return };
+        let (rank, salt) = (self.healing.draw(), self.healing.draw().to_le_bytes());
+        let Some(index) = self.states.replica.index(&name) else { return };
+        let rank = rank % index.total().count.max(1);
+        let session = Session::audit(index, rank, limits::AUDIT_WRITES, salt);
+        self.healing.talks.insert(peer, Talk { listing: None, current: Some((name, session)), ..Talk::new(now) });
+        self.go_on(peer, turn);
+    }
+
+    fn ask_state(&mut self, peer: NodeId, request: StateRequest, flight: Flight, turn: &mut Turn<'_>) {
+        let id = self.repair.fresh_id();
+        let Some(talk) = self.healing.talks.get_mut(&peer) else { return };
+        talk.frames += 1;
+        talk.flights.insert(id, flight);
+        turn.want(Output::Request { to: peer, id, request: Request::State(request) });
+    }
+
+    /// Asks and gives as much as may be under way.
+    fn go_on(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        while let Some(talk) = self.healing.talks.get_mut(&peer)
+            && talk.flights.len() < limits::SESSION_REQUESTS
+            && talk.frames < limits::SESSION_FRAMES
+        {
+            let Some((name, session)) = &mut talk.current else {
+                if talk.listing.is_some() || !self.begin_next(peer, turn) {
+                    break;
+                }
+                continue;
+            };
+            if let Some((ranges, asked)) = session.ask(self.states.replica.index(name)) {
+                let request = StateRequest::Compare { collection: name.clone(), ranges: ranges.encode().into() };
+                self.ask_state(peer, request, Flight::Compare(asked), turn);
+            } else if session.has_surplus() {
+                let entries = session.give(limits::RANGE_WRITES);
+                let Packed { writes, left } = excerpts::pack(name, entries, &turn.tx);
+                session.keep(left);
+                if !writes.is_empty() {
+                    self.ask_state(peer, StateRequest::Take { writes }, Flight::Take, turn);
+                }
+            } else if talk.flights.is_empty() {
+                let found = session.found();
+                talk.promised += found.promised;
+                talk.kept += found.kept;
+                talk.current = None;
+            } else {
+                break;
+            }
+        }
+        if self.healing.talks.get(&peer).is_some_and(|talk| talk.is_over(turn.now.mono)) {
+            self.end_talk(peer, true, turn);
+        }
+    }
+
+    /// Begins with the next collection that differs; false if there is none.
+    fn begin_next(&mut self, peer: NodeId, turn: &Turn<'_>) -> bool {
+        let salt = self.healing.draw().to_le_bytes();
+        let Some(talk) = self.healing.talks.get_mut(&peer) else { return false };
+        let Some(name) = talk.next.pop_front() else { return false };
+        let wall = turn.now.wall.minus(limits::RANGE_AGE);
+        let below = Version { stamp: Stamp::new(wall.0, 0), digest: [0; 16] };
+        let session = Session::whole(self.states.replica.index(&name), below, salt);
+        talk.current = Some((name, session));
+        true
+    }
+
+    /// A comparison is over; what came of it decides when the next one is.
+    fn end_talk(&mut self, peer: NodeId, well: bool, turn: &mut Turn<'_>) {
+        let Some(mut talk) = self.healing.talks.remove(&peer) else { return };
+        if let Some((_, session)) = &talk.current {
+            talk.promised += session.found().promised;
+            talk.kept += session.found().kept;
+        }
+        let Some(partner) = self.healing.partners.get_mut(&peer) else { return };
+        let useless = talk.useful == 0 || !well;
+        partner.backoff = if useless {
+            (partner.backoff * 2).clamp(limits::SESSION_FIRST, limits::SESSION_MOST)
+        } else {
+            Duration::ZERO
+        };
+        partner.due = turn.now.mono + partner.backoff.max(limits::SESSION_FIRST / 2);
+        // It is to be heard to differ still.
+        partner.differs = None;
+        partner.strikes = if talk.promised > 0 && talk.kept == 0 { partner.strikes + 1 } else { 0 };
+        if partner.strikes >= STRIKES {
+            partner.strikes = 0;
+            self.on_refused(peer, &Refusal::Unasked { reason: "writes were promised and never came" }, turn);
+        }
+        tracing::debug!(
+            %peer, frames = talk.frames, bytes = talk.bytes, useful = talk.useful, promised = talk.promised,
+            kept = talk.kept, "a comparison of the state is over"
+        );
+    }
+
+    /// A request of a comparison came to nothing.
+    pub(super) fn on_state_failed(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
+        if self.healing.talks.get(&from).is_some_and(|talk| talk.flights.contains_key(&id)) {
+            self.end_talk(from, false, turn);
+        }
+    }
+
+    pub(super) fn on_state(&mut self, input: StateInput, turn: &mut Turn<'_>) {
+        match input {
+            StateInput::Collections { from, id, heads, more } => self.on_collections(from, id, heads, more, turn),
+            StateInput::Compared { from, id, ranges, writes } => self.on_compared(from, id, &ranges, writes, turn),
+            StateInput::Taken { from, id } => {
+                if self.flight(from, id).is_some() {
+                    self.go_on(from, turn);
+                }
+            }
+            StateInput::Offered { from, id, writes } => {
+                let response = if self.peers.take_token(from, turn) && self.follows(Category::Data) {
+                    for proven in &writes {
+                        self.take_proven(proven, turn);
+                    }
+                    Response::State(StateResponse::Taken)
+                } else {
+                    self.counters.requests_put_off += 1;
+                    Response::Unserved(Unserved::Busy)
+                };
+                turn.want(Output::Respond { id, response });
+            }
+        }
+    }
+
+    fn flight(&mut self, from: NodeId, id: u64) -> Option<Flight> {
+        self.healing.talks.get_mut(&from)?.flights.remove(&id)
+    }
+
+    fn on_collections(&mut self, from: NodeId, id: u64, heads: Vec<CollectionHead>, more: bool, turn: &mut Turn<'_>) {
+        let Some(Flight::Collections) = self.flight(from, id) else { return };
+        let Some(talk) = self.healing.talks.get_mut(&from) else { return };
+        let Some(mut listed) = talk.listing.take() else { return };
+        let before = listed.last_key_value().map(|(name, _)| name.clone());
+        listed.extend(heads.into_iter().map(|head| (head.name, (head.retained, head.root))));
+        let last = listed.last_key_value().map(|(name, _)| name.clone());
+        if more && last > before && listed.len() < limits::COLLECTIONS {
+            talk.listing = Some(listed);
+            let after = last;
+            return self.ask_state(from, StateRequest::Collections { after }, Flight::Collections, turn);
+        }
+        let ours: BTreeMap<&str, (u64, Hash)> =
+            self.states.replica.heads().map(|(name, retained, root)| (name, (retained, root))).collect();
+        let names: BTreeSet<&str> = ours.keys().copied().chain(listed.keys().map(String::as_str)).collect();
+        let differ = names.into_iter().filter(|name| ours.get(name) != listed.get(*name));
+        let room = |name: &&str| collection_fault(name).is_none() && self.states.replica.has_room(name);
+        talk.next = differ.filter(room).map(str::to_string).collect();
+        self.go_on(from, turn);
+    }
+
+    fn on_compared(&mut self, from: NodeId, id: u64, ranges: &Ranges, writes: Vec<Proven>, turn: &mut Turn<'_>) {
+        let Some(Flight::Compare(asked)) = self.flight(from, id) else { return };
+        let mut came: BTreeSet<Tag> = BTreeSet::new();
+        let of = self.healing.talks.get(&from).and_then(|talk| talk.current.as_ref());
+        let Some((name, salt)) = of.map(|(name, session)| (name.clone(), session.salt())) else { return };
+        let mut useful = 0;
+        for proven in &writes {
+            let slot = proven.header().slot();
+            for said in proven.writes().iter().filter(|said| said.write.collection == name) {
+                let members = Member::of(&said.write, excerpts::origin(slot, said.message, said.checksum));
+                came.extend(members.map(|member| tag(salt, member.digest())));
+            }
+            useful += self.take_proven(proven, turn);
+        }
+        let Some(talk) = self.healing.talks.get_mut(&from) else { return };
+        talk.frames += 1;
+        talk.useful += useful;
+        talk.bytes += writes.iter().map(|proven| proven.memory_bytes() as u64).sum::<u64>() + 64;
+        let index = self.states.replica.index(&name);
+        let taken = talk.current.as_mut().map(|(_, session)| session.on_answer(asked, ranges, &came, index));
+        if let Some(Err(Nonsense(reason))) = taken {
+            self.on_refused(from, &Refusal::Unasked { reason }, turn);
+            return self.end_talk(from, false, turn);
+        }
+        self.go_on(from, turn);
+    }
+
+    /// The door for writes that come without their feed: in time, not after a fork, merged, and kept with their proof.
+    /// Returns how many changes were new.
+    fn take_proven(&mut self, proven: &Proven, turn: &mut Turn<'_>) -> u64 {
+        let (header, slot) = (proven.header(), proven.header().slot());
+        if self.clock.see(header.clock, turn.now.wall).is_err() {
+            return 0;
+        }
+        if let Some(fork) = self.fork_of(proven.excerpt(), turn) {
+            let first = self.feeds.chain(fork.feed()).is_none_or(|chain| chain.forked.is_none());
+            if self.feeds.cut(&fork, &mut turn.tx) {
+                self.on_fork(fork, first, turn);
+            }
+        }
+        let forked = self.feeds.chain(slot.feed).and_then(|chain| chain.forked);
+        if forked.is_some_and(|at| slot.sequence >= at) {
+            return 0;
+        }
+        if self.states.is_full() {
+            return self.merge_later(proven, turn);
+        }
+        let (mut new, mut known) = (0, false);
+        for said in proven.writes() {
+            for member in Member::of(&said.write, excerpts::origin(slot, said.message, said.checksum)) {
+                let outcome = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).apply(&member);
+                self.states.spend(outcome);
+                self.counters.merged(outcome);
+                new += u64::from(outcome != Outcome::Duplicate && outcome != Outcome::NoRoom);
+                known |= outcome != Outcome::NoRoom;
+            }
+        }
+        self.counters.healed_changes += new;
+        if known && new > 0 && crate::feed::Stored::load(slot, &turn.tx).is_none() {
+            excerpts::keep(slot, proven.excerpt(), &mut turn.tx);
+        }
+        new
+    }
+
+    /// The step has merged enough: what came waits on the disk.
+    fn merge_later(&mut self, proven: &Proven, turn: &mut Turn<'_>) -> u64 {
+        excerpts::keep(proven.header().slot(), proven.excerpt(), &mut turn.tx);
+        excerpts::loosen(proven.header().slot(), &mut turn.tx);
+        self.fall_behind(proven.header().slot(), turn);
+        proven.writes().len() as u64
+    }
+
+    /// Answers what a peer asks about the state.
+    pub(super) fn serve_state(&self, request: &StateRequest, turn: &Turn<'_>) -> Response {
+        if !self.follows(Category::Data) {
+            return Response::Unserved(Unserved::UnknownFeed);
+        }
+        match request {
+            StateRequest::Collections { after } => {
+                let all = self.states.replica.heads().filter(|(name, ..)| after.as_deref().is_none_or(|a| *name > a));
+                let head =
+                    |(name, retained, root): (&str, u64, Hash)| CollectionHead { name: name.into(), retained, root };
+                let mut heads: Vec<CollectionHead> = all.take(limits::COLLECTION_HEADS + 1).map(head).collect();
+                let more = heads.len() > limits::COLLECTION_HEADS;
+                heads.truncate(limits::COLLECTION_HEADS);
+                Response::State(StateResponse::Collections { heads, more })
+            }
+            StateRequest::Compare { collection, ranges } => match Ranges::decode(ranges) {
+                Ok(asked) => Response::State(self.serve_ranges(collection, &asked, turn)),
+                Err(_) => Response::Unserved(Unserved::UnknownFeed),
+            },
+            // Those are checked first, and come another way.
+            StateRequest::Take { .. } => Response::Unserved(Unserved::Busy),
+        }
+    }
+
+    fn serve_ranges(&self, collection: &str, asked: &Ranges, turn: &Turn<'_>) -> StateResponse {
+        let crdt::Compared { mut ranges, wanted } = compare(self.states.replica.index(collection), asked);
+        let Packed { writes, left } = excerpts::pack(collection, wanted, &turn.tx);
+        // What has no room is asked for again: the answer ends above it.
+        if let Some(newest) = left.iter().map(|entry| entry.version).max() {
+            ranges.end_above(newest);
+        }
+        let writes: Vec<Bytes> = writes;
+        StateResponse::Compared { ranges: ranges.encode().into(), writes }
+    }
+}

@@ -1,0 +1,57 @@
+//! What comes to a node about replicated state from its peers, checked.
+
+use crate::types::{NetworkId, NodeId};
+use crate::wire::{CollectionHead, Proven, Ranges, Refusal, StateResponse, prove_all};
+
+/// Something about replicated state.
+#[derive(Debug)]
+pub enum StateInput {
+    /// The collections of a peer that was asked under `id`.
+    Collections { from: NodeId, id: u64, heads: Vec<CollectionHead>, more: bool },
+    /// What a peer says about ranges that it was asked about under `id`, and writes, each of them proved.
+    Compared { from: NodeId, id: u64, ranges: Ranges, writes: Vec<Proven> },
+    /// A peer has looked at what it was given under `id`.
+    Taken { from: NodeId, id: u64 },
+    /// A peer gives writes, each of them proved; `id` names its request in the response.
+    Offered { from: NodeId, id: u64, writes: Vec<Proven> },
+}
+
+impl StateInput {
+    /// An answer, and what was wrong with the first of its writes that is not what it should be: those before it count.
+    pub fn answer(
+        from: NodeId,
+        id: u64,
+        response: StateResponse,
+        network: NetworkId,
+    ) -> Result<(StateInput, Option<Refusal>), Refusal> {
+        Ok(match response {
+            StateResponse::Collections { heads, more } => (StateInput::Collections { from, id, heads, more }, None),
+            StateResponse::Taken => (StateInput::Taken { from, id }, None),
+            StateResponse::Compared { ranges, writes } => {
+                let ranges = Ranges::decode(&ranges)?;
+                let (writes, bad) = prove_all(writes, network);
+                (StateInput::Compared { from, id, ranges, writes }, bad)
+            }
+        })
+    }
+
+    /// What it takes in memory, bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
+                writes.iter().map(Proven::memory_bytes).sum()
+            }
+            StateInput::Collections { .. } | StateInput::Taken { .. } => 0,
+        }
+    }
+
+    /// How many changes of the state it may make.
+    pub fn changes(&self) -> usize {
+        match self {
+            StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
+                writes.iter().flat_map(Proven::writes).map(|said| said.write.changes.len()).sum()
+            }
+            StateInput::Collections { .. } | StateInput::Taken { .. } => 0,
+        }
+    }
+}
