@@ -1,4 +1,4 @@
-//! Numbers of the chain for Prometheus, `metanode_chain_…`; the rules to be alarmed by are in docs/alerts.yml.
+//! Numbers of the chain for Prometheus, `metanode_chain_…`; the rules to be alarmed by are in docs/prometheus/chain.yml.
 
 use std::fmt;
 
