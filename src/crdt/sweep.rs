@@ -109,8 +109,22 @@ impl Merge<'_, '_, '_> {
 
     /// An author said two things in one place: what it wrote there and after in that life does not count any more.
     pub fn mask(&mut self, author: NodeId, incarnation: Incarnation, sequence: u64) {
+        // A lower fork masks all that a higher one does: one sweep waits for a life of an author, however often it forks.
+        let sweeps = &mut self.replica.sweeps;
+        let of_life = |(number, sweep): (&u64, &Sweep)| {
+            let (_, _, from) = sweep.fork.filter(|(of, life, _)| (*of, *life) == (author, incarnation))?;
+            Some((*number, from))
+        };
+        match sweeps.waiting.iter().find_map(of_life) {
+            Some((_, from)) if from <= sequence => return,
+            Some((number, _)) => {
+                sweeps.waiting.remove(&number);
+                sweeps.changed.insert(number, ());
+            }
+            None => {}
+        }
         let start = Key::new(Table::State, &[]);
-        self.replica.sweeps.add((&start, &start.after_prefix()), Some((author, incarnation, sequence)));
+        sweeps.add((&start, &start.after_prefix()), Some((author, incarnation, sequence)));
     }
 
     /// Judges up to about `budget` rows anew. Whether more is left.

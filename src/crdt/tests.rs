@@ -285,7 +285,7 @@ fn deeds(writes: usize) -> impl Strategy<Value = Vec<Deed>> {
     prop::collection::vec(deed, 0..30)
 }
 
-const FORKS: [(u8, u64, u64); 3] = [(1, 0, 3), (1, 1, 0), (0, 0, 5)];
+const FORKS: [(u8, u64, u64); 4] = [(1, 0, 3), (1, 1, 0), (0, 0, 5), (1, 0, 1)];
 
 fn forked(n: usize) -> Forked {
     let (author, life, at) = FORKS[n];
@@ -307,6 +307,23 @@ fn play(host: &mut Host, deeds: &[Deed], all: &[Member], forks: &mut BTreeSet<us
             }
         }
     }
+}
+
+#[test]
+fn an_author_that_forks_lower_and_lower_makes_one_pass_wait() {
+    let mut host = Host::default();
+    for at in (0..50).rev() {
+        host.step(|merge| merge.mask(node(1), Incarnation(0), at));
+    }
+    host.step(|merge| merge.mask(node(1), Incarnation(0), 9));
+    host.reload();
+    let start = crate::types::storage::Key::new(Table::Sweep, &[]);
+    let mut waiting = 0;
+    host.store.scan(&start, &start.after_prefix(), &mut |_, _| {
+        waiting += 1;
+        std::ops::ControlFlow::Continue(())
+    });
+    assert_eq!(waiting, 1);
 }
 
 proptest! {
