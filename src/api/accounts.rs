@@ -4,19 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{broken, no_chain};
-use super::params::{Params as Query, Part, parsed};
+use super::params::{Params, Part, parsed};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
 use super::state::ApiState;
 use super::transactions::{TransactionInfo, transaction};
 use crate::ledger::chain::{self, Found};
 use crate::ledger::rows::{Account, Delegation, Pool};
-use crate::ledger::{Params, query};
+use crate::ledger::{self, query};
 use crate::types::chain::{ChainId, Height};
 use crate::types::storage::View;
 use crate::types::{NodeId, Tokens};
@@ -85,7 +85,7 @@ pub async fn show(State(state): State<ApiState>, Part(account): Part<NodeId>) ->
     let read = move |view: &dyn View, head: &chain::Head| {
         let row = query::row::<Account>(&account, view).map_err(broken)?;
         let row = row.ok_or_else(|| Problem::new(Cause::NotFound, format!("there is no account {account}")))?;
-        let params = query::row::<Params>(&(), view).map_err(broken)?.ok_or_else(no_chain)?;
+        let params = query::row::<ledger::Params>(&(), view).map_err(broken)?.ok_or_else(no_chain)?;
         let delegations = delegations(account, view)?;
         let staked = delegations.iter().fold(Tokens::ZERO, |sum, one| sum.plus(one.stake).unwrap_or(sum));
         let fees = params.fees;
@@ -166,10 +166,9 @@ pub struct AccountTransactions {
 )]
 pub async fn transactions(
     State(state): State<ApiState>,
-    Path(account): Path<String>,
-    Query(params): Query<PageParams>,
+    Part(account): Part<NodeId>,
+    Params(params): Params<PageParams>,
 ) -> Result<Written, Problem> {
-    let account: NodeId = account.parse().map_err(|e: crate::types::IdError| Problem::request(e.to_string()))?;
     let before = parsed::<Place>("before", params.before.as_deref())?.map(|place| place.0);
     let most = params.limit.unwrap_or(20);
     if !(1..=PAGE).contains(&most) {

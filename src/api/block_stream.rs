@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 
 use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::ws::Message;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -14,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::blocks::{BlockInfo, BlockRecords, page};
 use super::chain::head;
-use super::params::Params as Query;
+use super::params::{Params, Upgrade};
 use super::problem::Problem;
 use super::reader::Timed;
 use super::state::ApiState;
@@ -67,7 +66,7 @@ enum Told {
 )]
 pub async fn events(
     State(state): State<ApiState>,
-    Query(params): Query<FollowBlocksParams>,
+    Params(params): Params<FollowBlocksParams>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let follower = Follower::open(state, &params, last_event(&headers)?).await?;
@@ -96,8 +95,8 @@ pub async fn events(
 )]
 pub async fn frames(
     State(state): State<ApiState>,
-    Query(params): Query<FollowBlocksParams>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    Params(params): Params<FollowBlocksParams>,
+    Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
     let follower = async { Follower::open(state, &params, None).await };
     upgraded(upgrade, follower).await

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{broken, head};
-use super::params::{Params as Query, Part};
+use super::params::{Params, Part};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
 use super::state::ApiState;
@@ -145,7 +145,7 @@ pub struct Blocks {
     params(RangeParams),
     responses((status = 200, description = "A page", body = ref("#/components/schemas/Blocks"), content_type = "application/json")),
 )]
-pub async fn list(State(state): State<ApiState>, Query(params): Query<RangeParams>) -> Result<Written, Problem> {
+pub async fn list(State(state): State<ApiState>, Params(params): Params<RangeParams>) -> Result<Written, Problem> {
     let most = params.limit.unwrap_or(20);
     if !(1..=BLOCKS).contains(&most) {
         return Err(Problem::request(format!("limit: use 1 to {BLOCKS}, and go on with from=`next`")));
@@ -214,7 +214,7 @@ pub struct RecordParams {
 pub async fn records(
     State(state): State<ApiState>,
     Part(at): Part<At>,
-    Query(params): Query<RecordParams>,
+    Params(params): Params<RecordParams>,
 ) -> Result<Written, Problem> {
     let (from, most) = (params.from.unwrap_or(0), params.limit.unwrap_or(100));
     if !(1..=RECORDS).contains(&most) {

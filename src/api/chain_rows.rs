@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::chain::{broken, no_chain};
-use super::params::{Params as Query, parsed};
+use super::params::{Params, parsed};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
 use super::state::ApiState;
@@ -50,7 +50,7 @@ pub struct ProofParams {
         (status = 404, description = "There is no block yet, or the height is not kept", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     ),
 )]
-pub async fn prove(State(state): State<ApiState>, Query(params): Query<ProofParams>) -> Result<Written, Problem> {
+pub async fn prove(State(state): State<ApiState>, Params(params): Params<ProofParams>) -> Result<Written, Problem> {
     let sort = sort(params.sort.as_deref().unwrap_or("account"))?;
     let key = key(sort, params.name.as_deref().unwrap_or_default())?;
     if shown(&key, None).ok().flatten().is_none() {
@@ -123,7 +123,10 @@ pub struct ChainRows {
     params(RowParams),
     responses((status = 200, description = "A page", body = ref("#/components/schemas/ChainRows"), content_type = "application/json")),
 )]
-pub async fn list(State(state): State<ApiState>, Query(params): Query<RowParams>) -> Result<Json<ChainRows>, Problem> {
+pub async fn list(
+    State(state): State<ApiState>,
+    Params(params): Params<RowParams>,
+) -> Result<Json<ChainRows>, Problem> {
     let prefix = key(sort(&params.sort)?, params.name.as_deref().unwrap_or_default())?;
     let after = params.after.map(hex::decode).transpose();
     let after = after.map_err(|_| Problem::request("after: give the `next` of the page before unchanged"))?;

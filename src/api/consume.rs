@@ -5,15 +5,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::params::{Asked, MaybeAsked, Params, Part, object, parsed};
+use super::params::{Asked, MaybeAsked, Params, Part, Upgrade, object, parsed};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
 use super::state::ApiState;
@@ -244,9 +243,8 @@ pub async fn frames(
     State(state): State<ApiState>,
     Part(name): Part<Name>,
     Params(params): Params<ConsumeParams>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|e| Problem::request(format!("{}; ask with a WebSocket client", e.body_text())))?;
     let most = params.max.unwrap_or(UNANSWERED);
     bounded("max", most as u64, 1, limits::LEASE_MESSAGES as u64)?;
     let seat = state.seat()?;

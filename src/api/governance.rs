@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::broken;
 use super::chain_rows::{NumberParams, always, limit};
-use super::params::{Params as Query, Part};
+use super::params::{Params, Part};
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use crate::ledger::chain::Head;
 use crate::ledger::rows::{Ballot, Policy, Proposal, Totals};
-use crate::ledger::{Params, query};
+use crate::ledger::{self, query};
 use crate::types::chain::Height;
 use crate::types::storage::View;
 use crate::types::{NodeId, Tokens};
@@ -34,7 +34,7 @@ pub struct ProposalInfo {
 
 impl ProposalInfo {
     fn of(number: u64, proposal: Proposal, view: &dyn View, head: &Head) -> Result<ProposalInfo, Problem> {
-        let (params, totals): (Params, Totals) = (always(view)?, always(view)?);
+        let (params, totals): (ledger::Params, Totals) = (always(view)?, always(view)?);
         Ok(ProposalInfo {
             number,
             staked: totals.staked,
@@ -77,7 +77,7 @@ pub struct Proposals {
 )]
 pub async fn list(
     State(state): State<ApiState>,
-    Query(params): Query<ProposalParams>,
+    Params(params): Params<ProposalParams>,
 ) -> Result<Json<Proposals>, Problem> {
     let most = limit(params.limit)?;
     let open = params.open.unwrap_or(false);
@@ -149,7 +149,7 @@ pub struct Votes {
 pub async fn votes(
     State(state): State<ApiState>,
     Part(number): Part<u64>,
-    Query(params): Query<NumberParams>,
+    Params(params): Params<NumberParams>,
 ) -> Result<Json<Votes>, Problem> {
     let (after, most) = (params.after::<NodeId>()?, limit(params.limit)?);
     let read = move |view: &dyn View, _: &Head| {
@@ -171,7 +171,7 @@ pub struct ChainRules {
     /// After which block.
     height: Height,
     /// Numbers: genesis set them, votes change the fees.
-    parameters: Params,
+    parameters: ledger::Params,
     /// Policies that votes adopted, by id: version, and the hash of the text.
     policies: Vec<PolicyInfo>,
 }

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -13,7 +12,7 @@ use futures::{Stream, stream};
 
 use super::cursor::{Cursor, Told};
 use super::filter::FollowParams;
-use super::params::Params;
+use super::params::{Params, Upgrade};
 use super::problem::Problem;
 use super::state::ApiState;
 
@@ -63,7 +62,7 @@ pub async fn events(
 pub async fn frames(
     State(state): State<ApiState>,
     Params(params): Params<FollowParams>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
     upgraded(upgrade, open(state, &params, None)).await
 }
@@ -82,10 +81,9 @@ impl Frames for Cursor {
 
 /// Answers a WebSocket client with the frames of what is opened for it.
 pub(super) async fn upgraded<F: Frames>(
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: WebSocketUpgrade,
     opened: impl Future<Output = Result<F, Problem>>,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|e| Problem::request(format!("{}; ask with a WebSocket client", e.body_text())))?;
     let frames = opened.await?;
     let upgrade = upgrade.max_message_size(FRAME_BYTES).max_frame_size(FRAME_BYTES);
     Ok(upgrade.on_upgrade(move |socket| tell(socket, frames)).into_response())

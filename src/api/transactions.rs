@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::broken;
-use super::params::{Params as Query, Part};
+use super::params::{Params, Part};
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use crate::ledger::chain::{self, Found, Head};
@@ -73,7 +73,7 @@ pub struct WaitParams {
 pub async fn show(
     State(state): State<ApiState>,
     Part(id): Part<TransactionId>,
-    Query(params): Query<WaitParams>,
+    Params(params): Params<WaitParams>,
 ) -> Result<Json<TransactionInfo>, Problem> {
     let wait_ms = params.wait_ms.unwrap_or_default();
     if wait_ms > WAIT_MS {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::Message;
+use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,19 +18,16 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use super::hub::{Hub, Told};
 use super::ways::{Found, PathParams, ShortestPath};
 use super::{Named, no_node, too_large};
-use crate::api::params::Params;
+use crate::api::params::{Params, Upgrade};
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
+use crate::api::subscribe::{Frames, upgraded};
 use crate::crdt;
 use crate::graph::{Change, Graph, TooLarge};
 use crate::types::limits;
 
 /// A silent stream shows that it lives this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// A frame is taken within this long.
-const TAKEN_WITHIN: Duration = Duration::from_secs(60);
-/// A client's frame has at most this many bytes; it has nothing to say but control frames.
-const FRAME_BYTES: usize = 4 * 1024;
 /// Shortest paths are looked for at most this often.
 const PATHS_EVERY: Duration = Duration::from_millis(100);
 
@@ -113,36 +109,14 @@ pub async fn graph_frames(
     State(state): State<ApiState>,
     Named(name): Named,
     Params(params): Params<GraphParams>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|e| Problem::request(format!("{}; ask with a WebSocket client", e.body_text())))?;
-    let follower = Follower::open(state, &name, params.snapshot).await?;
-    let upgrade = upgrade.max_message_size(FRAME_BYTES).max_frame_size(FRAME_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| tell(socket, follower)).into_response())
+    upgraded(upgrade, Follower::open(state, &name, params.snapshot)).await
 }
 
-async fn tell(mut socket: WebSocket, mut follower: Follower) {
-    loop {
-        tokio::select! {
-            told = follower.next() => {
-                let Some(told) = told else {
-                    // The client may be gone already; then nobody waits for this frame.
-                    let _ = socket.send(Message::Close(None)).await;
-                    return;
-                };
-                match tokio::time::timeout(TAKEN_WITHIN, socket.send(Message::Text(told.text().into()))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return,
-                }
-            }
-            // Answers to pings are sent while receiving; everything else a client says is passed over.
-            heard = socket.recv() => if !matches!(heard, Some(Ok(_))) {
-                return;
-            },
-            () = tokio::time::sleep(SIGN_OF_LIFE) => if socket.send(Message::Ping(Vec::new().into())).await.is_err() {
-                return;
-            },
-        }
+impl Frames for Follower {
+    async fn frame(&mut self) -> Option<Message> {
+        self.next().await.map(|told| Message::Text(told.text().into()))
     }
 }
 

@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -23,7 +22,7 @@ use tokio::time::Instant;
 use super::Named;
 use super::hub::Hub;
 use super::live::{Live, Tick, WRITTEN_EVERY};
-use crate::api::params::Params;
+use crate::api::params::{Params, Upgrade};
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::crdt;
@@ -89,9 +88,8 @@ pub async fn positions(
     State(state): State<ApiState>,
     Named(name): Named,
     Params(params): Params<PositionParams>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    Upgrade(upgrade): Upgrade,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|e| Problem::request(format!("{}; ask with a WebSocket client", e.body_text())))?;
     let (seat, motion) = (state.seat()?, Motion::of(&state, &name).await?);
     let listens = params.listen.unwrap_or(true);
     let upgrade = upgrade.max_message_size(FRAME_BYTES).max_frame_size(FRAME_BYTES);
