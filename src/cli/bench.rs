@@ -7,6 +7,7 @@ mod fanout;
 mod ledger;
 mod limit;
 mod mixed;
+mod nats;
 mod network;
 mod pair;
 mod positions;
@@ -117,7 +118,7 @@ enum Workload {
     State,
     /// Payloads of a file, with and without bundling and packing: bytes on the wire, writes to the disk
     Trades,
-    /// As pair, then bare gossipsub and NATS with the same payloads
+    /// As pair and e2e, then bare gossipsub and NATS, without and with a stream in its file, with the same payloads
     Beside,
     /// From the disk of a node process to a client that reads all of it again
     Replay,
