@@ -8,7 +8,7 @@ use crate::feed::Retention;
 use crate::flow::{Bounds, Policy};
 use crate::route::Strategy;
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Incarnation, NetworkName, NodeId, Now, Stamp, row};
+use crate::types::{Domain, Incarnation, NetworkName, NodeId, Now, Stamp, row};
 use crate::wire::{Draft, Packing};
 
 /// What a node is given at its start.
@@ -79,5 +79,11 @@ impl Life {
         let fresh = Incarnation((now.wall.0 << 16) | (setup.entropy & 0xFFFF));
         let incarnation = resumed.map_or(fresh, |life| life.incarnation);
         Life { incarnation, clean: false, place: setup.place, ceiling }
+    }
+
+    /// What sets the ids of this life of an author apart from those of everyone else who has the same stamp.
+    pub fn id_suffix(&self, author: NodeId) -> u64 {
+        let digest = Domain::Bundle.hash(&[author.as_bytes(), &self.incarnation.0.to_be_bytes()]);
+        digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 }

@@ -36,6 +36,8 @@ pub struct Node {
     pub(super) id: NodeId,
     pub(super) network: NetworkId,
     pub(super) life: Life,
+    /// In every id of this life.
+    pub(super) id_suffix: u64,
     pub(super) clock: Clock,
     pub(super) feeds: Feeds,
     pub(super) repair: Repair,
@@ -106,6 +108,7 @@ impl Node {
             id,
             network: setup.network.id(),
             life,
+            id_suffix: life.id_suffix(id),
             clock: Clock::resume(life.ceiling),
             feeds: Feeds::load(view)?.of(id),
             repair: Repair::default(),

@@ -11,7 +11,7 @@ use crate::flow::{Fit, Parcel, Spill, Unreadable, rank};
 use crate::meter::{Outcome, Passage, Station};
 use crate::route::Strategy;
 use crate::types::storage::View;
-use crate::types::{Domain, Hash, MessageId, Stamp, limits};
+use crate::types::{Hash, MessageId, Stamp, limits};
 use crate::wire::{
     Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Header, PREFIX_BYTES, Pending, Priority,
     STRATEGY_HEADER, Verified,
@@ -300,18 +300,12 @@ impl Node {
         if let Some(id) = draft.idempotency.and_then(|key| self.idempotency.id(&key)) {
             return id;
         }
-        let id = MessageId::new(self.clock.tick(turn.now.wall), self.id_suffix());
+        let id = MessageId::new(self.clock.tick(turn.now.wall), self.id_suffix);
         if let Some(key) = draft.idempotency {
             self.idempotency.note(key, id, turn.now.wall, &mut turn.tx);
         }
         pending.push(&draft.message(id));
         id
-    }
-
-    /// What sets this life's ids apart from those of everyone else who has the same stamp.
-    pub(super) fn id_suffix(&self) -> u64 {
-        let digest = Domain::Bundle.hash(&[self.id.as_bytes(), &self.life.incarnation.0.to_be_bytes()]);
-        digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
     pub(super) fn header(&self, feed: FeedId, priority: Priority, course: Course) -> Header {

@@ -191,7 +191,7 @@ impl Node {
             return Err(Refused::TooManyCollections.into());
         }
         self.pass(after, turn)?;
-        let id = MessageId::new(self.clock.tick(turn.now.wall), self.id_suffix());
+        let id = MessageId::new(self.clock.tick(turn.now.wall), self.id_suffix);
         let message = draft.message(id);
         let origin = self.own_origin(&message);
         pending.push(&message);

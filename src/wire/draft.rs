@@ -1,6 +1,7 @@
 //! What a client asks its node to say. The node gives it an id and a place; the draft holds the rest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
@@ -134,28 +135,32 @@ impl Draft {
 
     /// Everything that is wrong with what surrounds the payload.
     pub fn check(&self, wall: WallMs, faults: &mut Faults) {
-        let mut limit = |holds: bool, path: &str, detail: String| {
+        let mut limit = |holds: bool, path: &str, detail: fmt::Arguments<'_>| {
             if !holds {
-                faults.add(FaultCode::TooLarge, path, detail);
+                faults.add(FaultCode::TooLarge, path, detail.to_string());
             }
         };
         let name = limits::NAME_BYTES;
-        limit(self.tags.len() <= limits::TAGS, "/tags", format!("at most {} tags", limits::TAGS));
-        limit(self.tags.iter().all(|t| t.len() <= name), "/tags", format!("a tag has at most {name} bytes"));
-        limit(self.headers.len() <= limits::HEADERS, "/headers", format!("at most {} headers", limits::HEADERS));
-        limit(self.headers.keys().all(|k| k.len() <= name), "/headers", format!("a name has at most {name} bytes"));
+        limit(self.tags.len() <= limits::TAGS, "/tags", format_args!("at most {} tags", limits::TAGS));
+        limit(self.tags.iter().all(|t| t.len() <= name), "/tags", format_args!("a tag has at most {name} bytes"));
+        limit(self.headers.len() <= limits::HEADERS, "/headers", format_args!("at most {} headers", limits::HEADERS));
+        limit(
+            self.headers.keys().all(|k| k.len() <= name),
+            "/headers",
+            format_args!("a name has at most {name} bytes"),
+        );
         let value = limits::HEADER_VALUE_BYTES;
         limit(
             self.headers.values().all(|v| v.len() <= value),
             "/headers",
-            format!("a value has at most {value} bytes"),
+            format_args!("a value has at most {value} bytes"),
         );
         let fits = self.destination.name().is_none_or(|n| (1..=name).contains(&n.len()));
-        limit(fits, "/destination", format!("a name has 1 to {name} bytes"));
+        limit(fits, "/destination", format_args!("a name has 1 to {name} bytes"));
         // Ids and times that are seldom there, and what sealing adds.
         const SELDOM: usize = 144;
         let (size, most) = (self.size_bytes() + SELDOM, limits::MESSAGE_BYTES);
-        limit(size <= most, "/payload", format!("with tags and headers it has {size} bytes; {most} are allowed"));
+        limit(size <= most, "/payload", format_args!("with tags and headers it has {size} bytes; {most} are allowed"));
         if self.expires.is_some_and(|at| at <= wall) {
             faults.add(FaultCode::Expired, "/expires_at", "expires_at is past");
         }
