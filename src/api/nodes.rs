@@ -15,8 +15,8 @@ use crate::types::{NodeId, WallMs, limits};
 use crate::wire::kind::system::{Endpoint, Layer, Link, NodeStatus, NodeType};
 
 /// Heartbeats that may fail to come before a node counts as late, and as silent.
-const LATE_BEATS: u32 = 3;
-const SILENT_BEATS: u32 = 15;
+const LATE_BEATS: u32 = 2;
+const SILENT_BEATS: u32 = 5;
 /// Penalty points at which nothing is left of a peer's trust.
 const NO_TRUST: u32 = 100;
 
@@ -248,7 +248,7 @@ impl NodeInfo {
 }
 
 fn health(peer: &PeerInfo) -> Health {
-    let beats = |count: u32| limits::HEARTBEAT.saturating_mul(count).as_millis() as u64;
+    let beats = |count: u32| limits::HEARTBEAT_AT_REST.saturating_mul(count).as_millis() as u64;
     match peer.heartbeat_age_ms {
         Some(age) if age <= beats(LATE_BEATS) => Health::Healthy,
         Some(age) if age <= beats(SILENT_BEATS) => Health::Late,

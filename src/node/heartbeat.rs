@@ -1,4 +1,5 @@
-//! "I live, and this is what I hold": every two seconds, to everyone, kept by nobody.
+//! "I live, and this is what I hold": every two seconds while that changes, every six while it does not; to everyone, kept
+//! by nobody.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,17 +18,26 @@ const OLDEST: Duration = Duration::from_secs(60);
 /// Authors whose last ephemeral stamp is remembered.
 const AUTHORS: usize = 8 * limits::KNOWN_PEERS;
 
+/// Beats that say the same before they become rarer: each may be lost.
+const SAID_AGAIN: u32 = 3;
+
 /// When this node speaks next, and when others last spoke.
 #[derive(Debug)]
 pub(super) struct Beats {
     due: Mono,
     jitter: u64,
+    /// The last one, and when it was said.
+    said: Option<(Heartbeat, Mono)>,
+    /// For how many turns it would have said the same.
+    same: u32,
+    /// A peer spoke of something else than what this node holds.
+    differs: bool,
     heard: BTreeMap<(NodeId, Category), Stamp>,
 }
 
 impl Beats {
     pub fn new(entropy: u64, now: Mono) -> Beats {
-        Beats { due: now, jitter: entropy, heard: BTreeMap::new() }
+        Beats { due: now, jitter: entropy, said: None, same: 0, differs: false, heard: BTreeMap::new() }
     }
 
     pub fn due(&self) -> Mono {
@@ -39,6 +49,20 @@ impl Beats {
         self.jitter = scramble(self.jitter);
         let spread = limits::HEARTBEAT / 5;
         self.due = now + (limits::HEARTBEAT - spread / 2) + spread.mul_f64((self.jitter % 1024) as f64 / 1024.0);
+    }
+
+    /// Whether a beat says something new, or the last one was long ago.
+    fn is_worth(&mut self, beat: &Heartbeat, now: Mono) -> bool {
+        let same =
+            !std::mem::take(&mut self.differs) && self.said.as_ref().is_some_and(|(said, _)| said.holds_as(beat));
+        self.same = if same { self.same + 1 } else { 0 };
+        // Turns come a tenth early or late.
+        let rest = limits::HEARTBEAT_AT_REST - limits::HEARTBEAT / 2;
+        let worth = self.same <= SAID_AGAIN || self.said.as_ref().is_none_or(|(_, at)| now - *at >= rest);
+        if worth {
+            self.said = Some((beat.clone(), now));
+        }
+        worth
     }
 
     /// Whether something ephemeral is newer than what its author said before on the topic.
@@ -57,7 +81,7 @@ impl Beats {
 }
 
 impl Node {
-    /// Speaks when it is time.
+    /// Speaks when it is time, and there is something to say.
     pub(super) fn beat(&mut self, turn: &mut Turn<'_>) {
         if turn.now.mono < self.beats.due || self.stopping {
             return;
@@ -79,6 +103,9 @@ impl Node {
             clock_ms: turn.now.wall,
             heads: heads.collect(),
         };
+        if !self.beats.is_worth(&beat, turn.now.mono) {
+            return;
+        }
         let mut draft = Draft::new(&Payload::Heartbeat(beat));
         // Behind a full lane of its own messages a node would seem dead.
         draft.priority = Priority::High;
@@ -121,10 +148,12 @@ impl Node {
         let heard = Beat { at: turn.now.mono, alike, clock_offset_ms };
         self.note_roots(author, &beat.roots);
         self.peers.on_beat(author, heard, turn.now);
+        self.beats.differs |= !alike && self.peers.is_connected(author);
         if let Some(theirs) =
             beat.state_root.filter(|_| self.follows(Category::Data) && self.peers.is_connected(author))
         {
             let same = theirs == self.states.replica.root();
+            self.beats.differs |= !same;
             self.healing.on_beat(author, same, alike, turn.now.mono);
         }
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.

@@ -147,8 +147,10 @@ pub const IDEMPOTENCY_KEYS: usize = 65_536;
 /// An idempotency key is remembered for this long.
 pub const IDEMPOTENCY_AGE: Duration = Duration::from_secs(600);
 
-/// A node says that it lives this often.
+/// A node says that it lives, and what it holds, this often while that changes.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// And this often while it does not, and its peers hold the same.
+pub const HEARTBEAT_AT_REST: Duration = Duration::from_secs(6);
 /// Retention is enforced this often.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(5);
 

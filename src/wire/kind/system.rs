@@ -222,6 +222,14 @@ pub struct Heartbeat {
     pub heads: Vec<FeedHead>,
 }
 
+impl Heartbeat {
+    /// Whether another says the same of what its author holds, and of how many it is connected with.
+    pub fn holds_as(&self, other: &Heartbeat) -> bool {
+        let of = |beat: &Heartbeat| (beat.peers, beat.messages, beat.state_root);
+        of(self) == of(other) && self.roots == other.roots && self.heads == other.heads
+    }
+}
+
 impl Rules for Heartbeat {
     fn check(&self, faults: &mut Faults) {
         let feeds: Vec<_> = self.heads.iter().map(|head| (head.topic, head.incarnation)).collect();
