@@ -224,7 +224,7 @@ impl Chain {
     }
 
     pub fn next_wake(&self) -> Mono {
-        let wakes = [self.agreement_wake(), self.bodies.next_wake(), self.heartbeat_due()];
+        let wakes = [self.agreement_wake(), self.bodies.next_wake(), self.heartbeat_due(), self.gossip.next_wake()];
         wakes.into_iter().flatten().fold(self.poll, Mono::min)
     }
 

@@ -482,8 +482,13 @@ fn what_waits_is_said_again_and_again_to_who_sends_it_twice() {
         };
         out.iter().any(said)
     };
-    for call in 7..9 {
-        let out = lone.tell(Input::Call { id: call, call: crate::node::Call::Submit(Box::new(sealed.clone())) });
+    for (call, at_once) in [(7, true), (8, false)] {
+        let mut out = lone.tell(Input::Call { id: call, call: crate::node::Call::Submit(Box::new(sealed.clone())) });
+        // What comes right behind a frame waits for the next.
+        assert_eq!(is_said(&out, &sealed), at_once, "sent for the {call}th time: {out:?}");
+        if !at_once {
+            out.extend(lone.wait(super::gossip::GATHERED));
+        }
         assert!(is_said(&out, &sealed), "sent for the {call}th time: {out:?}");
         let ids = out.iter().find_map(|output| match output {
             Output::Reply { id, answer: Ok(crate::node::Answer::Submitted { ids }) } if *id == call => {
