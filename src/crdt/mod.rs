@@ -40,7 +40,7 @@ pub use conflict::{Conflict, Reason, conflict, conflicts};
 pub use event::{Event, What, events, events_end, first_event};
 pub use index::{Entry, Index, Sum};
 pub use merge::{Merge, Outcome};
-pub use past::Forgotten;
+pub use past::{Forgotten, ForgottenPath, Then};
 pub use read::{Cell, Counter, Element, Listed, Past, Recount, Register, State};
 pub use resolve::{Condition, Refused, Wish, Wished, resolve};
 pub use root::Root;
