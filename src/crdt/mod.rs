@@ -38,7 +38,7 @@ pub use collection::{CollectionInfo, Replica, collections};
 pub use compare::{Compared, compare, tag};
 pub use conflict::{Conflict, Reason, conflict, conflicts};
 pub use event::{Event, What, events, events_end, first_event};
-pub use index::{Entry, Index, Sum};
+pub use index::{Entry, Index, Sum, retained};
 pub use merge::{Merge, Outcome};
 pub use past::{Forgotten, ForgottenPath, Then};
 pub use read::{Cell, Counter, Element, Listed, Past, Recount, Register, State};

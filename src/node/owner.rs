@@ -307,6 +307,7 @@ impl Node {
             | Call::Sweep { .. }) => return self.on_deliver(id, call, turn),
             Call::Write(write) => return self.on_write(id, *write, turn),
             Call::Restore(restore) => return self.on_restore(id, *restore, turn),
+            Call::Join(writes) => return self.on_join(id, &writes, turn),
             Call::Stop => return self.on_stop(id, turn),
         };
         turn.out.push((Stage::Now, Output::Reply { id, answer }));

@@ -17,6 +17,7 @@ use crate::wire::{
     Priority, Receipt, Request, Response, Unserved, Verified,
 };
 
+mod checkpoint;
 mod post;
 mod publish;
 mod relay;

@@ -255,6 +255,9 @@ pub const WRITES_BYTES: usize = MIB;
 pub const STATE_REQUEST_BYTES: usize = 3 * MIB;
 /// Bundles that the writes of one frame come from.
 pub const EXCERPTS: usize = 4_096;
+/// A chunk of a checkpoint, bytes, and what it unpacks to: as many writes as one answer hands over, their bundles'
+/// messages up to [`WRITES_BYTES`] and one bundle more, and the hashes around them.
+pub const CHUNK_BYTES: usize = 6 * MIB;
 /// Writes a node compares with a peer one by one, now and then, though their sums are equal.
 pub const AUDIT_WRITES: u64 = 4_096;
 /// How often, for each peer.
