@@ -74,6 +74,13 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         outcome
     }
 
+    /// Tells that a change is not taken before its time has come.
+    pub fn defer(&mut self, member: &Member) {
+        if self.replica.has_room(&member.unit.collection) && !member.is_known(self.tx) {
+            self.note(What::Deferred, &member.unit, member.version, None);
+        }
+    }
+
     /// A register, a counter's share, a path's prefix deletes: the latest stands.
     fn replace(&mut self, unit: &Unit, new: &Row) -> Outcome {
         let outcome = self.compete(unit, new);

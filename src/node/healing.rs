@@ -371,7 +371,8 @@ impl Node {
     /// The door for writes that come without their feed: in time, not after a fork, merged, and kept with their proof.
     pub(super) fn take_proven(&mut self, proven: &Proven, turn: &mut Turn<'_>) -> Took {
         let (header, slot) = (proven.header(), proven.header().slot());
-        if self.clock.see(header.clock, turn.now.wall).is_err() {
+        if let Err(why) = self.clock.see(header.clock, turn.now.wall) {
+            self.defer_proven(proven, why, turn);
             return Took::Ahead;
         }
         if let Some(fork) = self.fork_of(proven.excerpt(), turn) {

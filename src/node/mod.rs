@@ -14,6 +14,7 @@ mod chain;
 mod chain_io;
 mod checkpoint;
 mod deadlines;
+mod deferred;
 mod deliveries;
 mod door;
 mod evidence;

@@ -30,6 +30,11 @@ pub const HEADER_VALUE_BYTES: usize = 4 * KIB;
 
 /// A stamp further ahead of the wall clock than this is refused until its time has come.
 pub const MAX_FUTURE: Duration = Duration::from_secs(15);
+/// One further ahead than this is refused for another reason, and nobody is told that it waits.
+pub const DAY_AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// Bundles with writes from the future that are told of, until their time has come, and changes of each of them.
+pub const DEFERRED: usize = 256;
+pub const DEFERRED_CHANGES: usize = 64;
 /// A remote stamp pushes a node's clock at most this far ahead of its wall clock.
 pub const MAX_CLOCK_PUSH: Duration = Duration::from_secs(2);
 /// How far ahead of use the clock's ceiling is persisted. After a crash a node's stamps begin there: so far in the

@@ -13,15 +13,16 @@ use crate::wire::kind::Json;
 use crate::wire::{Chunk, Proven};
 
 /// A client writes to a collection.
-fn write(machine: &mut Machine, collection: &str, path: &str, wished: Wished) {
+pub(super) fn write(machine: &mut Machine, collection: &str, path: &str, wished: Wished) -> Vec<Output> {
     let wishes = vec![Wish { path: path.into(), wished, condition: Condition::None }];
     let write = Write { collection: collection.into(), client: None, wishes, restores: None, ack: Ack::Accepted };
     let outputs = machine.call(Call::Write(Box::new(write)));
     let wrote = |output: &Output| matches!(output, Output::Reply { answer: Ok(Answer::Wrote(_)), .. });
     assert!(outputs.iter().any(wrote), "{outputs:?}");
+    outputs
 }
 
-fn text(value: impl Into<serde_json::Value>) -> Json {
+pub(super) fn text(value: impl Into<serde_json::Value>) -> Json {
     Json::from(&value.into())
 }
 
