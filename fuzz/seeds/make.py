@@ -16,6 +16,7 @@ CONFIGS = FUZZ.parent / "node-configs"
 wire = json.loads((VECTORS / "wire.json").read_text())
 kinds = json.loads((VECTORS / "kinds.json").read_text())
 ledger = json.loads((VECTORS / "ledger.json").read_text())
+checkpoint = json.loads((VECTORS / "checkpoint.json").read_text())
 
 
 def raw(*names):
@@ -47,6 +48,7 @@ seeds = {
     "frame_request": raw("request_heads", "request_range", "request_compare", "request_take") + [b"\0\0"],
     "frame_response": raw("response_heads", "response_range", "response_compared", "response_collections") + [b"\2\0", b"\2\2"],
     "state_ranges": raw("ranges", "excerpt"),
+    "checkpoint": [bytes.fromhex(checkpoint[name]) for name in ("manifest", "chunk")],
     "signed_header": [bytes.fromhex(wire["header"] + wire["signature"])],
     "proof_json": [proof()],
     "payload": [n.to_bytes(2, "big") + bytes.fromhex(k["bincode"]) for n, k in enumerate(kinds)],

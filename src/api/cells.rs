@@ -11,7 +11,7 @@ use super::params::{Asked, Params, Part, parsed};
 use super::pending::{Held, Sure, held_by_peers};
 use super::problem::{Cause, Problem};
 use super::state::{ApiState, unexpected};
-use crate::crdt::{self, Cell, Condition, Wish, Wished};
+use crate::crdt::{self, Cell, Condition, Forgotten, Then, Wish, Wished};
 use crate::node::{Answer, Call, Restore, Write, Wrote};
 use crate::types::{MessageId, Stamp, Version};
 use crate::wire::kind::Json as Text;
@@ -28,13 +28,37 @@ pub struct CellParams {
     path: String,
     /// Reading: what was there at this time, milliseconds since 1970, by the writes made until then.
     at_ms: Option<u64>,
+    /// Reading: what this node knew when its next event was to have this number, whenever it was written. Events and
+    /// their numbers are at `/v1/state/changes`.
+    known: Option<u64>,
 }
 
 impl CellParams {
     /// Only the present can be written.
     fn present(&self) -> Result<(), Problem> {
-        self.at_ms.map_or(Ok(()), |_| Err(Problem::request("at_ms: the past can be read, not written")))
+        let past = self.at_ms.or(self.known);
+        past.map_or(Ok(()), |_| Err(Problem::request("at_ms, known: the past can be read, not written")))
     }
+}
+
+/// Which past is asked for, if one is.
+pub(super) fn then(at_ms: Option<u64>, known: Option<u64>) -> Result<Option<Then>, Problem> {
+    match (at_ms, known) {
+        (None, None) => Ok(None),
+        (Some(ms), None) => Ok(Some(Then::Made(Stamp::new(ms.min(LAST_MS), u16::MAX)))),
+        (None, Some(number)) => Ok(Some(Then::Known(number))),
+        (Some(_), Some(_)) => Err(Problem::request("at_ms and known are two pasts; give one")),
+    }
+}
+
+/// A past that is not remembered, or was not yet: `known_from`, `known_until` or `oldest_ms` says what can be asked.
+pub(super) fn forgotten(why: Forgotten) -> Problem {
+    let (name, number) = match why {
+        Forgotten::OldestMs(ms) => ("oldest_ms", ms),
+        Forgotten::KnownFrom(from) => ("known_from", from),
+        Forgotten::NotYet(end) => ("known_until", end),
+    };
+    Problem::new(Cause::NotFound, why.to_string()).with(name, number.into())
 }
 
 /// What is at a path, or was: a register, a counter, the elements of a set, or several of them.
@@ -45,7 +69,7 @@ impl CellParams {
     params(("collection" = String, Path, description = "Its name"), CellParams),
     responses(
         (status = 200, description = "What is there", body = ref("#/components/schemas/Cell"), content_type = "application/json"),
-        (status = 404, description = "Nothing is there", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 404, description = "Nothing is there; or what was is not remembered, then `known_from` or `oldest_ms` says what is", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     ),
 )]
 pub async fn show(
@@ -55,11 +79,12 @@ pub async fn show(
 ) -> Result<Json<Cell>, Problem> {
     let (name, path) = (collection(name)?, path(&params.path)?);
     let nothing = Problem::new(Cause::NotFound, format!("there is nothing at `{path}` in `{name}`"));
-    let read = state.read(move |view| match params.at_ms {
+    let then = then(params.at_ms, params.known)?;
+    let read = state.read(move |view| match then {
         None => Ok(crdt::State::of(&name, view).cell(&path)),
-        Some(ms) => crdt::State::of(&name, view).cell_at(&path, Stamp::new(ms.min(LAST_MS), u16::MAX)),
+        Some(then) => crdt::State::of(&name, view).cell_at(&path, then),
     });
-    let cell = read.await?.map_err(|forgotten| Problem::new(Cause::NotFound, forgotten.to_string()))?;
+    let cell = read.await?.map_err(forgotten)?;
     cell.filter(|cell| !cell.is_empty()).map(Json).ok_or(nothing)
 }
 

@@ -1,4 +1,4 @@
-//! What happens to replicated state, as it happens here: applied, restored, lost, masked; in pages and as events.
+//! What happens to replicated state, as it happens here: applied, restored, lost, masked, deferred; in pages and as events.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -40,6 +40,8 @@ pub enum Happened {
     Lost,
     /// Its author said two things in one place.
     Masked,
+    /// It is stamped more than 15 seconds ahead of this node's clock, and waits elsewhere until its time has come.
+    Deferred,
 }
 
 /// Something that happened to replicated state.
@@ -53,6 +55,9 @@ pub struct StateEvent {
     event: Happened,
     /// Why it was lost.
     reason: Option<Reason>,
+    /// From when on a deferred one is taken, by this node's clock, milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_ms: Option<u64>,
     /// Where.
     collection: String,
     path: String,
@@ -93,6 +98,11 @@ impl Delta {
     }
 }
 
+/// When a write from the future is near enough to be taken.
+fn due(version: Version) -> u64 {
+    version.stamp.ms().saturating_sub(limits::MAX_FUTURE.as_millis() as u64)
+}
+
 impl StateEvent {
     fn of(event: &crdt::Event, view: &dyn View) -> StateEvent {
         let (happened, reason) = match event.what {
@@ -100,11 +110,13 @@ impl StateEvent {
             What::Restored => (Happened::Restored, None),
             What::Lost(reason) => (Happened::Lost, Some(reason)),
             What::Masked => (Happened::Masked, None),
+            What::Deferred => (Happened::Deferred, None),
         };
         let (collection, path) = event.place();
         let body = event.body(view);
         let (op, other_op) = (body.as_ref().map(|body| body.op.clone()), event.other_op(view));
         StateEvent {
+            due_ms: (happened == Happened::Deferred).then(|| due(event.version)),
             delta: Delta::of(happened, op.as_ref(), other_op.as_ref()),
             number: event.number,
             at_ms: event.at,
@@ -218,7 +230,7 @@ pub async fn list(State(state): State<ApiState>, Params(params): Params<ChangePa
 
 /// Follows what happens to replicated state, as server-sent events.
 ///
-/// Events are named by what happened: `applied`, `restored`, `lost`, `masked`, and `lag`, whose data is `{"missed": n}`.
+/// Events are named by what happened: `applied`, `restored`, `lost`, `masked`, `deferred`, and `lag`, whose data is `{"missed": n}`.
 /// The id of an event is the number after it; a client that comes back with it as `Last-Event-ID` misses nothing that
 /// is remembered.
 #[utoipa::path(
@@ -299,6 +311,7 @@ impl Follower {
                 Happened::Restored => "restored",
                 Happened::Lost => "lost",
                 Happened::Masked => "masked",
+                Happened::Deferred => "deferred",
             };
             let data = serde_json::to_string(event).ok()?;
             Some(Event::default().event(name).id((event.number + 1).to_string()).data(data))

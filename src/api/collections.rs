@@ -5,11 +5,12 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cells::{forgotten, then};
 use super::params::{Params, Part, parsed};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
 use super::state::ApiState;
-use crate::crdt::{self, CollectionInfo, Conflict, Listed, Past, Reason, Recount};
+use crate::crdt::{self, CollectionInfo, Conflict, Listed, Past, Reason, Recount, Then};
 use crate::types::{Hash, MessageId, NodeId, Version, WallMs, limits};
 use crate::wire::kind::state::{Op, collection_fault, path_fault};
 
@@ -79,22 +80,48 @@ pub fn path(path: &str) -> Result<String, Problem> {
     path_fault(path).map_or(Ok(path.into()), |fault| Err(Problem::request(format!("path: {fault}"))))
 }
 
-/// What is in a collection, in pages, in the order of paths.
+/// Which cells to read, and as of when.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CellsParams {
+    /// At and below this path; by default all of the collection.
+    prefix: Option<String>,
+    /// After this: `next` of the page before.
+    after: Option<String>,
+    /// At most so many, 1 to 1,000; by default 100.
+    limit: Option<usize>,
+    /// What was there at this time, milliseconds since 1970, by the writes made until then.
+    at_ms: Option<u64>,
+    /// What this node knew when its next event was to have this number.
+    known: Option<u64>,
+}
+
+/// What is in a collection, in pages, in the order of paths; or what was, with the paths of which that is forgotten.
 #[utoipa::path(
     get,
     path = "/v1/state/{collection}/cells",
     tag = "state",
-    params(("collection" = String, Path, description = "Its name"), PageParams),
-    responses((status = 200, description = "A page", body = ref("#/components/schemas/Listed"), content_type = "application/json")),
+    params(("collection" = String, Path, description = "Its name"), CellsParams),
+    responses(
+        (status = 200, description = "A page", body = ref("#/components/schemas/Listed"), content_type = "application/json"),
+        (status = 404, description = "There was no such time; `known_from` or `known_until` says what can be asked", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+    ),
 )]
 pub async fn cells(
     State(state): State<ApiState>,
     Part(name): Part<String>,
-    Params(params): Params<PageParams>,
+    Params(params): Params<CellsParams>,
 ) -> Result<Written, Problem> {
-    let (name, prefix, limit) = (collection(name)?, params.prefix()?, limit(params.limit)?);
+    let CellsParams { prefix, after, limit: most, at_ms, known } = params;
+    let (then, page) = (then(at_ms, known)?, PageParams { prefix, after, limit: most });
+    let (name, prefix, limit) = (collection(name)?, page.prefix()?, limit(page.limit)?);
     let read = state.read(move |view| {
-        let listed: Listed = crdt::State::of(&name, view).list(&prefix, params.after.as_deref(), limit);
+        let (cells, after) = (crdt::State::of(&name, view), page.after.as_deref());
+        let listed: Listed = match then {
+            None => cells.list(&prefix, after, limit),
+            Some(then) => cells.list_at(&prefix, after, limit, then).map_err(forgotten)?,
+        };
         Written::new(&listed)
     });
     read.await?
@@ -111,6 +138,8 @@ pub struct PastParams {
     before: Option<String>,
     /// At most so many, 1 to 1,000; by default 100.
     limit: Option<usize>,
+    /// Those that this node knew when its next event was to have this number, with what they counted for then.
+    known: Option<u64>,
 }
 
 /// The writes to a path.
@@ -128,7 +157,10 @@ pub struct History {
     path = "/v1/state/{collection}/history",
     tag = "state",
     params(("collection" = String, Path, description = "Its name"), PastParams),
-    responses((status = 200, description = "A page", body = ref("#/components/schemas/History"), content_type = "application/json")),
+    responses(
+        (status = 200, description = "A page", body = ref("#/components/schemas/History"), content_type = "application/json"),
+        (status = 404, description = "What was known then is not remembered; `known_from` says what is", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+    ),
 )]
 pub async fn history(
     State(state): State<ApiState>,
@@ -138,7 +170,11 @@ pub async fn history(
     let (name, path, limit) = (collection(name)?, path(&params.path)?, limit(params.limit)?);
     let before = parsed::<Version>("before", params.before.as_deref())?;
     let read = state.read(move |view| {
-        let writes = crdt::State::of(&name, view).history(&path, before, limit);
+        let cells = crdt::State::of(&name, view);
+        let writes = match params.known {
+            None => cells.history(&path, before, limit),
+            Some(number) => cells.history_at(&path, before, limit, Then::Known(number)).map_err(forgotten)?,
+        };
         let next = writes.last().filter(|_| writes.len() == limit).map(|past| past.version);
         Written::new(&History { writes, next })
     });

@@ -22,6 +22,7 @@ mod chain;
 mod chain_metrics;
 mod chain_rows;
 mod changes;
+pub(crate) mod checkpoints;
 mod collections;
 mod consume;
 mod consumers;

@@ -42,7 +42,7 @@ use super::status::NodeState;
 use super::transactions::TransactionInfo;
 use crate::crdt::{Cell, Listed};
 use crate::graph::{EdgeWant, NodeWant};
-use crate::node::{AgreementStatus, Explained, Outbox, PeerInfo, Queues, SubscriptionInfo};
+use crate::node::{AgreementStatus, Explained, Joined, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
 use crate::wire::{Destination, Kind, Priority};
 
@@ -199,6 +199,7 @@ fn schemas() -> Map<String, Value> {
         ProposalInfo,
         Proposals,
         PackTaken,
+        Joined,
         Submission,
         Submitted,
         Supply,

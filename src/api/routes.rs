@@ -12,9 +12,9 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
-    dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, packs,
-    peers, pending, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
+    accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, checkpoints, collections, consume,
+    consumers, dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi,
+    packs, peers, pending, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
 };
 use crate::types::limits;
 
@@ -59,6 +59,8 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(collections::history))
         .routes(routes!(collections::conflicts))
         .routes(routes!(collections::check))
+        .routes(routes!(checkpoints::chunk))
+        .routes(routes!(checkpoints::join))
         .routes(routes!(pending::show))
         .routes(routes!(changes::list))
         .routes(routes!(changes::events))

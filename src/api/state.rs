@@ -199,6 +199,7 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Outbox(_) => "an outbox",
         Answer::Holders(_) => "who holds it",
         Answer::Wrote(_) => "versions",
+        Answer::Joined(_) => "what was joined",
         Answer::Submitted { .. } => "transactions",
         Answer::Agreement(_) => "agreement",
         Answer::Done => "done",

@@ -2,6 +2,7 @@
 
 mod binary;
 mod chain;
+mod checkpoints;
 mod delivering;
 mod flowing;
 mod following;

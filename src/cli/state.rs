@@ -1,4 +1,7 @@
-//! `metanode state`: replicated state, read, written and followed.
+//! `metanode state`: replicated state, read, written and followed; copied into files and joined from them.
+
+mod checkpoint;
+mod told;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +10,9 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{ApiArgs, Client, duration, pairs, plain, print, print_json, table, time};
+use self::checkpoint::{CheckpointArgs, JoinArgs, VerifyCheckpointArgs};
+use self::told::{cell, cells, checked, collections, conflicts, fate, held, history, line};
+use super::client::{ApiArgs, Client, duration, plain, print, print_json};
 use super::subscribe::Events;
 use crate::types::{MessageId, Version};
 
@@ -19,6 +24,7 @@ Examples:
   metanode state add settings watched XRP/ETH
   metanode state count settings visits 1
   metanode state get settings ui/theme --at 5m
+  metanode state get settings ui/theme --known 1200
   metanode state ls settings ui
   metanode state del settings ui --prefix
   metanode state conflicts settings
@@ -26,6 +32,9 @@ Examples:
   metanode state put settings ui/theme dark --peers 2 --client desk
   metanode state fate 01a1fbb5-4e66-7000-8264-e2daab035859
   metanode state watch settings --not-client desk
+  metanode state checkpoint /backup/2026-11-21
+  metanode state verify-checkpoint /backup/2026-11-21
+  metanode state join /backup/2026-11-21
 
 A value is JSON; what is no JSON is taken as a text. Any node writes, all come
 to the same; who lost to a write that had not seen its own finds it in the
@@ -54,6 +63,24 @@ struct Place {
     path: String,
 }
 
+/// Which past, if not the present.
+#[derive(Args, Debug)]
+struct PastArgs {
+    /// By what was written until then: milliseconds since 1970 as `@MS`, or so long ago, as `5m`
+    #[arg(long, value_name = "TIME", value_parser = past, conflicts_with = "known")]
+    at: Option<u64>,
+    /// As this node knew it when its next event was to have this number; `watch` shows the numbers
+    #[arg(long, value_name = "N")]
+    known: Option<u64>,
+}
+
+impl PastArgs {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let [at, known] = [self.at, self.known].map(|number| number.map(|number| number.to_string()));
+        some(&[("at_ms", &at), ("known", &known)])
+    }
+}
+
 #[derive(Subcommand, Debug)]
 enum StateCommand {
     /// All collections; or what is in one, at and below a path
@@ -68,14 +95,15 @@ enum StateCommand {
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
+        #[command(flatten)]
+        past: PastArgs,
     },
     /// What is at a path, or was
     Get {
         #[command(flatten)]
         place: Place,
-        /// As it was then: milliseconds since 1970 as `@MS`, or so long ago, as `5m`
-        #[arg(long, value_name = "TIME", value_parser = past)]
-        at: Option<u64>,
+        #[command(flatten)]
+        past: PastArgs,
     },
     /// Put a value into a register
     Put {
@@ -155,6 +183,9 @@ enum StateCommand {
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
+        /// As this node knew them when its next event was to have this number
+        #[arg(long, value_name = "N")]
+        known: Option<u64>,
     },
     /// Writes that lost to one that had not seen them
     Conflicts {
@@ -182,6 +213,12 @@ enum StateCommand {
         /// The collection
         collection: Option<String>,
     },
+    /// Copy collections into a directory: chunks of writes with their proofs, and a signed manifest
+    Checkpoint(CheckpointArgs),
+    /// Check a checkpoint offline: signatures, proofs, numbers, roots
+    VerifyCheckpoint(VerifyCheckpointArgs),
+    /// Join the writes of a checkpoint into the state of the running node
+    Join(JoinArgs),
     /// Follow what happens
     Watch {
         /// In this collection
@@ -204,6 +241,15 @@ impl StateArgs {
     /// Asks the node and prints its answer.
     pub async fn run(self) -> anyhow::Result<()> {
         let client = Client::new(&self.api)?;
+        if let StateCommand::Checkpoint(args) = &self.command {
+            return args.run(&client, self.api.json).await;
+        }
+        if let StateCommand::VerifyCheckpoint(args) = &self.command {
+            return args.run(self.api.json);
+        }
+        if let StateCommand::Join(args) = &self.command {
+            return args.run(&client, self.api.json).await;
+        }
         if let StateCommand::Watch { collection, prefix, from, count, not_client } = &self.command {
             let place = [("collection", collection), ("prefix", prefix)];
             let query =
@@ -232,16 +278,19 @@ impl StateArgs {
         };
         match &self.command {
             StateCommand::Ls { collection: None, .. } => get(&["state"], &[]).await,
-            StateCommand::Ls { collection: Some(collection), prefix, after, limit } => {
+            StateCommand::Ls { collection: Some(collection), prefix, after, limit, past } => {
                 let query = some(&[("prefix", prefix), ("after", after), ("limit", &Some(limit.to_string()))]);
-                get(&["state", collection, "cells"], &query).await
+                get(&["state", collection, "cells"], &[query, past.query()].concat()).await
             }
-            StateCommand::Get { place, at } => {
-                let query = [place.query(), some(&[("at_ms", &at.map(|ms| ms.to_string()))])].concat();
-                get(&place.parts("cell"), &query).await
+            StateCommand::Get { place, past } => {
+                get(&place.parts("cell"), &[place.query(), past.query()].concat()).await
             }
-            StateCommand::History { place, before, limit } => {
-                let more = [("before", &before.map(|v| v.to_string())), ("limit", &Some(limit.to_string()))];
+            StateCommand::History { place, before, limit, known } => {
+                let more = [
+                    ("before", &before.map(|v| v.to_string())),
+                    ("limit", &Some(limit.to_string())),
+                    ("known", &known.map(|n| n.to_string())),
+                ];
                 get(&place.parts("history"), &[place.query(), some(&more)].concat()).await
             }
             StateCommand::Conflicts { collection, prefix, after, limit } => {
@@ -249,7 +298,10 @@ impl StateArgs {
                 get(&["state", collection, "conflicts"], &query).await
             }
             StateCommand::Check { collection } => check(client, collection.as_deref()).await,
-            StateCommand::Watch { .. } => Ok(Value::Null),
+            StateCommand::Watch { .. }
+            | StateCommand::Checkpoint(_)
+            | StateCommand::VerifyCheckpoint(_)
+            | StateCommand::Join(_) => Ok(Value::Null),
             StateCommand::Fate { message, peers } => {
                 let wait_ms = if *peers == 0 { 0 } else { 30_000 };
                 let query = [("peers", peers.to_string()), ("wait_ms", wait_ms.to_string())];
@@ -285,7 +337,10 @@ impl StateArgs {
             StateCommand::History { .. } => history(answer),
             StateCommand::Conflicts { .. } => conflicts(answer),
             StateCommand::Check { .. } => checked(answer),
-            StateCommand::Watch { .. } => String::new(),
+            StateCommand::Watch { .. }
+            | StateCommand::Checkpoint(_)
+            | StateCommand::VerifyCheckpoint(_)
+            | StateCommand::Join(_) => String::new(),
             StateCommand::Fate { .. } => fate(answer),
             StateCommand::Put { .. }
             | StateCommand::Del { .. }
@@ -374,154 +429,11 @@ async fn watch(client: &Client, query: &[(&'static str, String)], count: u64, js
     Ok(())
 }
 
-/// Who else holds a write, if that was asked.
-fn held(answer: &Value) -> String {
-    let Some(nodes) = answer["held_by"].as_array() else { return String::new() };
-    let pending = if answer["pending"] == true { "; pending" } else { "" };
-    format!(", held by {} of {} other nodes{pending}", nodes.len(), plain(&answer["wanted"]))
-}
-
-fn fate(answer: &Value) -> String {
-    let row = |change: &Value| {
-        let now = &change["now"]["register"]["value"];
-        vec![plain(&change["path"]), plain(&change["fate"]), plain(&change["version"]), now.to_string()]
-    };
-    let rows: Vec<Vec<String>> = answer["changes"].as_array().into_iter().flatten().map(row).collect();
-    let nodes = answer["held_by"].as_array().map_or(0, Vec::len);
-    format!("{}\n\nheld by {nodes} other nodes", table(&["PATH", "FATE", "VERSION", "NOW"], &rows))
-}
-
-/// An event on one line.
-fn line(event: &str) -> String {
-    let Ok(event) = serde_json::from_str::<Value>(event) else { return event.to_string() };
-    let reason = event["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!(
-        "{} {} {}{reason} {}/{} {} by {}",
-        plain(&event["number"]),
-        time(&event["at_ms"]),
-        plain(&event["event"]),
-        plain(&event["collection"]),
-        plain(&event["path"]),
-        op(&event["op"]),
-        short(&event["author"]),
-    )
-}
-
-/// What a write did, as a person reads it.
-fn op(op: &Value) -> String {
-    match op {
-        Value::Object(members) => match members.iter().next() {
-            Some((name, body)) => {
-                let inside = body.get("value").or(body.get("element"));
-                inside.map_or_else(|| format!("{name} {body}"), |inside| format!("{name} {inside}"))
-            }
-            None => "-".into(),
-        },
-        other => plain(other),
-    }
-}
-
-/// The end of an id.
-fn short(id: &Value) -> String {
-    let id = plain(id);
-    id.get(id.len().saturating_sub(8)..).unwrap_or(&id).to_string()
-}
-
-fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
-    answer[name].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Where to read on, if there is more.
-fn more(answer: &Value, flag: &str) -> String {
-    answer["next"].as_str().map(|next| format!("\n\nmore with {flag} {next}")).unwrap_or_default()
-}
-
-fn collections(answer: &Value) -> String {
-    let all = rows(answer, "collections");
-    if all.is_empty() {
-        return "there are no collections; write to one with `metanode state put COLLECTION PATH VALUE`".into();
-    }
-    let row =
-        |one: &Value| vec![plain(&one["name"]), plain(&one["retained"]), plain(&one["root"]), time(&one["last_ms"])];
-    let table = table(&["NAME", "WRITES", "ROOT", "LAST"], &all.iter().map(row).collect::<Vec<_>>());
-    format!("{table}\n\nstate root {}", plain(&answer["root"]))
-}
-
-fn cells(answer: &Value) -> String {
-    let row = |cell: &Value| {
-        let value = cell["register"].get("value").filter(|value| !value.is_null() || cell["counter"].is_null());
-        let elements: Vec<String> = rows(cell, "elements").iter().map(|one| one["element"].to_string()).collect();
-        let shown = |part: Option<&Value>| part.map_or_else(|| "-".into(), Value::to_string);
-        let set = if elements.is_empty() { "-".into() } else { elements.join(" ") };
-        vec![
-            plain(&cell["path"]),
-            shown(value.filter(|_| cell["register"].is_object())),
-            plain(&cell["counter"]["value"]),
-            set,
-        ]
-    };
-    let all: Vec<Vec<String>> = rows(answer, "cells").iter().map(row).collect();
-    if all.is_empty() {
-        return "there is nothing".into();
-    }
-    format!("{}{}", table(&["PATH", "VALUE", "COUNT", "ELEMENTS"], &all), more(answer, "--after"))
-}
-
-fn cell(cell: &Value) -> String {
-    let mut shown = Vec::new();
-    let register = &cell["register"];
-    if register.is_object() && !(register["value"].is_null() && cell["counter"].is_object()) {
-        shown.push(("value", register["value"].to_string()));
-        for name in ["version", "author", "message", "client"] {
-            shown.push((name, plain(&register[name])));
-        }
-        shown.push(("written", time(&register["written_ms"])));
-    }
-    if cell["counter"].is_object() {
-        shown.push(("count", plain(&cell["counter"]["value"])));
-    }
-    shown.extend(rows(cell, "elements").iter().map(|one| ("element", one["element"].to_string())));
-    shown.retain(|(_, value)| value != "-");
-    pairs(&shown)
-}
-
-fn history(answer: &Value) -> String {
-    let row = |write: &Value| {
-        let words = [&write["version"], &write["status"]].map(plain);
-        [words.to_vec(), vec![op(&write["op"]), short(&write["author"]), time(&write["written_ms"])]].concat()
-    };
-    let all: Vec<Vec<String>> = rows(answer, "writes").iter().map(row).collect();
-    if all.is_empty() {
-        return "nothing is remembered of it".into();
-    }
-    format!("{}{}", table(&["VERSION", "STATUS", "DID", "AUTHOR", "WRITTEN"], &all), more(answer, "--before"))
-}
-
-fn conflicts(answer: &Value) -> String {
-    let row = |lost: &Value| {
-        let words = [&lost["path"], &lost["version"], &lost["reason"]].map(plain);
-        [words.to_vec(), vec![op(&lost["op"]), short(&lost["author"]), time(&lost["written_ms"])]].concat()
-    };
-    let all: Vec<Vec<String>> = rows(answer, "conflicts").iter().map(row).collect();
-    if all.is_empty() {
-        return "there are no conflicts".into();
-    }
-    format!("{}{}", table(&["PATH", "VERSION", "REASON", "DID", "AUTHOR", "WRITTEN"], &all), more(answer, "--after"))
-}
-
-fn checked(answer: &Value) -> String {
-    let row = |one: &Value| {
-        let word = if one["sound"] == true { "sound" } else { "NOT SOUND" };
-        vec![plain(&one["collection"]), word.into(), plain(&one["found"]), plain(&one["found_root"])]
-    };
-    let all: Vec<Vec<String>> = rows(answer, "checked").iter().map(row).collect();
-    if all.is_empty() { "there are no collections".into() } else { table(&["NAME", "COUNTS", "WRITES", "ROOT"], &all) }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
+    use super::told::op;
     use super::*;
     use crate::api::tests::rig::Rig;
 
@@ -549,6 +461,10 @@ mod tests {
             "get c a/b --json",
             "get c a/b --at 0s",
             "get c a/b --at @4000000000000",
+            "get c a/b --known 1",
+            "ls c --known 1",
+            "ls c --at 0s",
+            "history c a/b --known 1",
             "add c s x",
             "add c s y",
             "remove c s x",

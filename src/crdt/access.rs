@@ -62,6 +62,17 @@ pub(super) fn is_rules(unit: &Unit) -> bool {
 
 /// Whether `author` may write at a place as of `version`, by the rules that are known.
 pub(super) fn allows(unit: &Unit, author: NodeId, version: Version, view: &dyn View) -> bool {
+    allows_by(unit, author, version, view, &|row| row.status.is_retained())
+}
+
+/// The same by those rules only that count.
+pub(super) fn allows_by(
+    unit: &Unit,
+    author: NodeId,
+    version: Version,
+    view: &dyn View,
+    counts: &dyn Fn(&Row) -> bool,
+) -> bool {
     let Some(owner) = owner(&unit.collection) else { return true };
     if owner == author {
         return true;
@@ -70,7 +81,7 @@ pub(super) fn allows(unit: &Unit, author: NodeId, version: Version, view: &dyn V
     if covers(RULES, &unit.path) {
         return false;
     }
-    rules_at(&unit.collection, version, view).allow(&unit.path, author)
+    rules_at(&unit.collection, version, view, counts).allow(&unit.path, author)
 }
 
 /// Whether `author` may write at a path now.
@@ -79,14 +90,14 @@ pub fn may_write(collection: &str, path: &str, author: NodeId, view: &dyn View) 
     allows(&Unit::at(collection, path, Part::Register), author, now, view)
 }
 
-/// The rules that stood before a version.
-fn rules_at(collection: &str, version: Version, view: &dyn View) -> AccessRules {
+/// The rules that stood before a version, of those that count.
+fn rules_at(collection: &str, version: Version, view: &dyn View, counts: &dyn Fn(&Row) -> bool) -> AccessRules {
     let unit = Unit::at(collection, RULES, Part::Register);
     let from = Key::new(Table::State, &[&unit.bytes(), &Version::default().to_bytes()]);
     let mut rules = AccessRules::default();
     view.scan_back(&from, &unit.row(version), &mut |key, value| {
         let row = Row::read(key, value).map(|(_, row)| row);
-        let Some(row) = row.filter(|row| row.status.is_retained()) else {
+        let Some(row) = row.filter(counts) else {
             return std::ops::ControlFlow::Continue(());
         };
         if let Op::Set { value } = &row.body.op {

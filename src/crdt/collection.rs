@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Collection  name → bincode: retained writes, root, prefix deletes among them, latest stamp
+//!  Arrival     → number 8: of writes that came from this event on, it is remembered when
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::events_end;
 use super::index::{self, Entry, Index};
+use super::past::{known_from, remember_from};
 use super::root::Root;
 use super::row::Body;
 use super::sweep::Sweeps;
@@ -61,6 +63,8 @@ pub struct Replica {
     /// Those whose rows are not what is here.
     changed: BTreeSet<String>,
     pub(super) events: u64,
+    /// From this event on it is remembered when writes come, and whether its row says so.
+    remembers: (u64, bool),
     pub(super) sweeps: Sweeps,
     /// What is retained, in order: what ranges are compared by.
     indexes: BTreeMap<String, Index>,
@@ -71,10 +75,12 @@ pub struct Replica {
 impl Replica {
     /// The state as the store has it.
     pub fn load(view: &dyn View) -> Result<Replica, String> {
+        let events = events_end(view);
         Ok(Replica {
             collections: load_all(view)?,
             changed: BTreeSet::new(),
-            events: events_end(view),
+            events,
+            remembers: known_from(view).map_or((events, false), |from| (from, true)),
             sweeps: Sweeps::load(view)?,
             indexes: index::load(view),
             let_go: Vec::new(),
@@ -161,6 +167,12 @@ impl Replica {
         for name in std::mem::take(&mut self.changed) {
             let Summary { retained, root, prefixes, clock } = self.summary(&name);
             tx.put(key(&name), encode(&Kept { retained, root: root.hash(), prefixes, clock }));
+        }
+        if let (from, false) = self.remembers
+            && self.events > 0
+        {
+            remember_from(from, tx);
+            self.remembers = (from, true);
         }
         self.sweeps.save(tx);
         self.let_go.clear();

@@ -27,6 +27,8 @@ pub enum What {
     Lost(Reason),
     /// Its author was proved to have said two things in one place.
     Masked,
+    /// It is from the future, and waits until its time has come.
+    Deferred,
 }
 
 /// Something that happened.

@@ -382,6 +382,23 @@ fn digest(unit: &Unit, version: Version, value: &[u8], view: &dyn View) -> Optio
     }
 }
 
+/// Retained writes of a collection after a version, oldest first: so many, and those of the last one's version.
+pub fn retained(collection: &str, after: Option<Version>, most: usize, view: &dyn View) -> Vec<Entry> {
+    let all = Key::new(Table::Member, &[collection.as_bytes(), &[0]]);
+    let passed = after.map(|after| Key::new(Table::Member, &[collection.as_bytes(), &[0], &after.to_bytes(), &[1]]));
+    let mut found: Vec<Entry> = Vec::new();
+    view.scan(passed.as_ref().unwrap_or(&all), &all.after_prefix(), &mut |key, value| {
+        let entry = read(key, value, view).map(|(_, entry)| entry);
+        let same = found.last().zip(entry).is_some_and(|(last, entry)| last.version == entry.version);
+        if found.len() >= most && !same {
+            return ControlFlow::Break(());
+        }
+        found.extend(entry);
+        ControlFlow::Continue(())
+    });
+    found
+}
+
 /// Where a retained write of a version is.
 pub(super) fn find(collection: &str, entry: &Entry, view: &dyn View) -> Option<Unit> {
     let from = Key::new(Table::Member, &[collection.as_bytes(), &[0], &entry.version.to_bytes()]);

@@ -51,7 +51,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         if !self.replica.has_room(&unit.collection) {
             return Outcome::NoRoom;
         }
-        let new = Row::new(member, Status::Superseded);
+        let new = Row { arrived: Some(self.replica.events), ..Row::new(member, Status::Superseded) };
         if let Some(old) = self.row(unit, member.version) {
             // Two writes of one version take a collision of the digest. The larger one stands, at every node.
             if old.raw >= new.raw {
@@ -72,6 +72,13 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         };
         self.trim(unit, member.version);
         outcome
+    }
+
+    /// Tells that a change is not taken before its time has come.
+    pub fn defer(&mut self, member: &Member) {
+        if self.replica.has_room(&member.unit.collection) && !member.is_known(self.tx) {
+            self.note(What::Deferred, &member.unit, member.version, None);
+        }
     }
 
     /// A register, a counter's share, a path's prefix deletes: the latest stands.
@@ -231,7 +238,8 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         if (row.status == Status::Kept) != (status == Status::Kept) {
             self.show(unit, row, status == Status::Kept);
         }
-        let row = Row { status, ..row.clone() };
+        let masked = (status == Status::Masked).then_some(self.replica.events);
+        let row = Row { status, masked, ..row.clone() };
         self.tx.put(unit.row(row.version), row.encode());
     }
 
@@ -299,8 +307,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         }
         let (mut past, mut gone) = (0, Vec::new());
         self.tx.scan_back(&unit.key(), &unit.key().after_prefix(), &mut |key, value| {
-            let retained =
-                value.first().is_some_and(|status| *status == Status::Kept as u8 || *status == Status::Hollow as u8);
+            let retained = Status::of_row(value).is_some_and(Status::is_retained);
             past += usize::from(!retained);
             if !retained && past > limits::CELL_HISTORY {
                 gone.extend(Row::read(key, value).map(|(_, row)| row));
@@ -334,7 +341,7 @@ pub(super) fn loss(before: &Row, new: &Row) -> Option<Reason> {
 pub(super) fn head(unit: &Unit, view: &dyn View) -> Option<Row> {
     let mut head = None;
     view.scan_back(&unit.key(), &unit.key().after_prefix(), &mut |key, value| {
-        if value.first() != Some(&(Status::Kept as u8)) {
+        if Status::of_row(value) != Some(Status::Kept) {
             return ControlFlow::Continue(());
         }
         head = Row::read(key, value).map(|(_, row)| row);

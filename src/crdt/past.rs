@@ -1,81 +1,279 @@
-//! The state at a time: what was at a path by the writes made until then, as far as history is remembered.
+//! The past, on either of two axes, as far as it is remembered.
 //!
-//! It is what a node would show that knows all writes stamped until then and none later: not what this node knew then.
+//! *The state at a time* is what a node would show that knows all writes stamped until then and none later. *As known at
+//! n* is what this node showed when its next event was to have the number n: by the writes that had come, whenever they
+//! were made, by the rules of access that had come, and by the forks that were proved.
+//!
+//! ```text
+//!  Arrival  → number 8: of writes that came from this event on, their rows say when
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::access::is_rules;
-use super::read::{Cell, Counter, Element, Register, State};
-use super::row::Row;
-use super::unit::{Part, Unit, ancestors};
-use crate::types::{Stamp, Version, limits};
-use crate::wire::kind::state::Op;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-/// What was at a path then is not remembered any more: of each cell only the newest writes are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("what was there then is not remembered; the oldest write that is was made at {oldest_ms} ms")]
-pub struct Forgotten {
-    /// When the oldest write that is remembered was made, milliseconds since 1970.
-    pub oldest_ms: u64,
+use super::access::{allows_by, is_rules};
+use super::event::events_end;
+use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
+use super::row::{Row, Status};
+use super::unit::{Part, Unit, ancestors};
+use crate::types::storage::{Key, Table, Txn, View};
+use crate::types::{Stamp, Version, limits};
+use crate::wire::kind::state::{Op, owner};
+
+/// Which past.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// By what was written until this stamp, as far as it is known now.
+    Made(Stamp),
+    /// By what this node knew when its next event was to have this number.
+    Known(u64),
+}
+
+/// What was there then cannot be said.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Forgotten {
+    /// Of each cell only the newest writes are kept; the oldest of them was made then, milliseconds since 1970.
+    #[error("what was there then is not remembered; the oldest write that is was made at {0} ms")]
+    OldestMs(u64),
+    /// The same; what was known from this event on can be said.
+    #[error("what was known of it then is not remembered; ask for what was known at {0} or later")]
+    KnownFrom(u64),
+    /// There is no such event yet; the next one has this number.
+    #[error("there is no such event yet: the next one is {0}, and what is known now is what was known at {0}")]
+    NotYet(u64),
+}
+
+/// A path of which it cannot be said what was there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct ForgottenPath {
+    /// The path.
+    pub path: String,
+    /// From when on it could be.
+    #[serde(flatten)]
+    pub why: Forgotten,
+}
+
+/// From which event on it is remembered when writes came; none if nothing ever happened.
+pub(super) fn known_from(view: &dyn View) -> Option<u64> {
+    let row = view.get(&Key::new(Table::Arrival, &[]))?;
+    Some(u64::from_be_bytes(row.as_ref().try_into().ok()?))
+}
+
+/// Writes that down.
+pub(super) fn remember_from(number: u64, tx: &mut Txn<'_>) {
+    tx.put(Key::new(Table::Arrival, &[]), number.to_be_bytes().to_vec());
 }
 
 impl State<'_> {
-    /// What was at a path by the writes stamped until `at`; none if nothing was.
-    pub fn cell_at(&self, path: &str, at: Stamp) -> Result<Option<Cell>, Forgotten> {
-        let deleted = ancestors(path).flat_map(|above| self.rows(above, Part::Prefix, at).0);
-        let deleted = deleted.map(|row| row.version.stamp).max().unwrap_or_default();
-        let stood = |part| {
-            let (rows, oldest) = self.rows(path, part, at);
-            oldest.map_or(Ok(rows), |oldest_ms| Err(Forgotten { oldest_ms }))
+    /// What was at a path then; none if nothing was.
+    pub fn cell_at(&self, path: &str, then: Then) -> Result<Option<Cell>, Forgotten> {
+        self.answers(then)?;
+        self.cell_then(path, then)
+    }
+
+    /// What was in the collection then, in pages like those of [`State::list`]. What is forgotten of a path is said beside.
+    pub fn list_at(&self, prefix: &str, after: Option<&str>, most: usize, then: Then) -> Result<Listed, Forgotten> {
+        self.answers(then)?;
+        Ok(self.page(prefix, after, most, &|path| self.cell_then(path, then)))
+    }
+
+    /// The writes to a path that were known then and are remembered, newest first, with what they counted for.
+    pub fn history_at(
+        &self,
+        path: &str,
+        before: Option<Version>,
+        most: usize,
+        then: Then,
+    ) -> Result<Vec<Past>, Forgotten> {
+        self.answers(then)?;
+        let mut rows = Vec::new();
+        for part in [Part::Prefix, Part::Register, Part::Counter, Part::Set] {
+            let above = ancestors(path).skip(usize::from(part == Part::Prefix));
+            let deleted = self.deleted(above, then)?;
+            for share in self.shares(path, part, then) {
+                rows.extend(share.judged(deleted)?);
+            }
+        }
+        rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.version));
+        let older = rows.into_iter().filter(|row| before.is_none_or(|before| row.version < before));
+        Ok(older.take(most).map(Past::of).collect())
+    }
+
+    /// Whether there was such a time.
+    fn answers(&self, then: Then) -> Result<(), Forgotten> {
+        let Then::Known(number) = then else { return Ok(()) };
+        let end = events_end(self.view);
+        let from = known_from(self.view).unwrap_or(end);
+        match number {
+            _ if number > end => Err(Forgotten::NotYet(end)),
+            _ if number < from => Err(Forgotten::KnownFrom(from)),
+            _ => Ok(()),
+        }
+    }
+
+    fn cell_then(&self, path: &str, then: Then) -> Result<Option<Cell>, Forgotten> {
+        let deleted = self.deleted(ancestors(path), then)?;
+        let register = self.shares(path, Part::Register, then).pop();
+        let register = register.map(|share| share.latest(deleted)).transpose()?.flatten();
+        let counted = self.shares(path, Part::Counter, then).into_iter().map(|share| share.latest(deleted));
+        let counted = counted.collect::<Result<Vec<_>, _>>()?;
+        let set = self.shares(path, Part::Set, then).pop();
+        let set = set.map(|share| share.judged(deleted)).transpose()?.unwrap_or_default();
+        let cell = Cell {
+            path: path.into(),
+            register: register.map(Register::of),
+            elements: elements(&set),
+            counter: counter(counted.into_iter().flatten()),
         };
-        // No prefix delete takes rules of access.
-        let rules = is_rules(&Unit::at(self.collection, path, Part::Register));
-        let register = stood(Part::Register)?.pop().filter(|row| rules || row.version.stamp >= deleted);
-        let counter = counter(stood(Part::Counter)?, deleted);
-        let elements = elements(self.rows(path, Part::Set, at).0, deleted);
-        let cell = Cell { path: path.into(), register: register.map(Register::of), elements, counter };
         Ok(Some(cell).filter(|cell| !cell.is_empty()))
     }
 
-    /// The writes to a part of a path until `at` that may count, in order. If there are none, and former ones may have
-    /// been let go, when the oldest that is left was made.
-    fn rows(&self, path: &str, part: Part, at: Stamp) -> (Vec<Row>, Option<u64>) {
-        let unit = Unit::at(self.collection, path, part);
-        let (mut rows, mut known, mut oldest) = (Vec::new(), 0, None);
-        self.view.scan(&unit.key(), &unit.key().after_prefix(), &mut |key, value| {
-            if let Some((_, row)) = Row::read(key, value) {
-                known += 1;
-                oldest = oldest.or(Some(row.version.stamp.ms()));
-                rows.extend(Some(row).filter(|row| row.version.stamp <= at && row.status.is_eligible()));
+    /// The latest prefix delete that stood at one of these paths.
+    fn deleted<'p>(&self, above: impl Iterator<Item = &'p str>, then: Then) -> Result<Stamp, Forgotten> {
+        let mut latest = Stamp::default();
+        for path in above {
+            let share = self.shares(path, Part::Prefix, then).pop();
+            let row = share.map(|share| share.latest(Stamp::default())).transpose()?.flatten();
+            latest = latest.max(row.map(|row| row.version.stamp).unwrap_or_default());
+        }
+        Ok(latest)
+    }
+
+    /// The writes to a part of a path that were known then, each unit by itself.
+    fn shares(&self, path: &str, part: Part, then: Then) -> Vec<Share<'_>> {
+        let key = Unit::at(self.collection, path, part).key();
+        let mut shares: Vec<Share<'_>> = Vec::new();
+        self.view.scan(&key, &key.after_prefix(), &mut |key, value| {
+            let Some((unit, row)) = Row::read(key, value) else { return ControlFlow::Continue(()) };
+            if shares.last().is_none_or(|share| share.unit != unit) {
+                shares.push(Share::new(unit, then, self.view));
+            }
+            if let Some(share) = shares.last_mut() {
+                share.take(row);
             }
             ControlFlow::Continue(())
         });
-        let forgotten = rows.is_empty() && known > limits::CELL_HISTORY;
-        (rows, oldest.filter(|_| forgotten))
+        shares
     }
 }
 
-/// Of each life of each author the latest word counts.
-fn counter(rows: Vec<Row>, deleted: Stamp) -> Option<Counter> {
-    let mut shares = BTreeMap::new();
-    for row in rows {
-        if let Op::Count { plus, minus } = row.body.op {
-            let count = (row.version, i128::from(plus) - i128::from(minus));
-            let share = shares.entry((row.body.author, row.body.incarnation)).or_insert(count);
-            *share = count.max(*share);
+/// What was known of a unit then.
+struct Share<'a> {
+    unit: Unit,
+    then: Then,
+    view: &'a dyn View,
+    /// Writes that were known, in order, as what they may have counted for: superseded, masked or denied.
+    rows: Vec<Row>,
+    /// All that are remembered, and the first of them by stamp and by arrival.
+    known: usize,
+    oldest_ms: u64,
+    arrived: Option<u64>,
+}
+
+impl<'a> Share<'a> {
+    fn new(unit: Unit, then: Then, view: &'a dyn View) -> Share<'a> {
+        Share { unit, then, view, rows: Vec::new(), known: 0, oldest_ms: u64::MAX, arrived: None }
+    }
+
+    fn take(&mut self, row: Row) {
+        self.known += 1;
+        self.oldest_ms = self.oldest_ms.min(row.version.stamp.ms());
+        if row.status.is_eligible() {
+            let came = row.arrived.unwrap_or(0);
+            self.arrived = Some(self.arrived.map_or(came, |arrived| arrived.min(came)));
+        }
+        if let Some(status) = self.status(&row) {
+            self.rows.push(Row { status, ..row });
         }
     }
-    shares.retain(|_, (version, _)| version.stamp >= deleted);
-    let sum = shares.values().map(|(_, count)| count).sum();
-    (!shares.is_empty()).then(|| Counter::of(sum, shares.len() as u64))
+
+    /// What a write may have counted for then, if it was known.
+    fn status(&self, row: &Row) -> Option<Status> {
+        match self.then {
+            Then::Made(at) if row.version.stamp > at => None,
+            Then::Made(_) if row.status.is_eligible() => Some(Status::Superseded),
+            Then::Made(_) => Some(row.status),
+            Then::Known(number) if !was_known(row, number) => None,
+            Then::Known(number) if was_masked(row, number) => Some(Status::Masked),
+            Then::Known(number) => {
+                let owner = owner(&self.unit.collection);
+                let counted = |rule: &Row| {
+                    Some(rule.body.author) == owner && was_known(rule, number) && !was_masked(rule, number)
+                };
+                let allowed = allows_by(&self.unit, row.body.author, row.version, self.view, &counted);
+                Some(if allowed { Status::Superseded } else { Status::Denied })
+            }
+        }
+    }
+
+    /// What may have stood: the latest of those that may count. Former ones may have been let go since.
+    fn latest(&self, deleted: Stamp) -> Result<Option<Row>, Forgotten> {
+        let rules = is_rules(&self.unit);
+        let latest = self.rows.iter().rfind(|row| row.status.is_eligible());
+        if latest.is_none() && self.known >= limits::CELL_HISTORY && !rules {
+            return Err(match self.then {
+                Then::Made(_) => Forgotten::OldestMs(self.oldest_ms),
+                Then::Known(_) => {
+                    Forgotten::KnownFrom(self.arrived.map_or_else(|| events_end(self.view), |arrived| arrived + 1))
+                }
+            });
+        }
+        // No prefix delete takes rules of access.
+        Ok(latest.filter(|row| rules || row.version.stamp >= deleted).cloned())
+    }
+
+    /// All of them, with what each counted for under the latest prefix delete.
+    fn judged(mut self, deleted: Stamp) -> Result<Vec<Row>, Forgotten> {
+        if self.unit.part == Part::Set {
+            let eligible = self.rows.iter().filter(|row| row.status.is_eligible());
+            let named: BTreeSet<Version> = eligible.flat_map(|row| row.body.over.clone()).collect();
+            for row in self.rows.iter_mut().filter(|row| row.status.is_eligible()) {
+                let adds = matches!(row.body.op, Op::Add { .. });
+                row.status = match (adds && row.version.stamp >= deleted, named.contains(&row.version)) {
+                    (true, false) => Status::Kept,
+                    _ if row.body.over.is_empty() => Status::Superseded,
+                    _ => Status::Hollow,
+                };
+            }
+            return Ok(self.rows);
+        }
+        let stood = self.latest(deleted)?.map(|row| row.version);
+        let former = if is_rules(&self.unit) { Status::Hollow } else { Status::Superseded };
+        for row in self.rows.iter_mut().filter(|row| row.status.is_eligible()) {
+            row.status = if stood == Some(row.version) { Status::Kept } else { former };
+        }
+        Ok(self.rows)
+    }
 }
 
-/// What was added and named by nothing.
-fn elements(rows: Vec<Row>, deleted: Stamp) -> Vec<Element> {
-    let named: BTreeSet<Version> = rows.iter().flat_map(|row| row.body.over.iter().copied()).collect();
+/// Whether a write had come before an event. What came before that was kept had come.
+fn was_known(row: &Row, number: u64) -> bool {
+    row.arrived.is_none_or(|arrived| arrived < number)
+}
+
+/// Whether a write was masked before an event.
+fn was_masked(row: &Row, number: u64) -> bool {
+    row.status == Status::Masked && row.masked.is_none_or(|masked| masked < number)
+}
+
+/// The sum of the shares that stood.
+fn counter(shares: impl Iterator<Item = Row>) -> Option<Counter> {
+    let counted = shares.filter_map(|row| match row.body.op {
+        Op::Count { plus, minus } => Some(i128::from(plus) - i128::from(minus)),
+        Op::Set { .. } | Op::Delete | Op::Add { .. } | Op::Remove | Op::DeletePrefix => None,
+    });
+    let counted: Vec<i128> = counted.collect();
+    (!counted.is_empty()).then(|| Counter::of(counted.iter().sum(), counted.len() as u64))
+}
+
+/// The elements that stood.
+fn elements(set: &[Row]) -> Vec<Element> {
     let mut found: BTreeMap<Vec<u8>, Vec<Version>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.version.stamp >= deleted && !named.contains(&row.version)) {
+    for row in set.iter().filter(|row| row.status == Status::Kept) {
         if let Op::Add { element } = &row.body.op {
             found.entry(element.as_str().as_bytes().to_vec()).or_default().push(row.version);
         }

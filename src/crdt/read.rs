@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::collection::stored;
 use super::merge::{head, shade};
+use super::past::{Forgotten, ForgottenPath};
 use super::resolve::after_path;
 use super::root::Root;
 use super::row::{Row, Status};
@@ -103,11 +104,17 @@ impl Cell {
     }
 }
 
+/// How a path of a page is read.
+pub(super) type Reading<'a> = dyn Fn(&str) -> Result<Option<Cell>, Forgotten> + 'a;
+
 /// A page of paths.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Listed {
     /// What is at each path at which something is, in order.
     pub cells: Vec<Cell>,
+    /// Of the past: paths of which it is not remembered any more what was there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<ForgottenPath>,
     /// Go on after this path; none at the end.
     pub next: Option<String>,
 }
@@ -123,6 +130,8 @@ pub struct Past {
     pub op: Op,
     /// What it took the place of.
     pub over: Vec<Version>,
+    /// The number of the event that came next at this node when it came; none where that is not remembered.
+    pub arrived: Option<u64>,
     /// Who wrote it.
     pub author: NodeId,
     /// In which life.
@@ -136,10 +145,11 @@ pub struct Past {
 }
 
 impl Past {
-    fn of(row: Row) -> Past {
+    pub(super) fn of(row: Row) -> Past {
         Past {
             version: row.version,
             status: row.status,
+            arrived: row.arrived,
             op: row.body.op,
             over: row.body.over,
             author: row.body.author,
@@ -170,7 +180,7 @@ impl<'a> State<'a> {
         let (mut shares, mut counted) = (0, 0i128);
         let unit = Unit::at(self.collection, path, Part::Counter);
         self.view.scan(&unit.key(), &unit.key().after_prefix(), &mut |key, value| {
-            if value.first() == Some(&(Status::Kept as u8))
+            if Status::of_row(value) == Some(Status::Kept)
                 && let Some((unit, row)) = Row::read(key, value)
                 && let Op::Count { plus, minus } = row.body.op
                 && !self.is_shaded(&unit, row.version)
@@ -215,22 +225,31 @@ impl<'a> State<'a> {
 
     /// Paths at `prefix` and below it (all for the empty one) with something there, after `after`, at most `most`.
     pub fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Listed {
-        let (mut cells, mut last, mut looked) = (Vec::new(), None, 0);
+        self.page(prefix, after, most, &|path| Ok(self.cell(path)))
+    }
+
+    /// A page of paths, each of them read by `read`.
+    pub(super) fn page(&self, prefix: &str, after: Option<&str>, most: usize, read: &Reading<'_>) -> Listed {
+        let mut page = Listed { cells: Vec::new(), forgotten: Vec::new(), next: None };
+        let (mut last, mut looked) = (None, 0);
         let own = (!prefix.is_empty()).then(|| at_path(Table::State, self.collection, prefix));
         for (from, to) in own.into_iter().chain([below(Table::State, self.collection, prefix)]) {
             let mut from = after.map_or(from.clone(), |after| after_path(self.collection, after).max(from));
             while let Some(path) = self.next_path(&from, &to) {
                 // What is deleted is passed over, but not without end.
-                if cells.len() == most || looked == 64 * most {
-                    return Listed { cells, next: last };
+                if page.cells.len() + page.forgotten.len() == most || looked == 64 * most {
+                    return Listed { next: last, ..page };
                 }
                 looked += 1;
-                cells.extend(self.cell(&path).filter(|cell| !cell.is_empty()));
+                match read(&path) {
+                    Ok(cell) => page.cells.extend(cell.filter(|cell| !cell.is_empty())),
+                    Err(why) => page.forgotten.push(ForgottenPath { path: path.clone(), why }),
+                }
                 from = after_path(self.collection, &path);
                 last = Some(path);
             }
         }
-        Listed { cells, next: None }
+        page
     }
 
     fn next_path(&self, from: &Key, to: &Key) -> Option<String> {

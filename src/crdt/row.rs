@@ -10,6 +10,11 @@ use crate::types::storage::View;
 use crate::types::{Domain, Hash, Incarnation, MessageId, NodeId, Version};
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 
+/// Of a row's first byte: what the write counts for, and which numbers follow.
+const STATUS: u8 = 0x0F;
+const ARRIVED: u8 = 0x10;
+const MASKED: u8 = 0x20;
+
 /// What a write that is known counts for. Values are for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -28,7 +33,9 @@ pub enum Status {
 }
 
 impl Status {
-    fn of(byte: u8) -> Option<Status> {
+    /// What the row of a write says it counts for.
+    pub(super) fn of_row(value: &[u8]) -> Option<Status> {
+        let byte = value.first()? & STATUS;
         let all = [Status::Kept, Status::Hollow, Status::Superseded, Status::Masked, Status::Denied];
         all.into_iter().find(|status| *status as u8 == byte)
     }
@@ -101,7 +108,7 @@ impl Member {
     /// Whether there is a row of it that counts, or may count again.
     pub fn is_known(&self, view: &dyn View) -> bool {
         let row = view.get(&self.unit.row(self.version));
-        row.is_some_and(|row| row.first().is_some_and(|status| *status != Status::Masked as u8))
+        row.and_then(|row| Status::of_row(&row)).is_some_and(|status| status != Status::Masked)
     }
 
     /// What the root counts it as, while it is retained.
@@ -134,6 +141,10 @@ impl Body {
 pub struct Row {
     pub version: Version,
     pub status: Status,
+    /// The number of the event that came next when the write came; none of writes that came before this was kept.
+    pub arrived: Option<u64>,
+    /// The same for when it was masked.
+    pub masked: Option<u64>,
     pub body: Body,
     /// The body's bytes.
     pub raw: Bytes,
@@ -143,7 +154,7 @@ impl Row {
     /// The row of a member.
     pub fn new(member: &Member, status: Status) -> Row {
         let raw = encode(&member.body).into();
-        Row { version: member.version, status, body: member.body.clone(), raw }
+        Row { version: member.version, status, arrived: None, masked: None, body: member.body.clone(), raw }
     }
 
     /// Reads a row and where it is; none if the key is not one of a write.
@@ -154,15 +165,21 @@ impl Row {
 
     /// Reads a row's value.
     pub fn decode(version: Version, value: &Bytes) -> Option<Row> {
-        let (status, raw) = value.split_first()?;
+        let (first, rest) = value.split_first()?;
+        let (arrived, rest) = number(first & ARRIVED != 0, rest)?;
+        let (masked, raw) = number(first & MASKED != 0, rest)?;
         let body = decode(raw)?;
-        Some(Row { version, status: Status::of(*status)?, body, raw: value.slice_ref(raw) })
+        Some(Row { version, status: Status::of_row(value)?, arrived, masked, body, raw: value.slice_ref(raw) })
     }
 
     /// The row's value.
     pub fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(1 + self.raw.len());
-        value.push(self.status as u8);
+        let mut value = Vec::with_capacity(1 + 8 + 8 + self.raw.len());
+        let follows = |number: Option<u64>, flag| number.map_or(0, |_| flag);
+        value.push(self.status as u8 | follows(self.arrived, ARRIVED) | follows(self.masked, MASKED));
+        for number in [self.arrived, self.masked].into_iter().flatten() {
+            value.extend_from_slice(&number.to_be_bytes());
+        }
         value.extend_from_slice(&self.raw);
         value
     }
@@ -171,4 +188,13 @@ impl Row {
     pub fn digest(&self, unit: &Unit) -> Hash {
         Domain::Member.hash(&[&unit.bytes(), &self.version.to_bytes(), &self.raw])
     }
+}
+
+/// A number of a row, if there is one, and what follows it.
+fn number(is_there: bool, rest: &[u8]) -> Option<(Option<u64>, &[u8])> {
+    if !is_there {
+        return Some((None, rest));
+    }
+    let (number, rest) = rest.split_first_chunk()?;
+    Some((Some(u64::from_be_bytes(*number)), rest))
 }

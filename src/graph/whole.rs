@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::held::{WEIGHT, ZERO, ends, text, vector, weight};
 use super::path::{EDGES, Field, NODES, edge_path, field, node_path};
 use super::view::TooLarge;
-use crate::crdt::{Cell, Register, State};
+use crate::crdt::{Cell, Register, State, Then};
 use crate::types::{Stamp, WallMs, limits};
 use crate::wire::kind::data::{GraphEdge, GraphNode};
 
@@ -163,7 +163,7 @@ impl Whole {
 
     fn take(&mut self, kind: &str, path: &str, state: &State<'_>) {
         let Some((id, field)) = field(kind, path) else { return };
-        let register = match state.cell_at(path, self.at) {
+        let register = match state.cell_at(path, Then::Made(self.at)) {
             Ok(cell) => cell.and_then(|cell| cell.register),
             Err(_) => {
                 self.forgotten += 1;

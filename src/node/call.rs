@@ -2,6 +2,7 @@
 //! the store themselves and slow nobody.
 
 use super::chain::AgreementStatus;
+use super::checkpoint::Joined;
 use super::deliveries::SubscriptionInfo;
 use super::output::Stage;
 use super::peers::PeerInfo;
@@ -17,7 +18,7 @@ use crate::route::Strategy;
 use crate::types::chain::TransactionId;
 use crate::types::{Incarnation, MessageId, NodeId, limits};
 use crate::wire::ledger::Sealed;
-use crate::wire::{Destination, Draft, Faults, Priority};
+use crate::wire::{Destination, Draft, Faults, Priority, Proven};
 
 /// How sure a publisher wants to be before it is answered.
 #[derive(
@@ -113,6 +114,8 @@ pub enum Call {
     Write(Box<Write>),
     /// Write again what lost a conflict.
     Restore(Box<Restore>),
+    /// Join writes of a checkpoint, each proved, into replicated state.
+    Join(Vec<Proven>),
     /// Take sealed transactions, and pass them on.
     Submit(Box<Sealed>),
     /// How does agreement stand?
@@ -152,6 +155,8 @@ pub enum Answer {
     Holders(Vec<NodeId>),
     /// What writing to a collection came to.
     Wrote(Wrote),
+    /// What joining writes of a checkpoint came to.
+    Joined(Joined),
     /// The transactions wait for a block.
     Submitted { ids: Vec<TransactionId> },
     /// How agreement stands, if the node takes part in a chain.

@@ -116,6 +116,7 @@ impl Node {
             | Call::Holders { .. }
             | Call::Write(_)
             | Call::Restore(_)
+            | Call::Join(_)
             | Call::Submit(_)
             | Call::Agreement
             | Call::Stop => (Stage::Now, Ok(Answer::Done)),

@@ -90,7 +90,7 @@ pub(super) fn known_header(slot: Slot, view: &dyn View) -> Option<SignedHeader> 
 }
 
 /// The proof of messages of one bundle, from the bundle or what is left of it.
-fn prove(slot: Slot, messages: &BTreeSet<MessageId>, view: &dyn View) -> Option<Excerpt> {
+pub(super) fn prove(slot: Slot, messages: &BTreeSet<MessageId>, view: &dyn View) -> Option<Excerpt> {
     let wanted = |item: &Bytes| Message::decode(item).is_ok_and(|message| messages.contains(&message.id));
     let of_bundle = || {
         let stored = Stored::load(slot, view)?;

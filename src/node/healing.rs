@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::checkpoint::Took;
 use super::excerpts::{self, Packed};
 use super::output::Output;
 use super::owner::{Node, Turn};
@@ -303,7 +304,7 @@ impl Node {
             StateInput::Offered { from, id, writes } => {
                 let response = if self.peers.take_token(from, turn) && self.follows(Category::Data) {
                     for proven in &writes {
-                        self.take_proven(proven, turn);
+                        let _ = self.take_proven(proven, turn);
                     }
                     Response::State(StateResponse::Taken)
                 } else {
@@ -352,7 +353,7 @@ impl Node {
                 let members = Member::of(&said.write, excerpts::origin(slot, said.message, said.checksum));
                 came.extend(members.map(|member| tag(salt, member.digest())));
             }
-            useful += self.take_proven(proven, turn);
+            useful += self.take_proven(proven, turn).useful();
         }
         let Some(talk) = self.healing.talks.get_mut(&from) else { return };
         talk.frames += 1;
@@ -368,11 +369,11 @@ impl Node {
     }
 
     /// The door for writes that come without their feed: in time, not after a fork, merged, and kept with their proof.
-    /// Returns how many changes were new.
-    fn take_proven(&mut self, proven: &Proven, turn: &mut Turn<'_>) -> u64 {
+    pub(super) fn take_proven(&mut self, proven: &Proven, turn: &mut Turn<'_>) -> Took {
         let (header, slot) = (proven.header(), proven.header().slot());
-        if self.clock.see(header.clock, turn.now.wall).is_err() {
-            return 0;
+        if let Err(why) = self.clock.see(header.clock, turn.now.wall) {
+            self.defer_proven(proven, why, turn);
+            return Took::Ahead;
         }
         if let Some(fork) = self.fork_of(proven.excerpt(), turn) {
             let first = self.feeds.chain(fork.feed()).is_none_or(|chain| chain.forked.is_none());
@@ -382,7 +383,7 @@ impl Node {
         }
         let forked = self.feeds.chain(slot.feed).and_then(|chain| chain.forked);
         if forked.is_some_and(|at| slot.sequence >= at) {
-            return 0;
+            return Took::Forked;
         }
         if self.states.is_full() {
             return self.merge_later(proven, turn);
@@ -401,15 +402,15 @@ impl Node {
         if known && new > 0 && crate::feed::Stored::load(slot, &turn.tx).is_none() {
             excerpts::keep(slot, proven.excerpt(), &mut turn.tx);
         }
-        new
+        if known || proven.writes().is_empty() { Took::New(new) } else { Took::NoRoom }
     }
 
     /// The step has merged enough: what came waits on the disk.
-    fn merge_later(&mut self, proven: &Proven, turn: &mut Turn<'_>) -> u64 {
+    fn merge_later(&mut self, proven: &Proven, turn: &mut Turn<'_>) -> Took {
         excerpts::keep(proven.header().slot(), proven.excerpt(), &mut turn.tx);
         excerpts::loosen(proven.header().slot(), &mut turn.tx);
         self.fall_behind(proven.header().slot(), turn);
-        proven.writes().len() as u64
+        Took::Later(proven.writes().len() as u64)
     }
 
     /// Answers what a peer asks about the state.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::boot::{Life, Setup};
 use super::call::{Answer, Call, CallRefusal};
 use super::chain::Chain;
+use super::deferred::Deferred;
 use super::deliveries::fetch_letter;
 use super::healing::Healing;
 use super::heartbeat::Beats;
@@ -63,6 +64,7 @@ pub struct Node {
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
     pub(super) healing: Healing,
+    pub(super) deferred: Deferred,
     pub(super) holders: Holders,
     pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
@@ -132,6 +134,7 @@ impl Node {
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
             healing: Healing::new(setup.entropy),
+            deferred: Deferred::default(),
             holders: Holders::default(),
             chain: None,
             counters: Counters::default(),
@@ -307,6 +310,7 @@ impl Node {
             | Call::Sweep { .. }) => return self.on_deliver(id, call, turn),
             Call::Write(write) => return self.on_write(id, *write, turn),
             Call::Restore(restore) => return self.on_restore(id, *restore, turn),
+            Call::Join(writes) => return self.on_join(id, &writes, turn),
             Call::Stop => return self.on_stop(id, turn),
         };
         turn.out.push((Stage::Now, Output::Reply { id, answer }));
@@ -363,11 +367,15 @@ impl Node {
             self.laps.begin();
         }
         if from.is_some()
-            && let Err(ClockRefusal::FarFuture { ahead }) = self.clock.see(bundle.header().clock, turn.now.wall)
+            && let Err(why) = self.clock.see(bundle.header().clock, turn.now.wall)
         {
             // The author's clock is wrong, or this node's; whoever carries the bundle is not to blame for either.
-            let code = Refusal::FarFuture { ahead }.code();
+            let code = match why {
+                ClockRefusal::FarFuture { ahead } => Refusal::FarFuture { ahead }.code(),
+                ClockRefusal::DayAhead { ahead } => Refusal::DayAhead { ahead }.code(),
+            };
             *self.counters.refused.entry(code).or_default() += 1;
+            self.defer(&bundle, why, turn);
             self.note_unplaced(&bundle, code, turn);
             return Err(None);
         }

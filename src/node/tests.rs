@@ -17,6 +17,8 @@ use crate::wire::{
     Priority, Receipt, Request, Response, Unserved, Verified,
 };
 
+mod checkpoint;
+mod deferred;
 mod post;
 mod publish;
 mod relay;
@@ -47,9 +49,18 @@ struct Machine {
 impl Machine {
     /// A node with key 1 and these rules of retention; peers are known by their keys, too.
     fn new(retention: Retention) -> Machine {
+        Machine::as_node(1, retention)
+    }
+
+    /// A node with another key.
+    fn keyed(seed: u8) -> Machine {
+        Machine::as_node(seed, Retention::new())
+    }
+
+    fn as_node(seed: u8, retention: Retention) -> Machine {
         let setup = Setup {
             network: "alone".parse().unwrap(),
-            key: key(1),
+            key: key(seed),
             entropy: 7,
             place: 1,
             bootstrap: Vec::new(),

@@ -61,6 +61,8 @@ pub enum Domain {
     Work,
     /// What is not position, ends or weight of a node or an edge of a shared graph.
     GraphRest,
+    /// What the manifest of a checkpoint says.
+    Checkpoint,
 }
 
 impl Domain {
@@ -91,6 +93,7 @@ impl Domain {
             Domain::StateValue => "metanode v1 state value",
             Domain::Work => "metanode v1 work",
             Domain::GraphRest => "metanode v1 graph-rest",
+            Domain::Checkpoint => "metanode v1 checkpoint",
         }
     }
 

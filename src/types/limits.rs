@@ -30,6 +30,11 @@ pub const HEADER_VALUE_BYTES: usize = 4 * KIB;
 
 /// A stamp further ahead of the wall clock than this is refused until its time has come.
 pub const MAX_FUTURE: Duration = Duration::from_secs(15);
+/// One further ahead than this is refused for another reason, and nobody is told that it waits.
+pub const DAY_AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// Bundles with writes from the future that are told of, until their time has come, and changes of each of them.
+pub const DEFERRED: usize = 256;
+pub const DEFERRED_CHANGES: usize = 64;
 /// A remote stamp pushes a node's clock at most this far ahead of its wall clock.
 pub const MAX_CLOCK_PUSH: Duration = Duration::from_secs(2);
 /// How far ahead of use the clock's ceiling is persisted. After a crash a node's stamps begin there: so far in the
@@ -255,6 +260,9 @@ pub const WRITES_BYTES: usize = MIB;
 pub const STATE_REQUEST_BYTES: usize = 3 * MIB;
 /// Bundles that the writes of one frame come from.
 pub const EXCERPTS: usize = 4_096;
+/// A chunk of a checkpoint, bytes, and what it unpacks to: as many writes as one answer hands over, their bundles'
+/// messages up to [`WRITES_BYTES`] and one bundle more, and the hashes around them.
+pub const CHUNK_BYTES: usize = 6 * MIB;
 /// Writes a node compares with a peer one by one, now and then, though their sums are equal.
 pub const AUDIT_WRITES: u64 = 4_096;
 /// How often, for each peer.

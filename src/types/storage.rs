@@ -67,6 +67,8 @@ pub enum Table {
     Excerpt = 0x37,
     /// Excerpts in which something may not be needed any more.
     Loose = 0x38,
+    /// From which event on it is remembered when writes to the state came.
+    Arrival = 0x39,
     /// The ledger's state as it is now.
     LedgerState = 0x40,
     /// What rows of it were before a height changed them.

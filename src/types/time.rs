@@ -105,6 +105,8 @@ pub struct Clock {
 pub enum ClockRefusal {
     /// The stamp is ahead of this machine's wall clock by this much, over [`limits::MAX_FUTURE`].
     FarFuture { ahead: Duration },
+    /// The same over [`limits::DAY_AHEAD`]: no drift of clocks explains it.
+    DayAhead { ahead: Duration },
 }
 
 impl Clock {
@@ -123,6 +125,9 @@ impl Clock {
     /// further ahead than [`limits::MAX_CLOCK_PUSH`] moves it only that far.
     pub fn see(&mut self, remote: Stamp, wall: WallMs) -> Result<(), ClockRefusal> {
         let ahead = Duration::from_millis(remote.ms().saturating_sub(wall.0));
+        if ahead > limits::DAY_AHEAD {
+            return Err(ClockRefusal::DayAhead { ahead });
+        }
         if ahead > limits::MAX_FUTURE {
             return Err(ClockRefusal::FarFuture { ahead });
         }

@@ -97,6 +97,11 @@ impl Excerpt {
         self.write(&body, Codec::pack_tight(&body))
     }
 
+    /// The same, not packed: for what packs many of them.
+    pub fn encode_plain(&self) -> Bytes {
+        self.write(&self.body(), (Codec::Plain, None))
+    }
+
     fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for item in self.items.values() {

@@ -12,6 +12,7 @@
 pub mod agreement;
 mod authors;
 mod bundle;
+mod checkpoint;
 mod codec;
 mod direct;
 mod draft;
@@ -36,6 +37,7 @@ mod verified;
 pub use bundle::{
     Bundle, Course, HEADER_BYTES, Header, PREFIX_BYTES, SIGNED_BYTES, SignedHeader, WIRE_VERSION, messages_in,
 };
+pub use checkpoint::{Chunk, ChunkName, ChunkPart, CollectionChunks, Manifest, SignedManifest};
 pub use codec::{Codec, Packing};
 pub use direct::{Delivery, Hop, Hops, Receipt, STRATEGY_HEADER};
 pub use draft::{Draft, Seal};

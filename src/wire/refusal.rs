@@ -51,6 +51,8 @@ pub enum Refusal {
     OutsideFeed,
     #[error("{ahead:?} ahead of this node's clock")]
     FarFuture { ahead: Duration },
+    #[error("{ahead:?} ahead of this node's clock, more than a day")]
+    DayAhead { ahead: Duration },
     #[error("not a frame of the sync protocol: {reason}")]
     Frame { reason: String },
     #[error("an answer that was not asked for: {reason}")]
@@ -68,7 +70,7 @@ impl Refusal {
     /// version little, and a stamp from the future nothing, because the wrong clock may be this node's own.
     pub const fn penalty(&self) -> u32 {
         match self {
-            Refusal::FarFuture { .. } | Refusal::Height { .. } => 0,
+            Refusal::FarFuture { .. } | Refusal::DayAhead { .. } | Refusal::Height { .. } => 0,
             Refusal::Version { .. } | Refusal::WrongNetwork => 5,
             Refusal::Topic { .. } | Refusal::Priority { .. } | Refusal::Flags { .. } | Refusal::Codec { .. } => 10,
             Refusal::Truncated { .. }
@@ -115,6 +117,7 @@ impl Refusal {
             Refusal::Sequence { .. } => "sequence",
             Refusal::OutsideFeed => "outside_feed",
             Refusal::FarFuture { .. } => "far_future",
+            Refusal::DayAhead { .. } => "day_ahead",
             Refusal::Frame { .. } => "frame",
             Refusal::Unasked { .. } => "unasked",
             Refusal::Agreement { .. } => "agreement",

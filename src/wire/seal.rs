@@ -22,6 +22,8 @@ pub enum Label {
     Proposal = 5,
     /// Transactions of one account.
     Transactions = 6,
+    /// The manifest of a checkpoint of replicated state.
+    Checkpoint = 0x60,
 }
 
 /// An ed25519 signature (RFC 8032), 64 bytes. In order of its bytes.

@@ -10,6 +10,7 @@ use super::kind::external::Custom;
 use super::*;
 use crate::types::{Hash, Incarnation, MessageId, NetworkName, NodeId, Stamp, WallMs, limits};
 
+mod checkpoint;
 mod excerpt;
 mod golden;
 mod positions;

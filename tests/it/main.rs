@@ -3,6 +3,7 @@
 mod chain;
 mod chain_faults;
 mod chain_use;
+mod checkpoint;
 mod cluster;
 mod deliver;
 mod direct;

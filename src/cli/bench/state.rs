@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::BenchArgs;
 use super::report::machine;
 use super::state_rig::{COLLECTION, Rig, WALL, Writer, connect, path};
-use crate::crdt::{Member, Merge, Replica, State};
+use crate::crdt::{Member, Merge, Replica, State, Then};
 use crate::node::{Input, Output, StateInput};
 use crate::types::storage::{Batch, Txn};
 use crate::types::{MemoryStore, Stamp};
@@ -271,7 +271,7 @@ fn read(rig: &Rig, keys: u64) -> anyhow::Result<(f64, u64, f64)> {
     let (start, at) = (Instant::now(), stamp(keys / 2, keys, keys));
     let mut found = 0;
     for n in 0..cells {
-        found += u64::from(state.cell_at(&path(n), at)?.is_some());
+        found += u64::from(state.cell_at(&path(n), Then::Made(at))?.is_some());
     }
     let spent = start.elapsed().as_secs_f64() * 1e3;
     if found == 0 {

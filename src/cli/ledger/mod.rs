@@ -23,7 +23,7 @@ use self::watch::WatchArgs;
 use super::client::ApiArgs;
 use crate::types::{NodeId, Tokens};
 
-pub use self::transact::Payer;
+pub use self::transact::{Payer, config};
 
 /// What is read of a file, bytes: more than any genesis or proof.
 const FILE_BYTES: u64 = 64 << 20;

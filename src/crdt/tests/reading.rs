@@ -208,8 +208,8 @@ fn history_is_bounded_and_what_lost_stays() {
     }
     let state = State::of("c", &a.host.store);
     let oldest = state.history("x", None, usize::MAX).pop().unwrap().version.stamp;
-    assert!(state.cell_at("x", oldest).unwrap().is_some());
-    assert_eq!(state.cell_at("x", Stamp(oldest.0 - 1)), Err(Forgotten { oldest_ms: oldest.ms() }));
+    assert!(state.cell_at("x", Then::Made(oldest)).unwrap().is_some());
+    assert_eq!(state.cell_at("x", Then::Made(Stamp(oldest.0 - 1))), Err(Forgotten::OldestMs(oldest.ms())));
     let known = state.history("x", None, usize::MAX).len();
     assert!((limits::CELL_HISTORY..=4 * limits::CELL_HISTORY).contains(&known), "{known}");
     let lost = conflicts("c", "", None, 10, &a.host.store);
