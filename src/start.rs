@@ -12,13 +12,13 @@ use tokio::task::JoinHandle;
 use crate::api::{self, ApiState, Vault};
 use crate::config::{Config, Keep};
 use crate::consensus::Timeouts;
-use crate::consensus::journal::Owner;
+use crate::consensus::journal::{Owner, begun};
 use crate::driver::{self, Client, Driver, DriverError, Ended, Journal};
 use crate::feed::{Retention, Rule};
 use crate::keys::{Identity, KeyError, KeyRing};
-use crate::ledger::{self, Genesis};
+use crate::ledger::{self, Contradicted, Genesis, Trusted};
 use crate::net::{self, Net, NetError};
-use crate::node::{Ack, Call, ChainSetup, Role, Setup};
+use crate::node::{Ack, Call, ChainSetup, JoinSetup, Role, Setup};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::types::chain::Height;
 use crate::types::{NodeId, WallMs};
@@ -45,6 +45,8 @@ pub enum StartError {
     Api { address: String, cause: std::io::Error },
     #[error("the genesis file {path}: {cause}; `metanode ledger genesis check` says what is wrong with one")]
     Genesis { path: PathBuf, cause: String },
+    #[error("this node's store contradicts its configuration: {0}")]
+    Contradicted(#[from] Contradicted),
     #[error("no randomness from the system: {0}")]
     Entropy(String),
     #[error(transparent)]
@@ -232,6 +234,9 @@ fn chain(
     let failed = |cause: String| StartError::Genesis { path: genesis.into(), cause };
     let text = std::fs::read_to_string(genesis).map_err(|e| failed(e.to_string()))?;
     let genesis = Genesis::from_text(&text).map_err(|e| failed(e.to_string()))?;
+    while let Some(batch) = ledger::snapshot::next_batch(store).map_err(|e| failed(e.to_string()))? {
+        store.commit(batch)?;
+    }
     let head = ledger::chain::head(store).map_err(|e| failed(e.to_string()))?;
     let height = head.map_or(Height::GENESIS, |head| head.height).next();
     let owner = Owner { chain: genesis.chain(), node: id, height };
@@ -240,7 +245,7 @@ fn chain(
         false => Ok((None, Vec::new())),
     }
     .map_err(DriverError::from)?;
-    let lost = journal.is_some() && log.is_empty() && driver::begun(store) == Some(height);
+    let lost = journal.is_some() && log.is_empty() && begun(store) == Some(height);
     let abstains = lost && !config.chain.vote_without_log;
     if abstains {
         tracing::warn!(
@@ -257,7 +262,19 @@ fn chain(
     let validates = config.chain.validator;
     let cadence = ms(config.chain.cadence_ms);
     let heartbeat = (config.chain.heartbeat_ms > 0).then(|| ms(config.chain.heartbeat_ms));
-    Ok((ChainSetup { genesis, validates, timeouts, cadence, heartbeat, log, abstains }, journal))
+    let join = join(config, store)?;
+    Ok((ChainSetup { genesis, validates, timeouts, cadence, heartbeat, log, abstains, join }, journal))
+}
+
+/// How the node comes to a chain that is far ahead. What is here already must be what the operator trusts.
+fn join(config: &Config, store: &Store) -> Result<JoinSetup, StartError> {
+    let trusted = config.chain.trusted.map(|trusted| Trusted { height: Height(trusted.height), id: trusted.hash });
+    if let Some(trusted) = trusted
+        && let Ok(Some(header)) = ledger::chain::header(trusted.height, store)
+    {
+        trusted.allows(trusted.height, header.id())?;
+    }
+    Ok(JoinSetup { behind: config.chain.snapshot_behind, trusted, ..JoinSetup::default() })
 }
 
 fn retention(config: &Config) -> Retention {

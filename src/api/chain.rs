@@ -52,7 +52,13 @@ fn steady<T>(view: &dyn View, read: impl Fn(&dyn View, &Head) -> Result<T, Probl
 
 /// Where the chain stands.
 pub(super) fn head(view: &dyn View) -> Result<Head, Problem> {
-    chain::head(view).map_err(broken)?.ok_or_else(no_chain)
+    let absent = || {
+        if chain::is_swapping(view) {
+            return Problem::new(Cause::Busy, "this node takes in the state of a later block; ask again in a moment");
+        }
+        no_chain()
+    };
+    chain::head(view).map_err(broken)?.ok_or_else(absent)
 }
 
 pub(super) fn no_chain() -> Problem {

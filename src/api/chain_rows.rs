@@ -70,7 +70,7 @@ fn no_proof(why: NoProof) -> Problem {
         NoProof::Height { oldest, newest, .. } => {
             problem(Cause::NotFound).with("oldest", json!(oldest)).with("newest", json!(newest))
         }
-        NoProof::TooFar(_) => problem(Cause::Invalid),
+        NoProof::TooFar(_) | NoProof::Before(_) => problem(Cause::Invalid),
         NoProof::Fault(fault) => broken(fault.clone()),
     }
 }

@@ -202,7 +202,7 @@ impl From<CallError> for Problem {
 /// Why transactions are not taken: `code` is a stable name.
 pub(super) fn not_taken(why: &NotTaken) -> Problem {
     let cause = match why {
-        NotTaken::Pool(NotPooled::AccountFull | NotPooled::Full { .. }) => Cause::Busy,
+        NotTaken::Joining | NotTaken::Pool(NotPooled::AccountFull | NotPooled::Full { .. }) => Cause::Busy,
         NotTaken::Pool(NotPooled::Known) => Cause::Conflict,
         NotTaken::Fault(_) => Cause::Internal,
         NotTaken::Seal(_)

@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, LoadOptions, LogFormat};
+use crate::config::{Config, LoadOptions, LogFormat, TrustedBlock};
 use crate::keys::{Identity, PassphraseSource, Protection, Purpose};
 use crate::start::{Running, start};
 use crate::types::{NodeId, limits};
@@ -22,6 +22,7 @@ const DESCRIPTORS: u64 = limits::API_CONNECTIONS as u64 + 2_048;
 #[command(after_help = "Examples:
   metanode init && metanode start
   metanode start --bootstrap /ip4/192.0.2.1/tcp/7700/p2p/12D3KooW…
+  metanode start --trusted 120000:5f0c… --bootstrap /ip4/192.0.2.1/tcp/7700/p2p/12D3KooW…
   metanode start --dir /var/lib/metanode --set net.profile=open --set api.listen=127.0.0.1:9000
 
 Flags override METANODE_… variables, which override the configuration file.
@@ -36,6 +37,9 @@ pub struct StartArgs {
     /// Join by this node; may be given more than once
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<String>,
+    /// A block of the chain that is known to be final, from people you trust: a node far behind it begins there
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    trusted: Option<TrustedBlock>,
     /// Set one key of the configuration; may be given more than once
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
@@ -94,6 +98,9 @@ impl StartArgs {
         }
         if self.insecure_plain_key {
             set.push("key.allow_plain=true".into());
+        }
+        if let Some(TrustedBlock { height, hash }) = self.trusted {
+            set.push(format!("chain.trusted={{ height = {height}, hash = \"{hash}\" }}"));
         }
         let mut config = Config::load(LoadOptions::from_process(self.file(), set))?;
         if !self.bootstrap.is_empty() {

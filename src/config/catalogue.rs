@@ -143,6 +143,17 @@ pub(super) const ENTRIES: &[Entry] = &[
         "chain.heartbeat_ms",
         "Without transactions a block is made this long after the last, milliseconds, so that epochs end.\n0 is never.",
     ),
+    optional(
+        "chain.trusted",
+        "A block that is known to be final: its height and its id, as `metanode ledger block HEIGHT` shows\n\
+         them to operators you trust. A node far behind it begins there; one that finds another block at\n\
+         that height stops, and says what to do.",
+        "{ height = 120000, hash = \"ID\" }",
+    ),
+    key(
+        "chain.snapshot_behind",
+        "A node that is so many blocks behind fetches the state as it is now, not every block before it.\n0 is never.",
+    ),
     key("chain.cadence_ms", "From one block to the next, at least, milliseconds. Without transactions there are none."),
     key("chain.propose_ms", "For a proposed block to come and be checked, milliseconds. Votes get a third of it."),
     key("log.format", "\"text\" for people or \"json\" for programs."),

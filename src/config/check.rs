@@ -27,6 +27,9 @@ impl Config {
         within(&mut wrong, "store.flush_every_ms", store.flush_every_ms, 1, 60_000);
         within(&mut wrong, "chain.cadence_ms", self.chain.cadence_ms, 1, 3_600_000);
         within(&mut wrong, "chain.heartbeat_ms", self.chain.heartbeat_ms, 0, 86_400_000);
+        if let Some(trusted) = self.chain.trusted {
+            within(&mut wrong, "chain.trusted.height", trusted.height, 1, i64::MAX as u64);
+        }
         within(&mut wrong, "chain.propose_ms", self.chain.propose_ms, 10, 600_000);
         self.alerts(&mut wrong);
         if let Err(e) = EnvFilter::builder().parse(&self.log.level) {

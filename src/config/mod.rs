@@ -23,6 +23,7 @@ mod node_type;
 mod retention;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,7 @@ use crate::flow::Policy;
 use crate::meter::AlertRule;
 use crate::route::Strategy;
 use crate::types::NetworkName;
+use crate::types::chain::BlockId;
 
 pub use error::{ConfigError, Fault, Origin};
 pub use load::LoadOptions;
@@ -85,6 +87,10 @@ pub struct ChainConfig {
     pub vote_without_log: bool,
     /// Without transactions a block is made this long after the last, milliseconds, up to 86,400,000; 0 is never.
     pub heartbeat_ms: u64,
+    /// A block that is known to be final, from people and not from the network; none to believe what genesis leads to.
+    pub trusted: Option<TrustedBlock>,
+    /// A node that is so many blocks behind fetches the state instead of every block; 0 is never.
+    pub snapshot_behind: u64,
     /// From one block to the next, at least, milliseconds. 1 to 3,600,000.
     pub cadence_ms: u64,
     /// For a proposal and its block to come, milliseconds. 10 to 600,000. Votes get a third of it.
@@ -98,9 +104,33 @@ impl Default for ChainConfig {
             validator: true,
             vote_without_log: false,
             heartbeat_ms: 0,
+            trusted: None,
+            snapshot_behind: 10_000,
             cadence_ms: 500,
             propose_ms: 1_000,
         }
+    }
+}
+
+/// A block of the chain, by its height and its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedBlock {
+    /// Its height, from 1.
+    pub height: u64,
+    /// Its id, as `metanode ledger block HEIGHT` shows it.
+    pub hash: BlockId,
+}
+
+impl FromStr for TrustedBlock {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TrustedBlock, String> {
+        let parts = text.split_once(':').and_then(|(height, hash)| Some((height.parse().ok()?, hash.parse().ok()?)));
+        let (height, hash) = parts.filter(|(height, _)| *height > 0).ok_or_else(|| {
+            format!("`{text}`: write HEIGHT:HASH, a height from 1 and the block's id, 64 hexadecimal digits")
+        })?;
+        Ok(TrustedBlock { height, hash })
     }
 }
 

@@ -224,11 +224,30 @@ fn a_home_is_needed_only_for_paths_that_name_it() {
 }
 
 #[test]
+fn a_trusted_block_is_a_height_and_an_id_in_a_file_and_on_the_command_line() {
+    let id = "5f".repeat(32);
+    let trusted = TrustedBlock { height: 120_000, hash: id.parse().unwrap() };
+    let inline = format!("chain.trusted = {{ height = 120000, hash = \"{id}\" }}\n");
+    assert_eq!(from_text(&inline).unwrap().chain.trusted, Some(trusted));
+    let section = format!("[chain.trusted]\nheight = 120000\nhash = \"{id}\"\n");
+    assert_eq!(from_text(&section).unwrap().chain.trusted, Some(trusted));
+    assert_eq!(format!("120000:{id}").parse(), Ok(trusted));
+    for wrong in ["120000", ":", &format!("0:{id}"), &format!("120000:{}", &id[1..])] {
+        let why = wrong.parse::<TrustedBlock>().unwrap_err();
+        assert!(why.contains("HEIGHT:HASH"), "{why}");
+    }
+    assert!(from_text(&inline.replace("120000", "0")).is_err(), "there is no block 0");
+    assert!(from_text("chain.trusted = { height = 5 }").is_err(), "a height alone is nothing to trust");
+}
+
+#[test]
 fn the_catalogue_and_the_structs_agree() {
     fn collect(prefix: &str, table: &toml::Table, found: &mut BTreeSet<String>) {
         for (key, value) in table {
             match value {
-                toml::Value::Table(inner) => collect(&format!("{prefix}{key}."), inner, found),
+                toml::Value::Table(inner) if catalogue::kind(&format!("{prefix}{key}")) != Kind::Value => {
+                    collect(&format!("{prefix}{key}."), inner, found)
+                }
                 _ => drop(found.insert(format!("{prefix}{key}"))),
             }
         }
@@ -237,6 +256,7 @@ fn the_catalogue_and_the_structs_agree() {
     config.key.file = Some("a".into());
     config.key.passphrase_file = Some("b".into());
     config.chain.genesis = Some("c".into());
+    config.chain.trusted = Some(TrustedBlock { height: 1, hash: Default::default() });
     let table = table_of(&config).unwrap();
     let mut found = BTreeSet::new();
     collect("", &table, &mut found);
@@ -255,6 +275,7 @@ fn the_catalogue_and_the_structs_agree() {
 fn a_commented_file_says_the_same_as_the_configuration_it_came_from() {
     let mut changed = from_text("name = 'a \"b\" c'\nnet.profile = 'open'\nretention.system.max_age_s = 0\n").unwrap();
     changed.key.passphrase_file = Some("/etc/p".into());
+    changed.chain.trusted = Some(TrustedBlock { height: 7, hash: Default::default() });
     let plain = from_text("").unwrap();
     for config in [changed, plain] {
         let text = config.to_toml_commented().unwrap();

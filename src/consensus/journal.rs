@@ -13,6 +13,7 @@
 
 use super::record::{NoRecord, Record};
 use crate::types::chain::{ChainId, Height};
+use crate::types::storage::{Batch, Key, Table, View};
 use crate::types::{Domain, NodeId};
 
 const MAGIC: &[u8; 24] = b"metanode agreement log 1";
@@ -24,6 +25,23 @@ pub const HEADER_BYTES: usize = 24 + 32 + 32 + 8 + SUM;
 const PREFIX: usize = 4 + 4 + SUM;
 /// Records of one frame, bytes. One is always in it, and none is much larger than a block.
 pub const FRAME_BYTES: usize = 4 << 20;
+
+/// What the store says of the log.
+fn begun_row() -> Key {
+    Key::new(Table::Ledger, &[b"logged"])
+}
+
+/// The last height of which something is known to have been in the log. Where the log of that height is not there, it
+/// is lost, and with it what was voted.
+pub fn begun(view: &dyn View) -> Option<Height> {
+    let bytes = view.get(&begun_row())?;
+    Some(Height(u64::from_le_bytes(bytes.as_ref().try_into().ok()?)))
+}
+
+/// Notes that the log of a height has begun, and is on the disk.
+pub fn note_begun(height: Height, batch: &mut Batch) {
+    batch.put(begun_row(), height.0.to_le_bytes().to_vec());
+}
 
 /// Whose log it is, and of which height.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

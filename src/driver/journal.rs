@@ -16,7 +16,6 @@ use tokio::sync::mpsc as tokio_mpsc;
 use crate::consensus::Record;
 use crate::consensus::journal::{self, JournalFault, Owner};
 use crate::types::chain::Height;
-use crate::types::storage::{Batch, Key, Table, View};
 
 /// Why agreement's log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -40,23 +39,6 @@ pub enum JournalError {
          vote now could be to vote twice; start with `chain.validator = false` until this node has caught up"
     )]
     Ahead { path: PathBuf, next: Height },
-}
-
-/// What the store says of the log.
-fn begun_row() -> Key {
-    Key::new(Table::Ledger, &[b"logged"])
-}
-
-/// The last height of which something is known to have been in the log. Where the log of that height is not there, it
-/// is lost, and with it what was voted.
-pub fn begun(view: &dyn View) -> Option<Height> {
-    let bytes = view.get(&begun_row())?;
-    Some(Height(u64::from_le_bytes(bytes.as_ref().try_into().ok()?)))
-}
-
-/// Notes that the log of a height has begun, and is on the disk.
-pub fn note_begun(height: Height, batch: &mut Batch) {
-    batch.put(begun_row(), height.0.to_le_bytes().to_vec());
 }
 
 /// A height's log, open for more.
@@ -288,15 +270,6 @@ mod tests {
         fs::copy(&elsewhere, &path).unwrap();
         assert!(matches!(journal.write(&records(1, 2..3)), Err(JournalError::Gone { .. })), "a copy is another file");
         journal.write(&records(2, 0..1)).unwrap();
-    }
-
-    #[test]
-    fn the_store_knows_of_which_height_there_was_a_log() {
-        let (mut store, mut batch) = (crate::types::MemoryStore::default(), Batch::default());
-        assert_eq!(begun(&store), None);
-        note_begun(Height(300), &mut batch);
-        store.commit(batch);
-        assert_eq!(begun(&store), Some(Height(300)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod pipeline;
 mod ports;
 
 pub use clock::SystemClock;
-pub use journal::{Journal, JournalError, begun};
+pub use journal::{Journal, JournalError};
 pub use owner::{Driver, DriverError, Ended};
 pub use pipeline::{Pipeline, Tapped};
 pub use ports::{CallError, Client, Inlet, NetCommand, Ports, Traffic, Watch, ports};

@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::SystemClock;
 use super::flusher::Flusher;
-use super::journal::{self, Journal, JournalError, Scribe};
+use super::journal::{Journal, JournalError, Scribe};
 use super::pipeline::{Unflushed, routed};
 use super::ports::{Asked, NetCommand, Ports};
+use crate::consensus::journal::note_begun;
 use crate::feed::ephemeral_entries;
 use crate::meter::{Laps, Passage, Station};
 use crate::node::{Answer, Call, CallRefusal, ChainInput, ChainOutput, Event, Gate, Input, Node, Output, Setup, Step};
@@ -253,7 +254,7 @@ impl Driver {
             return;
         }
         let mut batch = Batch::default();
-        begun.iter().for_each(|height| journal::note_begun(*height, &mut batch));
+        begun.iter().for_each(|height| note_begun(*height, &mut batch));
         match self.store.commit(batch) {
             Ok(()) => self.noted = begun,
             Err(e) => self.ended = Some(Err(e.to_string())),

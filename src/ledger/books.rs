@@ -71,8 +71,16 @@ impl Closed {
             batch.put(was.clone(), before_bytes(before.as_ref()));
             stale.push(was);
             match after {
-                Some(value) => batch.put(state_row(key), value.clone()),
-                None => batch.delete(state_row(key)),
+                Some(value) => {
+                    if before.is_none() {
+                        batch.put(key_row(place), key_bytes(key, height));
+                    }
+                    batch.put(state_row(key), value.clone());
+                }
+                None => {
+                    stale.push(key_row(place));
+                    batch.delete(state_row(key));
+                }
             }
         }
         self.tree.written.iter().for_each(|(key, page)| batch.put(key.clone(), page.clone()));
@@ -112,6 +120,26 @@ pub(super) fn state_row(key: &[u8]) -> Key {
     Key::new(Table::LedgerState, &[key])
 }
 
+/// The key of the key of a row that stands here in the tree.
+pub(super) fn key_row(place: &Hash) -> Key {
+    Key::new(Table::LedgerKey, &[place.as_bytes()])
+}
+
+fn is_key_row(row: &Key) -> bool {
+    row.as_bytes().first() == Some(&(Table::LedgerKey as u8))
+}
+
+/// The height that made a row, and its key.
+pub(super) fn key_bytes(key: &[u8], made: Height) -> Vec<u8> {
+    [&made.0.to_be_bytes(), key].concat()
+}
+
+/// Reads [`key_bytes`].
+pub(super) fn key_from(bytes: &[u8]) -> Option<(Height, &[u8])> {
+    let (made, key) = bytes.split_first_chunk::<8>()?;
+    Some((Height(u64::from_be_bytes(*made)), key))
+}
+
 fn before_bytes(before: Option<&Bytes>) -> Vec<u8> {
     before.map_or(vec![0], |value| [&[1], &value[..]].concat())
 }
@@ -128,7 +156,12 @@ pub(super) fn forget(height: Height, view: &dyn View, batch: &mut Batch) -> Resu
         let stale: Vec<Blob> = exactly(&bytes).ok_or(Fault::Corrupt("what can be let go is no list"))?;
         batch.delete(key_of(row)?);
         for Blob(key) in stale {
-            batch.delete(key_of(key)?);
+            let row = key_of(key)?;
+            // A row that was removed may have been made again since.
+            let made = if is_key_row(&row) { view.get(&row) } else { None };
+            if made.is_none_or(|bytes| key_from(&bytes).is_none_or(|(made, _)| made <= height)) {
+                batch.delete(row);
+            }
         }
     }
     Ok(())

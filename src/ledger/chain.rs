@@ -88,6 +88,26 @@ pub(super) fn block_row(height: Height) -> Key {
     Key::new(Table::Block, &[&height.0.to_be_bytes()])
 }
 
+/// The key of the header of a block that is not here.
+pub(super) fn header_row(height: Height) -> Key {
+    Key::new(Table::Header, &[&height.0.to_be_bytes()])
+}
+
+/// The key of the height of the block after which this node took in the state.
+pub(super) fn joined_row() -> Key {
+    Key::new(Table::Ledger, &[b"joined"])
+}
+
+/// The key of the first height from which on every change of validators is known.
+pub(super) fn base_row() -> Key {
+    Key::new(Table::Ledger, &[b"base"])
+}
+
+/// The key of how far a state that was fetched is put into the place of the old one.
+pub(super) fn swap_row() -> Key {
+    Key::new(Table::Ledger, &[b"swap"])
+}
+
 /// The key of a certificate.
 pub(super) fn certificate_row(height: Height) -> Key {
     Key::new(Table::Certificate, &[&height.0.to_be_bytes()])
@@ -155,9 +175,26 @@ pub fn block_bytes(height: Height, view: &dyn View) -> Option<Bytes> {
     view.get(&block_row(height))
 }
 
-/// The header of a decided block.
+/// The block after which this node took in the state as it was, if it ever did: before it there are no blocks here but
+/// those it had followed earlier.
+pub fn joined(view: &dyn View) -> Option<Height> {
+    view.get(&joined_row()).and_then(|bytes| exactly(&bytes))
+}
+
+/// The first height from which on every change of validators is known here: 1, or after a block that was trusted.
+pub fn base(view: &dyn View) -> Height {
+    view.get(&base_row()).and_then(|bytes| exactly(&bytes)).unwrap_or(Height(1))
+}
+
+/// Whether a state that was fetched is being put into the place of the old one: there is no head meanwhile.
+pub fn is_swapping(view: &dyn View) -> bool {
+    view.get(&swap_row()).is_some()
+}
+
+/// The header of a decided block, also where the block itself is not here.
 pub fn header(height: Height, view: &dyn View) -> Result<Option<BlockHeader>, Fault> {
-    let Some(bytes) = view.get(&block_row(height)) else { return Ok(None) };
+    let bytes = view.get(&block_row(height)).or_else(|| view.get(&header_row(height)));
+    let Some(bytes) = bytes else { return Ok(None) };
     let header = bytes.get(..BlockHeader::BYTES).and_then(|bytes| BlockHeader::decode(bytes).ok());
     header.map(Some).ok_or(Fault::Corrupt("a block is none"))
 }

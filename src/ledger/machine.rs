@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::books::{Carried, Closed, conserved, forget, state_row};
+use super::books::{Carried, Closed, conserved, forget, key_bytes, key_row, state_row};
 use super::chain::{self, Head};
 use super::execute::{BadEvidence, Done, Excluded, Execution, Unfit, price};
 use super::fault::Fault;
@@ -74,6 +74,7 @@ impl Ledger {
         match chain::head(tx)? {
             Some(head) if head.chain == ours => Ok(Self::at(head, history, tx)?),
             Some(head) => Err(OpenError::AnotherChain { stored: head.chain, ours }),
+            None if chain::is_swapping(tx) => Err(OpenError::Swapping),
             None => Ok(Self::begin(genesis, history, tx)?),
         }
     }
@@ -108,8 +109,11 @@ impl Ledger {
             state_root: grown.root.hash(),
             oldest: Height::GENESIS,
         };
-        for Change { key, after, .. } in changes {
-            after.into_iter().for_each(|value| tx.put(state_row(&key), value));
+        for Change { key, place, after, .. } in changes {
+            if let Some(value) = after {
+                tx.put(key_row(&place), key_bytes(&key, Height::GENESIS));
+                tx.put(state_row(&key), value);
+            }
         }
         grown.written.into_iter().for_each(|(key, page)| tx.put(key, page));
         tx.put(chain::genesis_row(), binary(genesis));
@@ -335,11 +339,12 @@ impl Ledger {
             oldest,
         };
         let mut batch = Batch::default();
-        closed.write(&block, &carried, height, &mut batch);
-        batch.put(chain::head_row(), binary(&head));
+        // First of all: what is let go may be written anew by this block.
         for gone in self.head.oldest.0 + 1..=oldest.0 {
             forget(Height(gone), view, &mut batch)?;
         }
+        closed.write(&block, &carried, height, &mut batch);
+        batch.put(chain::head_row(), binary(&head));
         let (state_root, next, nonces) = (head.state_root, closed.next, carried.nonces);
         Ok(Executed { block, id, records: closed.records, state_root, next, nonces, head, batch })
     }

@@ -22,11 +22,13 @@ mod machine;
 mod mempool;
 pub mod model;
 mod params;
+mod parts;
 mod proof;
 pub mod query;
 mod refusal;
 pub mod rows;
 mod show;
+pub mod snapshot;
 mod state;
 mod tree;
 mod witness;
@@ -37,9 +39,11 @@ pub use genesis::{Genesis, GenesisAccount, GenesisError, GenesisValidator, Token
 pub use machine::{Executed, HISTORY, Ledger};
 pub use mempool::{ACCOUNT_BYTES, ACCOUNT_SEALS, GAP_BLOCKS, Mempool, NONCES_AHEAD, NotPooled, POOL_BYTES, Picker};
 pub use params::{Emission, Fees, Params, Staking, Voting};
+pub use parts::{NoPart, Part, part};
 pub use proof::{Proved, Unproved, verify, verify_at};
 pub use refusal::{BlockRefusal, NotExecuted, NotTaken, OpenError};
 pub use show::{Shown, key_named, shown, sort_named, sorts};
+pub use snapshot::{Contradicted, Snapshot, Trust, Trusted};
 pub use witness::{Agreement, Witness};
 
 #[cfg(test)]

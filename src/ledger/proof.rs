@@ -81,7 +81,8 @@ fn under(proof: &LedgerProof) -> Result<Proved<'_>, Unproved> {
     Ok(Proved { header, key: &proof.key, value })
 }
 
-fn decided(
+/// Whether a header is decided by the validators with the hash `trusted`, and later than `before`.
+pub(super) fn decided(
     finality: &Finality,
     chain: ChainId,
     trusted: Hash,

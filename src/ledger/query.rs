@@ -9,9 +9,9 @@ use super::fault::Fault;
 use super::rows::{self, Pool, Row};
 use super::state::State;
 use super::tree;
-use crate::types::Tokens;
 use crate::types::chain::Height;
 use crate::types::storage::View;
+use crate::types::{Hash, Tokens};
 use crate::wire::ledger::{Finality, LedgerProof, PROOF_FINALITIES};
 
 /// Why something cannot be proved here.
@@ -21,6 +21,11 @@ pub enum NoProof {
     NoBlock,
     #[error("height {have} cannot be proved; this node can prove {oldest} to {newest}")]
     Height { have: Height, oldest: Height, newest: Height },
+    #[error(
+        "this node came to the chain by a block that its operator trusts, and knows validators from height {0} on: \
+         prove to one who trusts those (trusted={0}), or ask a node that has the whole chain"
+    )]
+    Before(Height),
     #[error("validators changed too often since height {0}: prove from a later one")]
     TooFar(Height),
     #[error(transparent)]
@@ -90,8 +95,19 @@ pub fn prove(key: &[u8], height: Option<Height>, trusted: Height, view: &dyn Vie
     Ok(LedgerProof { finalities: finalities(trusted, have, view)?, key: key.to_vec(), value, path })
 }
 
+/// The root over the state, worked out anew from all its rows: what a head must say.
+pub fn recount(view: &dyn View) -> Result<Hash, Fault> {
+    let (mut leaves, all) = (Vec::new(), super::books::state_row(&[]));
+    view.scan(&all, &all.after_prefix(), &mut |key, value| {
+        leaves.push((rows::place(key.get(1..).unwrap_or_default()), rows::digest(value)));
+        ControlFlow::Continue(())
+    });
+    leaves.sort_unstable();
+    Ok(tree::grown(Vec::new(), &leaves, Height::GENESIS, view)?.root.hash())
+}
+
 /// What a row was after a height: before the first change that came later.
-fn value_at(key: &[u8], height: Height, view: &dyn View) -> Result<Option<Bytes>, Fault> {
+pub(super) fn value_at(key: &[u8], height: Height, view: &dyn View) -> Result<Option<Bytes>, Fault> {
     let place = rows::place(key);
     let from = chain::before_row(&place, height.next());
     let to = chain::before_row(&place, Height(u64::MAX));
@@ -113,6 +129,9 @@ fn value_at(key: &[u8], height: Height, view: &dyn View) -> Result<Option<Bytes>
 /// The decided headers that lead from trusted validators to a height: those after which others decide, and the last.
 fn finalities(trusted: Height, height: Height, view: &dyn View) -> Result<Vec<Finality>, NoProof> {
     let (mut found, mut from) = (Vec::new(), trusted.max(Height(1)));
+    if from < chain::base(view) {
+        return Err(NoProof::Before(chain::base(view)));
+    }
     while let Some(change) = chain::next_change(from, view).filter(|change| *change < height) {
         if found.len() + 1 >= PROOF_FINALITIES {
             return Err(NoProof::TooFar(trusted));
@@ -122,6 +141,28 @@ fn finalities(trusted: Height, height: Height, view: &dyn View) -> Result<Vec<Fi
     }
     found.push(finality(height, view)?);
     Ok(found)
+}
+
+/// The first of the decided headers that lead from the validators of a height to the last block, up to `most`, and
+/// whether there are more. None where this node does not know them all.
+pub fn trail(from: Height, most: usize, view: &dyn View) -> Result<Option<(Vec<Finality>, bool)>, Fault> {
+    let Some(head) = chain::head(view)? else { return Ok(None) };
+    if from > head.height || from < chain::base(view) {
+        return Ok(None);
+    }
+    let (mut found, mut next) = (Vec::new(), from);
+    while let Some(change) = chain::next_change(next, view).filter(|change| *change < head.height) {
+        if found.len() == most {
+            return Ok(Some((found, true)));
+        }
+        found.push(finality(change, view)?);
+        next = change.next();
+    }
+    if found.len() == most {
+        return Ok(Some((found, true)));
+    }
+    found.push(finality(head.height, view)?);
+    Ok(Some((found, false)))
 }
 
 /// A decided header with its validators and their certificate.

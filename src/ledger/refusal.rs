@@ -74,6 +74,8 @@ pub enum NotTaken {
     Seal(#[from] NotSealed),
     #[error(transparent)]
     Pool(#[from] NotPooled),
+    #[error("this node is far behind the chain and fetches its state: send it again later, or to another node")]
+    Joining,
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -84,6 +86,7 @@ impl NotTaken {
         match self {
             NotTaken::Seal(why) => why.code(),
             NotTaken::Pool(why) => why.code(),
+            NotTaken::Joining => "joining",
             NotTaken::Fault(_) => "fault",
         }
     }
@@ -94,6 +97,8 @@ impl NotTaken {
 pub enum OpenError {
     #[error("this store has chain {stored}, and the genesis begins chain {ours}: give its genesis, or another --dir")]
     AnotherChain { stored: ChainId, ours: ChainId },
+    #[error("this store takes in the state of a later block and is half done: `metanode start` ends that first")]
+    Swapping,
     #[error(transparent)]
     Fault(#[from] Fault),
 }

@@ -18,10 +18,7 @@ use super::fault::Fault;
 use crate::types::Hash;
 use crate::types::chain::Height;
 use crate::types::storage::{Key, Table, View};
-use crate::wire::ledger::StatePath;
-
-/// Slots of a page.
-const SLOTS: usize = 16;
+use crate::wire::ledger::{PAGE_SLOTS as SLOTS, StatePath, nibble};
 /// Pages from the root to the deepest leaf.
 const DEPTH: usize = 64;
 
@@ -37,7 +34,8 @@ pub enum Slot {
     Page { hash: Hash, height: Height },
 }
 
-type Page = [Slot; SLOTS];
+/// The slots of a page.
+pub type Page = [Slot; SLOTS];
 /// The nibbles from the root to a page.
 type Place = Vec<u8>;
 /// What a height does to one key: the digest of the new value, or none to remove it.
@@ -100,6 +98,19 @@ pub fn update(
     let mut growth = Growth { view, height, update: TreeUpdate::default(), place: Place::new() };
     let root = growth.slot(root, &changes)?;
     Ok(TreeUpdate { root, ..growth.update })
+}
+
+/// A branch that has nothing but these rows, in order of their places; `nibbles` lead to it.
+pub fn grown(nibbles: Vec<u8>, rows: &[(Hash, Hash)], height: Height, view: &dyn View) -> Result<TreeUpdate, Fault> {
+    let changes: Vec<Change> = rows.iter().map(|(key, value)| (*key, Some(*value))).collect();
+    let mut growth = Growth { view, height, update: TreeUpdate::default(), place: nibbles };
+    let root = growth.build(&changes)?;
+    Ok(TreeUpdate { root, ..growth.update })
+}
+
+/// The hash over a page.
+pub fn page_hash(page: &Page) -> Hash {
+    fold(page).hash()
 }
 
 /// The way to a key in the tree at `root`.
@@ -271,26 +282,28 @@ fn joined(sort: u8, a: &Hash, b: &Hash) -> Hash {
     Hash(*blake3::hash(&bytes).as_bytes())
 }
 
-fn nibble(key: &Hash, depth: usize) -> u8 {
-    let byte = key.0.get(depth / 2).copied().unwrap_or_default();
-    if depth.is_multiple_of(2) { byte >> 4 } else { byte & 0xF }
-}
-
 fn bit_of(key: &Hash, bit: usize) -> bool {
     key.0.get(bit / 8).is_some_and(|byte| byte >> (7 - bit % 8) & 1 == 1)
 }
 
-fn row(place: &[u8], height: Height) -> Key {
+/// The key of a page.
+pub(super) fn row(place: &[u8], height: Height) -> Key {
     Key::new(Table::LedgerPage, &[&[place.len() as u8], place, &height.0.to_be_bytes()])
 }
 
-fn encode(page: &Page) -> Vec<u8> {
+/// The bytes of a page.
+pub(super) fn encode(page: &Page) -> Vec<u8> {
     page.iter().flat_map(|slot| slot.to_bytes()).collect()
 }
 
-fn load(place: &[u8], height: Height, view: &dyn View) -> Result<Page, Fault> {
-    let bytes = view.get(&row(place, height)).ok_or(Fault::Corrupt("a page of the state's tree is missing"))?;
-    let (mut rest, mut page) = (&bytes[..], [Slot::Empty; SLOTS]);
+/// The page at a place that a height wrote.
+pub(super) fn load(place: &[u8], height: Height, view: &dyn View) -> Result<Page, Fault> {
+    decode(&view.get(&row(place, height)).ok_or(Fault::Corrupt("a page of the state's tree is missing"))?)
+}
+
+/// Reads [`encode`].
+pub(super) fn decode(bytes: &[u8]) -> Result<Page, Fault> {
+    let (mut rest, mut page) = (bytes, [Slot::Empty; SLOTS]);
     for slot in &mut page {
         *slot = Slot::read(&mut rest).ok_or(Fault::Corrupt("a page of the state's tree is not one"))?;
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::ledger::Part;
 use crate::types::chain::Height;
 use crate::types::{Hash, NodeId};
 use crate::wire::agreement::{Certificate, Genuine, Message, Roster};
-use crate::wire::ledger::{Block, Sealed};
+use crate::wire::ledger::{Block, BlockHeader, Finality, Sealed};
 
 /// Something about the chain has come.
 #[derive(Debug)]
@@ -21,6 +22,14 @@ pub enum ChainInput {
     Body { from: NodeId, id: u64, block: Box<Block>, proposal: Option<Genuine<Message>> },
     /// The decisions that were asked for under `id`.
     Decisions { from: NodeId, id: u64, decisions: Vec<Missed> },
+    /// The header that was asked for under `id`.
+    Header { from: NodeId, id: u64, header: Box<BlockHeader> },
+    /// The decided headers that were asked for under `id`; nobody has looked yet whether they are decided.
+    Trail { from: NodeId, id: u64, headers: Vec<Finality>, more: bool },
+    /// The part of a state that was asked for under `id`.
+    Part { from: NodeId, id: u64, part: Part },
+    /// What was asked for under `id` is not kept by that peer.
+    NotKept { id: u64 },
     /// The block at this height, and everything true with it, is on the disk.
     Applied { height: Height },
 }

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use super::chain::AgreementStatus;
 use super::chain_io::{ChainInput, Missed};
 use super::owner::Node;
+use crate::ledger::Part;
 use crate::types::NodeId;
+use crate::types::chain::ValidatorSet;
 use crate::wire::Refusal;
-use crate::wire::agreement::{Certificate, ChainResponse, DECISIONS, Decision, Message, Roster};
-use crate::wire::ledger::{Block, Pack, Sealed};
+use crate::wire::agreement::{Certificate, ChainResponse, DECISIONS, Decision, Message, Roster, Vouched};
+use crate::wire::ledger::{Block, BlockHeader, CERTIFICATE_BYTES, Finality, Pack, Sealed};
 
 impl ChainInput {
     /// A word of agreement: looked at in the order of costs, by the roster.
@@ -37,6 +39,17 @@ impl ChainInput {
             ChainResponse::Nothing => Ok(None),
             ChainResponse::Body { block, proposal } => body(from, id, block, proposal, roster).map(Some),
             ChainResponse::Decisions(list) => decisions(from, id, list, roster).map(Some),
+            ChainResponse::Header(bytes) => {
+                let header = Box::new(BlockHeader::decode(&bytes).map_err(refused)?);
+                Ok(Some(ChainInput::Header { from, id, header }))
+            }
+            ChainResponse::Trail { headers, more } => {
+                let headers = headers.into_iter().map(vouched).collect::<Result<_, _>>()?;
+                Ok(Some(ChainInput::Trail { from, id, headers, more }))
+            }
+            ChainResponse::Rows(rows) => Ok(Some(ChainInput::Part { from, id, part: Part::Rows(rows) })),
+            ChainResponse::Page(page) => Ok(Some(ChainInput::Part { from, id, part: Part::Page(page) })),
+            ChainResponse::NotKept { .. } => Ok(Some(ChainInput::NotKept { id })),
         }
     }
 }
@@ -63,6 +76,19 @@ fn decisions(from: NodeId, id: u64, list: Vec<Decision>, roster: &Roster) -> Res
     });
     let decisions = decisions.filter_map(Result::transpose).collect::<Result<_, Refusal>>()?;
     Ok(ChainInput::Decisions { from, id, decisions })
+}
+
+/// A header and what shows that it is decided. Its signatures are looked at when it is known whose they must be: anyone
+/// can name validators of their own.
+fn vouched(one: Vouched) -> Result<Finality, Refusal> {
+    if one.certificate.len() > CERTIFICATE_BYTES {
+        return Err(Refusal::TooLarge { size_bytes: one.certificate.len() });
+    }
+    Ok(Finality {
+        header: BlockHeader::decode(&one.header).map_err(refused)?,
+        validators: ValidatorSet::from_bytes(&one.validators).map_err(refused)?,
+        certificate: one.certificate,
+    })
 }
 
 fn refused(why: impl std::fmt::Display) -> Refusal {

@@ -43,7 +43,7 @@ mod ways;
 
 pub use boot::{Life, Setup};
 pub use call::{Ack, Answer, Call, CallRefusal};
-pub use chain::{AgreementStatus, ChainCounts, ChainSetup, Ended, FINALITY_MS, Finality};
+pub use chain::{AgreementStatus, ChainCounts, ChainSetup, Ended, FINALITY_MS, Finality, JoinSetup, JoinStatus};
 pub use chain_io::{ChainInput, ChainOutput, Channel, Missed};
 pub use checkpoint::{Cut, Joined, Tally, cut};
 pub use deliveries::SubscriptionInfo;

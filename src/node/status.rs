@@ -58,6 +58,13 @@ pub struct Counters {
     pub refused: BTreeMap<&'static str, u64>,
 }
 
+impl Node {
+    /// How often something from outside was refused, by the short word for why.
+    pub fn refused(&self, code: &str) -> u64 {
+        self.counters.refused.get(code).copied().unwrap_or_default()
+    }
+}
+
 impl Counters {
     pub(super) fn kept(&mut self, bundle: &Verified) {
         self.kept_messages += u64::from(bundle.count());

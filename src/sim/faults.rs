@@ -5,6 +5,7 @@ use super::judge::Subscriber;
 use super::scenario::Fault;
 use super::world::World;
 use crate::feed::Stored;
+use crate::types::MemoryStore;
 use crate::types::storage::{Key, Table, View};
 use crate::wire::Verified;
 
@@ -27,6 +28,7 @@ impl World {
             }
             Fault::Fill { host, down_us } => self.hosts[host].full = Some(down_us),
             Fault::Crash { host, down_us, torn } => self.lose_power(host, down_us, torn),
+            Fault::Forget { host, down_us, whole } => self.lose_memory(host, down_us, whole),
             Fault::Stop { host, down_us } => self.stop(host, down_us),
             Fault::Jump { host, by_ms } => self.hosts[host].skew_ms += by_ms,
             Fault::Backup { host } => self.back_up(host),
@@ -56,7 +58,33 @@ impl World {
     }
 
     fn restore(&mut self, host: usize, down_us: u64) {
-        let Some(copy) = self.hosts[host].backup.take() else { return };
+        if let Some(copy) = self.hosts[host].backup.take() {
+            self.replace_store(host, copy, down_us);
+        }
+    }
+
+    /// What was kept is there, but for the log of its votes; or nothing is.
+    fn lose_memory(&mut self, host: usize, down_us: u64, whole: bool) {
+        if self.hosts[host].process.is_none() {
+            return;
+        }
+        let machine = &mut self.hosts[host];
+        machine.disk.lose();
+        let (id, mut store) = (machine.id, MemoryStore::default());
+        if !whole {
+            machine.store.flush();
+            machine.durable = 0;
+            store = machine.store.clone();
+        }
+        self.chain.iter_mut().for_each(|chain| chain.ledgers.forget(host));
+        if whole {
+            self.chain.iter_mut().for_each(|chain| chain.ledgers.may_repeat(id));
+        }
+        self.replace_store(host, store, down_us);
+    }
+
+    /// A host loses its disk and comes back with another, somewhere else.
+    fn replace_store(&mut self, host: usize, copy: MemoryStore, down_us: u64) {
         self.hosts[host].crash(0);
         let id = self.hosts[host].id;
         self.unique.forget_stamps(id);

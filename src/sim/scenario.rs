@@ -60,13 +60,17 @@ pub enum Scenario {
     ChainFull,
     /// A node joins a chain late, or comes back after long.
     ChainLate,
+    /// One joins a chain by its state, from peers of which one sends wrong parts, and loses power on the way.
+    ChainSnapshot,
+    /// A validator loses the log of its votes, or its whole disk.
+    ChainAmnesia,
     /// Some of all that at once.
     ChainEverything,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 23] = [
+    pub const ALL: [Scenario; 25] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -89,6 +93,8 @@ impl Scenario {
         Scenario::ChainCrash,
         Scenario::ChainFull,
         Scenario::ChainLate,
+        Scenario::ChainSnapshot,
+        Scenario::ChainAmnesia,
         Scenario::ChainEverything,
     ];
 
@@ -117,6 +123,8 @@ impl Scenario {
             Scenario::ChainCrash => "chain-crash",
             Scenario::ChainFull => "chain-full",
             Scenario::ChainLate => "chain-late",
+            Scenario::ChainSnapshot => "chain-snapshot",
+            Scenario::ChainAmnesia => "chain-amnesia",
             Scenario::ChainEverything => "chain-everything",
         }
     }
@@ -169,6 +177,8 @@ pub enum Fault {
     Fill { host: usize, down_us: u64 },
     /// A host loses power and comes back; `torn` means in the middle of a step, after the commit.
     Crash { host: usize, down_us: u64, torn: bool },
+    /// A host stops and comes back without the log of its votes; `whole` means without anything.
+    Forget { host: usize, down_us: u64, whole: bool },
     /// A host stops cleanly and comes back.
     Stop { host: usize, down_us: u64 },
     /// A host's wall clock jumps.
@@ -264,6 +274,8 @@ impl Plan {
             | Scenario::ChainCrash
             | Scenario::ChainFull
             | Scenario::ChainLate
+            | Scenario::ChainSnapshot
+            | Scenario::ChainAmnesia
             | Scenario::ChainEverything => chain::draw(&mut plan, scenario, &mut rng),
         }
         plan.faults.sort_by_key(|(at, _)| *at);

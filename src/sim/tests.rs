@@ -187,6 +187,22 @@ fn with_two_of_four_twinned_the_judges_see_a_disagreement() {
 }
 
 #[test]
+fn who_comes_late_takes_in_the_state_from_those_who_do_not_lie() {
+    let (mut joined, mut lied) = (0, 0);
+    for seed in 1..=6 {
+        let plan = Plan::draw(Scenario::ChainSnapshot, seed);
+        let late = plan.hosts - 1;
+        let mut world = World::new(plan, seed, Trace::new(false)).unwrap();
+        world.run();
+        assert_eq!(world.failure, None, "seed {seed}");
+        joined += usize::from(crate::ledger::chain::joined(&world.hosts[late].store).is_some());
+        let blamed = world.hosts[late].process.as_ref().map(|process| process.node.refused("agreement"));
+        lied += usize::from(blamed > Some(0));
+    }
+    assert!(joined > 2 && lied > 0, "{joined} came by the state, {lied} were lied to");
+}
+
+#[test]
 fn a_validator_that_forgets_its_log_is_seen() {
     // The disk says that it has what it was given of agreement's log, and does not.
     let seen = (1..30).find_map(|seed| {

@@ -193,6 +193,7 @@ impl World {
         let asker = self.hosts[host].process.as_mut().and_then(|p| p.serving.remove(&id));
         let Some((to, id)) = asker else { return };
         let life = self.hosts.get(to).map_or(0, |h| h.life);
+        let response = self.spoiled(host, response);
         let bytes = response.encode();
         let name = Library::name(&bytes);
         self.trace.note(self.now_us, host, "answer", name.as_bytes(), format_args!("{to}: {}", Summary(&response)));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 
-use super::chain::ChainWorld;
+use super::chain::{ChainWorld, Vice};
 use super::event::{Agenda, Event};
 use super::host::{EPOCH_MS, Host, Sent};
 use super::judge::{Accounts, Failure, Judge, Posted, Prefixes, Unique, Verdict, Writings};
@@ -179,7 +179,10 @@ impl World {
 
     /// Whether an author is one of the honest ones.
     pub(super) fn is_honest(&self, id: NodeId) -> bool {
-        let guilty = self.chain.as_ref().is_some_and(|chain| chain.ledgers.is_guilty(id));
+        let guilty = self.chain.as_ref().is_some_and(|chain| {
+            let spoils = |(host, vice): &(usize, Vice)| vice.spoils_parts && self.id_of(*host) == Some(id);
+            chain.ledgers.is_guilty(id) || chain.plan.vices.iter().any(spoils)
+        });
         !guilty && self.hosts.iter().any(|host| host.id == id)
     }
 

@@ -89,6 +89,12 @@ pub enum Table {
     Executed = 0x48,
     /// Transactions that wait for a block.
     Waiting = 0x49,
+    /// The keys of the state's rows by where they stand in its tree.
+    LedgerKey = 0x5A,
+    /// Headers of decided blocks that are not here themselves.
+    Header = 0x5B,
+    /// Rows of a state that is being fetched, under the keys they will have.
+    Staged = 0x5C,
 }
 
 /// A key: the table's byte and the parts after it, numbers big-endian so that order is by number.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::agreement::{ChainRequest, ChainResponse, DECISIONS};
+use super::agreement::{ChainRequest, ChainResponse};
 use super::bundle::SIGNED_BYTES;
 use super::direct::{Hops, Receipt};
 use super::feed_id::FeedId;
@@ -105,6 +105,9 @@ impl Request {
             }
             Request::Deliver { hops, .. } => hops.check().map(|()| request),
             Request::State(said) => said.check().map(|()| request),
+            Request::Chain(asked) if !asked.is_proper() => {
+                Err(Refusal::Frame { reason: "a branch that is not in its one form".into() })
+            }
             Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } | Request::Chain(_) => Ok(request),
         }
     }
@@ -129,15 +132,15 @@ impl Response {
             Response::Fork { first, second } if first.len().max(second.len()) > SIGNED_BYTES => {
                 Err(Refusal::Frame { reason: "more than two signed headers".into() })
             }
-            Response::Chain(ChainResponse::Decisions(decisions)) if decisions.len() > DECISIONS => {
-                Err(Refusal::Frame { reason: format!("{} decisions", decisions.len()) })
-            }
             Response::Heads { .. }
             | Response::Range { .. }
             | Response::Fork { .. }
             | Response::Unserved(_)
             | Response::Receipt(_) => Ok(response),
-            Response::Chain(_) => Ok(response),
+            Response::Chain(said) => match said.excess() {
+                Some(reason) => Err(Refusal::Frame { reason }),
+                None => Ok(response),
+            },
             Response::State(said) => said.check().map(|()| response),
         }
     }

@@ -2,6 +2,7 @@
 
 mod chain;
 mod chain_faults;
+mod chain_join;
 mod chain_use;
 mod checkpoint;
 mod cluster;

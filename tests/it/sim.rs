@@ -51,5 +51,7 @@ scenarios! {
     a_chain_whose_validators_crash_keeps_its_promises: ChainCrash,
     a_chain_with_a_full_disk_keeps_its_promises: ChainFull,
     a_chain_one_joins_late_keeps_its_promises: ChainLate,
+    a_chain_one_joins_by_its_state_keeps_its_promises: ChainSnapshot,
+    a_chain_whose_validators_forget_keeps_its_promises: ChainAmnesia,
     a_chain_with_all_troubles_keeps_its_promises: ChainEverything,
 }

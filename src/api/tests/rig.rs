@@ -93,6 +93,7 @@ impl Rig {
             heartbeat: None,
             log: Vec::new(),
             abstains: false,
+            join: Default::default(),
         });
         let setup = Setup { chain, ..setup };
         let (ports, _inlet, commands, client, watch) = ports();

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use crate::consensus::journal::*;
 use crate::consensus::{Record, Wait};
 use crate::types::chain::{BlockId, ChainId, Height};
-use crate::types::{Hash, NodeId};
+use crate::types::storage::Batch;
+use crate::types::{Hash, MemoryStore, NodeId};
 use crate::wire::agreement::{Step, Vote};
 
 fn owner() -> Owner {
@@ -143,4 +144,13 @@ proptest! {
             prop_assert_eq!(record.encode(), bytes);
         }
     }
+}
+
+#[test]
+fn the_store_knows_of_which_height_there_was_a_log() {
+    let (mut store, mut batch) = (MemoryStore::default(), Batch::default());
+    assert_eq!(begun(&store), None);
+    note_begun(Height(300), &mut batch);
+    store.commit(batch);
+    assert_eq!(begun(&store), Some(Height(300)));
 }

@@ -6,6 +6,7 @@ mod genesis;
 mod pool;
 mod proofs;
 mod random;
+mod snapshot;
 mod tree;
 
 use bytes::Bytes;

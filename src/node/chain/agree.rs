@@ -92,7 +92,7 @@ impl Chain {
     pub(super) fn ask_decisions(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         let under_way = self.asked.values().filter(|(_, request)| matches!(request, ChainRequest::Decisions { .. }));
         let of: Vec<NodeId> = under_way.map(|(of, _)| *of).collect();
-        if of.len() >= limits::RANGES_IN_FLIGHT || of.contains(&peer) {
+        if of.len() >= limits::RANGES_IN_FLIGHT || of.contains(&peer) || self.join.is_fetching() {
             return;
         }
         let mut from = self.ledger.head().height.next();
@@ -112,10 +112,12 @@ impl Chain {
         }
     }
 
-    pub(super) fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) {
+    /// Asks a peer, under the number that is returned.
+    pub(super) fn ask(&mut self, from: NodeId, request: ChainRequest, turn: &mut Turn<'_>) -> u64 {
         self.next_request += 1;
         self.asked.insert(self.next_request, (from, request));
         turn.want(Output::Request { to: from, id: self.next_request, request: Request::Chain(request) });
+        self.next_request
     }
 
     pub(super) fn build(
@@ -167,7 +169,7 @@ impl Chain {
     }
 
     pub(super) fn tell(&mut self, input: consensus::Input, me: NodeId, turn: &mut Turn<'_>) {
-        if self.is_overtaken() {
+        if self.is_overtaken() || self.join.is_swapping() {
             return;
         }
         let out = self.consensus.handle(input, turn.now.mono);

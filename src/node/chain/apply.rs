@@ -42,8 +42,14 @@ impl Chain {
 
     /// Makes the decided block true, once its body is here.
     pub(super) fn apply(&mut self, turn: &mut Turn<'_>) {
+        if self.join.is_swapping() {
+            return;
+        }
         let Some(certificate) = self.decided.take() else { return };
         let id = certificate.value;
+        if self.contradicts(certificate.height, id, turn) {
+            return;
+        }
         if self.execute(id, turn) != Some(true) {
             // It was let go when there were too many: it has to come again.
             self.decided = Some(certificate);
@@ -67,12 +73,21 @@ impl Chain {
         }
     }
 
+    /// Whether two thirds decided another block than the one the operator trusts: then this node stops.
+    pub(super) fn contradicts(&self, height: Height, id: BlockId, turn: &mut Turn<'_>) -> bool {
+        let contradicted = self.join.trusted().and_then(|trusted| trusted.allows(height, id).err());
+        contradicted.inspect(|why| halt(why, turn)).is_some()
+    }
+
     /// The next height, when everything before it is on the disk.
     pub(super) fn next(&mut self, height: Height, me: NodeId, turn: &mut Turn<'_>) {
         if self.applied != Some(height) {
             return;
         }
         self.applied = None;
+        if self.join.is_swapping() {
+            return;
+        }
         self.stopwatch.settled(is_idle(&self.pool), &mut self.counts.finality, turn.now.mono);
         let out = self.begin_height(self.start_after(height), turn);
         self.follow(out, me, turn);

@@ -15,6 +15,9 @@ use crate::wire::{Refusal, Response};
 
 impl Chain {
     fn take(&mut self, sealed: Sealed, turn: &mut Turn<'_>) -> Result<Vec<TransactionId>, NotTaken> {
+        if self.join.is_fetching() {
+            return Err(NotTaken::Joining);
+        }
         let taken = self.ledger.submit_checked(sealed, &mut self.pool, &mut turn.tx);
         let ids = taken.inspect_err(|why| *self.counts.refused.entry(why.code()).or_default() += 1)?;
         // What waits behind a gap is nothing to agree on.
@@ -71,6 +74,28 @@ impl Node {
                     chain.on_decisions(from, decisions, me, turn);
                 }
             }
+            ChainInput::Header { from, id, header } => {
+                if chain.asked.remove(&id).is_some() {
+                    chain.on_header(from, id, &header);
+                }
+            }
+            ChainInput::Trail { from, id, headers, more } => {
+                if chain.asked.remove(&id).is_some() {
+                    chain.on_trail(from, id, &headers, more, turn);
+                }
+            }
+            ChainInput::Part { from, id, part } => {
+                if chain.asked.remove(&id).is_some() {
+                    chain.on_part(from, id, &part, turn);
+                }
+            }
+            ChainInput::NotKept { id } => {
+                let asked = chain.asked.remove(&id).map(|(_, request)| request);
+                chain.on_not_joined(id, true);
+                if matches!(asked, Some(ChainRequest::Decisions { .. })) {
+                    chain.look_ahead(turn);
+                }
+            }
             ChainInput::Applied { height } => chain.next(height, me, turn),
         });
     }
@@ -79,6 +104,10 @@ impl Node {
     pub(in crate::node) fn tick_chain(&mut self, turn: &mut Turn<'_>) {
         let peers: Vec<NodeId> = self.peers.connected().collect();
         self.with_chain(turn, |chain, me, turn| {
+            chain.tick_join(&peers, turn);
+            if chain.join.is_swapping() {
+                return;
+            }
             // All that came in a step is there when a block is made of it.
             if std::mem::take(&mut chain.works) {
                 chain.tell(consensus::Input::Work, me, turn);
@@ -93,6 +122,7 @@ impl Node {
             chain.check_again(me, turn);
             if chain.poll <= turn.now.mono {
                 chain.say_again(turn);
+                chain.join.rested();
                 chain.poll = turn.now.mono + POLL;
                 chain.polled = chain.polled.wrapping_add(1);
                 if let Some(peer) = peers.get(chain.polled % peers.len().max(1)) {
@@ -113,6 +143,7 @@ impl Node {
     pub(in crate::node) fn on_chain_failed(&mut self, id: u64) {
         if let Some(chain) = &mut self.chain {
             chain.asked.remove(&id);
+            chain.on_not_joined(id, false);
         }
     }
 

@@ -10,23 +10,33 @@ use bytes::Bytes;
 use super::super::chain_io::{ChainOutput, Missed};
 use super::super::output::{Event, Output, Stage};
 use super::super::owner::Turn;
+use super::join::write;
 use super::{Chain, Signatures, halt, is_idle};
+use crate::consensus::journal::note_begun;
 use crate::consensus::{self, Consensus, Phase, Start};
 use crate::ledger::{self, NotExecuted};
 use crate::types::NodeId;
 use crate::types::chain::Height;
+use crate::types::storage::Batch;
 use crate::wire::agreement::{Certificate, ChainRequest};
 
 impl Chain {
     /// Decisions that were asked for.
     pub(super) fn on_decisions(&mut self, from: NodeId, missed: Vec<Missed>, me: NodeId, turn: &mut Turn<'_>) {
-        let Some(last) = missed.last().map(|missed| missed.height()) else { return };
+        let Some(last) = missed.last().map(|missed| missed.height()).filter(|_| !self.join.is_fetching()) else {
+            return;
+        };
         let next = self.ledger.head().height.next();
         if last <= next || missed.first().is_none_or(|first| first.height() > next) {
             // The present height is agreement's own matter.
             for Missed { certificate, block, .. } in missed {
                 self.learn(from, certificate, block, me, turn);
             }
+            return;
+        }
+        self.look_ahead(turn);
+        // So many alone are more than are to be executed: the state behind them is looked for first.
+        if self.join.is_far(missed.len()) {
             return;
         }
         self.ask(from, ChainRequest::Decisions { from: last.next() }, turn);
@@ -45,6 +55,9 @@ impl Chain {
         if certificate.value != id || short.is_some() {
             let why = short.map_or_else(|| "it is about another block".to_string(), |short| short.to_string());
             self.blamed.push((from, why));
+            return false;
+        }
+        if self.contradicts(certificate.height, id, turn) {
             return false;
         }
         let known = |leaf: &_| self.pool.seal(leaf).or_else(|| seals.get(leaf)).cloned();
@@ -86,16 +99,26 @@ impl Chain {
 
     /// Agreement begins at a height: after its own last one, or anew behind heights that were decided without it.
     pub(super) fn begin_height(&mut self, start: Start, turn: &mut Turn<'_>) -> Vec<consensus::Output> {
+        let follows = self.consensus.height().next() == start.height;
         let abstained = self.abstains.take().is_some();
-        if !abstained && self.consensus.height().next() == start.height {
+        // A height at which it abstained has been decided: it has voted at none after that.
+        self.forgot &= !(abstained && follows);
+        if !abstained && !self.forgot && follows {
             return self.consensus.handle(consensus::Input::Start(start), turn.now.mono);
         }
-        if abstained {
+        let mut setup = self.voting.clone();
+        if self.forgot {
+            setup.key = None;
+            self.abstains = Some(self.voting.clone());
+            let mut batch = Batch::default();
+            note_begun(start.height, &mut batch);
+            write(batch, turn);
+        } else if abstained {
             tracing::warn!(height = %start.height, "this validator votes again");
         }
         let last = ledger::chain::certificate(self.ledger.head().height, &turn.tx);
         let last = last.and_then(|bytes| Certificate::decode(&bytes).ok());
-        let (consensus, out) = Consensus::open(self.voting.clone(), start, &[], last, turn.now.mono);
+        let (consensus, out) = Consensus::open(setup, start, &[], last, turn.now.mono);
         self.consensus = consensus;
         out
     }

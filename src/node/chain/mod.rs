@@ -12,6 +12,7 @@ mod calls;
 mod catch_up;
 mod counts;
 mod gossip;
+mod join;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ use self::bodies::Bodies;
 use self::counts::Stopwatch;
 pub use self::counts::{ChainCounts, Ended, FINALITY_MS, Finality};
 use self::gossip::Gossip;
+use self::join::Join;
+pub use self::join::{JoinSetup, JoinStatus};
 use super::output::{Output, Stage};
 use super::owner::Turn;
 use crate::consensus::{self, Consensus, Phase, Record, Start, Timeouts};
@@ -63,6 +66,8 @@ pub struct ChainSetup {
     pub log: Vec<Record>,
     /// The log of that height is lost: this node may have voted, does not know what, and votes again when it is decided.
     pub abstains: bool,
+    /// How it comes to a chain that is far ahead.
+    pub join: JoinSetup,
 }
 
 /// The chain of a node.
@@ -105,6 +110,10 @@ pub(super) struct Chain {
     blamed: Vec<(NodeId, String)>,
     counts: ChainCounts,
     stopwatch: Stopwatch,
+    /// How far it is with coming late.
+    join: Join,
+    /// It came by a state and not by blocks, and has seen no height decided since: it may have voted in an earlier life.
+    forgot: bool,
 }
 
 /// Agreement, for people and programs.
@@ -124,6 +133,8 @@ pub struct AgreementStatus {
     pub abstains: bool,
     /// The validators of the height.
     pub validators: Vec<Validator>,
+    /// The state that is fetched, when this node is far behind.
+    pub joining: Option<JoinStatus>,
     /// Sealed groups that wait for a block.
     pub waiting: u64,
     /// Transactions in these.
@@ -191,6 +202,8 @@ impl Chain {
             blamed: Vec::new(),
             counts: ChainCounts::default(),
             stopwatch: Stopwatch::default(),
+            join: Join::new(setup.join, head, now, &turn.tx),
+            forgot: false,
         };
         chain.recall(&setup.log, turn)?;
         chain.announce_roster(chain.ledger.next_validators().clone(), turn);
@@ -224,7 +237,13 @@ impl Chain {
     }
 
     pub fn next_wake(&self) -> Mono {
-        let wakes = [self.agreement_wake(), self.bodies.next_wake(), self.heartbeat_due(), self.gossip.next_wake()];
+        let wakes = [
+            self.agreement_wake(),
+            self.bodies.next_wake(),
+            self.heartbeat_due(),
+            self.gossip.next_wake(),
+            self.join.next_wake(),
+        ];
         wakes.into_iter().flatten().fold(self.poll, Mono::min)
     }
 
@@ -255,6 +274,7 @@ impl Chain {
             votes: self.validates && self.abstains.is_none(),
             abstains: self.abstains.is_some(),
             validators: self.ledger.next_validators().iter().copied().collect(),
+            joining: self.join.status(),
             waiting: waiting as u64,
             waiting_transactions: waiting_transactions as u64,
             waiting_bytes: waiting_bytes as u64,

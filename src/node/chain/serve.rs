@@ -1,10 +1,13 @@
-//! What peers are given of the chain: bodies that are agreed on, and what was decided.
+//! What peers are given of the chain: bodies that are agreed on, what was decided, and the state after it.
 
 use super::super::owner::Turn;
 use super::Chain;
-use crate::ledger;
+use crate::ledger::{self, NoPart, Part};
 use crate::types::chain::Height;
-use crate::wire::agreement::{ChainRequest, ChainResponse, DECISIONS, DECISIONS_BYTES, Decision, Message};
+use crate::wire::agreement::{
+    ChainRequest, ChainResponse, DECISIONS, DECISIONS_BYTES, Decision, Message, TRAIL, Vouched,
+};
+use crate::wire::ledger::Finality;
 
 impl Chain {
     pub(super) fn serve(&self, request: ChainRequest, turn: &Turn<'_>) -> ChainResponse {
@@ -17,10 +20,34 @@ impl Chain {
                 None => ChainResponse::Nothing,
             },
             ChainRequest::Decisions { from } => self.serve_decisions(from, turn),
+            ChainRequest::Header { height } => match ledger::chain::header(height, &turn.tx) {
+                Ok(Some(header)) => ChainResponse::Header(header.encode().into()),
+                Ok(None) | Err(_) => ChainResponse::Nothing,
+            },
+            ChainRequest::Trail { from } => match ledger::query::trail(from, TRAIL, &turn.tx) {
+                Ok(Some((headers, more))) => {
+                    ChainResponse::Trail { headers: headers.into_iter().map(vouched).collect(), more }
+                }
+                Ok(None) | Err(_) => ChainResponse::Nothing,
+            },
+            ChainRequest::Part { height, branch, most } => {
+                match ledger::part(height, branch, most as usize, &turn.tx) {
+                    Ok(Part::Rows(rows)) => ChainResponse::Rows(rows),
+                    Ok(Part::Page(page)) => ChainResponse::Page(page),
+                    Err(NoPart::Height { oldest, newest, .. }) => ChainResponse::NotKept { oldest, newest },
+                    Err(NoPart::Branch | NoPart::Fault(_)) => ChainResponse::Nothing,
+                }
+            }
         }
     }
 
     pub(super) fn serve_decisions(&self, from: Height, turn: &Turn<'_>) -> ChainResponse {
+        let newest = self.ledger.head().height;
+        if let Some(joined) = ledger::chain::joined(&turn.tx).filter(|joined| from <= *joined)
+            && ledger::chain::block_bytes(from, &turn.tx).is_none()
+        {
+            return ChainResponse::NotKept { oldest: joined.next(), newest };
+        }
         let (mut decisions, mut bytes, mut height) = (Vec::new(), 0, from);
         // As they are in the store: these are the bytes that are asked for.
         while decisions.len() < DECISIONS
@@ -35,5 +62,13 @@ impl Chain {
             height = height.next();
         }
         ChainResponse::Decisions(decisions)
+    }
+}
+
+fn vouched(finality: Finality) -> Vouched {
+    Vouched {
+        header: finality.header.encode().into(),
+        validators: finality.validators.to_bytes().into(),
+        certificate: finality.certificate,
     }
 }

@@ -74,6 +74,7 @@ impl Lone {
             heartbeat: None,
             log: records,
             abstains: false,
+            join: Default::default(),
         };
         let setup = Setup {
             network: "alone".parse().unwrap(),

@@ -49,6 +49,16 @@ impl Disk {
         Ok(found.records)
     }
 
+    /// The height whose log is there.
+    pub fn height(&self) -> Option<Height> {
+        self.owner.map(|owner| owner.height)
+    }
+
+    /// The file is gone, with what was on its way to it.
+    pub fn lose(&mut self) {
+        *self = Disk { records: self.records, forgetful: self.forgetful, ..Disk::default() };
+    }
+
     /// Hands over a step's records; true when the disk is to begin.
     pub fn write(&mut self, written: Written) -> bool {
         self.records += written.1.len() as u64;

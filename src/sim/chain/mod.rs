@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 pub use disk::Disk;
 #[cfg(test)]
 pub use plan::twins;
-pub use plan::{ChainPlan, draw};
+pub use plan::{ChainPlan, Vice, draw};
 
 use clients::{ACCOUNTS, Clients};
 
@@ -26,9 +26,9 @@ use super::judge::{Judge, Ledgers, Verdict};
 use super::rng::Rng;
 use super::world::World;
 use crate::consensus::Timeouts;
-use crate::consensus::journal::Owner;
+use crate::consensus::journal::{Owner, begun};
 use crate::ledger::{self, Emission, Fees, Genesis, GenesisAccount, GenesisValidator, Params, Staking, Token, Voting};
-use crate::node::{Call, ChainSetup, Input};
+use crate::node::{Call, ChainSetup, Input, JoinSetup};
 use crate::types::chain::{ChainId, Height};
 use crate::types::{NodeId, Tokens, WallMs};
 
@@ -39,6 +39,8 @@ const BALANCE: Tokens = Tokens(1_000_000_000);
 const LEAST: Tokens = Tokens(1_000_000);
 /// When the network is whole again, everything sent must be final at every node within this time, microseconds.
 const FINAL_WITHIN_US: u64 = 30_000_000;
+/// Rows in one part of a state: so few that its tree is fetched in many.
+const PART_ROWS: u32 = 4;
 /// How often that is looked at, microseconds.
 const LOOK_EVERY_US: u64 = 100_000;
 /// Of a thousand times a client would call, it sends a follower's stake.
@@ -175,9 +177,16 @@ impl World {
     pub(super) fn chain_setup(&mut self, host: usize) -> Result<Option<ChainSetup>, String> {
         let Some(chain) = &self.chain else { return Ok(None) };
         let machine = &mut self.hosts[host];
+        // As a start does: what a crash interrupted is ended first.
+        while let Some(batch) = ledger::snapshot::next_batch(&machine.store).map_err(|e| e.to_string())? {
+            machine.store.commit(batch);
+        }
         let head = ledger::chain::head(&machine.store).map_err(|e| e.to_string())?;
         let height = head.map_or(Height::GENESIS, |head| head.height).next();
         let log = machine.disk.open(Owner { chain: chain.chain, node: machine.id, height })?;
+        let abstains = log.is_empty() && begun(&machine.store) == Some(height);
+        let late = chain.plan.trusts && host + 1 == self.plan.hosts;
+        let trusted = late.then(|| chain.ledgers.some_block()).flatten();
         Ok(Some(ChainSetup {
             genesis: chain.genesis.clone(),
             validates: true,
@@ -185,7 +194,8 @@ impl World {
             cadence: std::time::Duration::from_millis(chain.plan.cadence_ms),
             heartbeat: None,
             log,
-            abstains: false,
+            abstains,
+            join: JoinSetup { behind: chain.plan.behind, trusted, part_rows: PART_ROWS },
         }))
     }
 
@@ -227,7 +237,7 @@ impl World {
         let height = chain.ledgers.height();
         let stalls = chain.plan.stalls && self.healed_us.is_none();
         let accused = machine.process.as_ref().and_then(|process| process.node.agreement()).map_or(0, |a| a.evidence);
-        let innocent = accused > 0 && chain.plan.twins.is_empty();
+        let innocent = accused > 0 && chain.plan.twins.is_empty() && !chain.ledgers.somebody_may_repeat();
         if height > before {
             let count = chain.ledgers.transactions();
             self.trace.note(

@@ -16,6 +16,8 @@ pub struct Vice {
     pub drops_votes: bool,
     /// Its own proposals do not leave it, and it gives no bodies.
     pub drops_proposals: bool,
+    /// Parts of a state that it gives are altered.
+    pub spoils_parts: bool,
 }
 
 /// A machine that loses power when so many records of agreement's log are written.
@@ -46,6 +48,10 @@ pub struct ChainPlan {
     pub slow: Option<(usize, u64)>,
     /// Crashes that wait for a record.
     pub crashes: Vec<CrashAt>,
+    /// A node that is so many blocks behind fetches the state; 0 is never.
+    pub behind: u64,
+    /// Who comes late is told a block by its operator.
+    pub trusts: bool,
     /// Nothing may be decided while the vices last.
     pub stalls: bool,
 }
@@ -53,7 +59,10 @@ pub struct ChainPlan {
 /// A run about the chain; none for a scenario of another sort.
 pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
     let validators = 4;
-    let followers = if scenario == Scenario::ChainLate { 1 } else { rng.below(2) };
+    let followers = match scenario {
+        Scenario::ChainLate | Scenario::ChainSnapshot => 1,
+        _ => rng.below(2),
+    };
     plan.of_hosts(validators + followers, rng);
     plan.storm_us = rng.within(7 * SECOND, 11 * SECOND);
     plan.call_every_us = (15 * MS, rng.within(60, 300) * MS);
@@ -66,6 +75,8 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         slices_us: None,
         slow: None,
         crashes: Vec::new(),
+        behind: 0,
+        trusts: false,
         stalls: false,
     };
     match scenario {
@@ -77,6 +88,8 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         Scenario::ChainCrash => crashes(plan, &mut chain, rng),
         Scenario::ChainFull => fills(plan, rng),
         Scenario::ChainLate => joins_late(plan, rng),
+        Scenario::ChainSnapshot => joins_by_state(plan, &mut chain, rng),
+        Scenario::ChainAmnesia => forgets(plan, &mut chain, rng),
         Scenario::ChainEverything => everything(plan, &mut chain, rng),
         Scenario::ChainCalm
         | Scenario::Calm
@@ -141,12 +154,12 @@ fn cut(plan: &mut Plan, fault: Fault, rng: &mut Rng) {
 fn drops(chain: &mut ChainPlan, rng: &mut Rng) {
     let one = rng.below(4);
     let other = (one + 1 + rng.below(3)) % 4;
-    let votes = Vice { drops_votes: true, drops_proposals: false };
-    let proposals = Vice { drops_votes: false, drops_proposals: true };
+    let votes = Vice { drops_votes: true, drops_proposals: false, spoils_parts: false };
+    let proposals = Vice { drops_votes: false, drops_proposals: true, spoils_parts: false };
     match rng.below(4) {
         0 => chain.vices = vec![(one, votes)],
         1 => chain.vices = vec![(one, proposals)],
-        2 => chain.vices = vec![(one, Vice { drops_votes: true, drops_proposals: true })],
+        2 => chain.vices = vec![(one, Vice { drops_votes: true, drops_proposals: true, spoils_parts: false })],
         _ => {
             chain.vices = vec![(one, votes), (other, votes)];
             chain.stalls = true;
@@ -186,6 +199,39 @@ fn joins_late(plan: &mut Plan, rng: &mut Rng) {
     plan.weather.loss = rng.within(0, 60);
 }
 
+/// One comes when there is a state to fetch, from peers of which one alters it, and loses power on the way.
+fn joins_by_state(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
+    loses(plan, rng);
+    plan.weather.loss = rng.within(0, 100);
+    chain.cadence_ms = rng.within(20, 60);
+    (chain.behind, chain.trusts) = (rng.within(2, 6), rng.chance(500));
+    let spoils = Vice { drops_votes: false, drops_proposals: false, spoils_parts: true };
+    chain.vices = vec![(rng.below(4), spoils)];
+    let (late, at) = (plan.hosts - 1, rng.within(plan.storm_us / 2, plan.storm_us - SECOND));
+    if let Some(start) = plan.start_us.get_mut(late) {
+        *start = at;
+    }
+    for _ in 0..rng.within(0, 4) {
+        let down_us = rng.within(10 * MS, 300 * MS);
+        let when = at + rng.within(20 * MS, 1_500 * MS);
+        plan.faults.push((when, Fault::Crash { host: late, down_us, torn: rng.chance(500) }));
+    }
+}
+
+/// One validator at a time loses the log of its votes; now and then one loses everything, for good.
+fn forgets(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
+    plan.weather.loss = rng.within(0, 60);
+    chain.behind = if rng.chance(500) { rng.within(5, 25) } else { 0 };
+    let whole = rng.chance(400);
+    let (mut at, mut host) = (rng.within(SECOND, 2 * SECOND), rng.below(4));
+    while at + 3 * SECOND < plan.storm_us {
+        let down_us = rng.within(10 * MS, SECOND);
+        plan.faults.push((at, Fault::Forget { host, down_us, whole }));
+        at += down_us + rng.within(SECOND, 3 * SECOND);
+        host = if whole { host } else { rng.below(4) };
+    }
+}
+
 fn everything(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
     if rng.chance(500) {
         loses(plan, rng);
@@ -205,6 +251,7 @@ fn everything(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
     }
     if rng.chance(300) {
         joins_late(plan, rng);
+        chain.behind = rng.within(5, 60);
     }
     if rng.chance(300) {
         twins(plan, chain, &[3], rng);

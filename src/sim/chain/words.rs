@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::plan::Vice;
 use crate::consensus::Record;
-use crate::consensus::journal::Owner;
+use crate::consensus::journal::{Owner, begun, note_begun};
 use crate::node::{ChainInput, ChainOutput, Channel, Input};
 use crate::sim::event::{Event, Topic};
 use crate::sim::host::Carried;
@@ -13,8 +13,10 @@ use crate::sim::library::Library;
 use crate::sim::world::World;
 use crate::types::NodeId;
 use crate::types::chain::Height;
-use crate::wire::Request;
+use crate::types::storage::Batch;
 use crate::wire::agreement::{ChainRequest, ChainResponse, Message, Saying};
+use crate::wire::ledger::PAGE_SLOTS;
+use crate::wire::{Request, Response};
 
 /// How long a flush of agreement's log takes, microseconds.
 const LOG_US: (u64, u64) = (200, 8_000);
@@ -70,6 +72,30 @@ impl World {
     /// Whether a host answers what it is asked.
     pub(in crate::sim) fn serves(&self, host: usize, request: &Request) -> bool {
         !matches!(request, Request::Chain(ChainRequest::Body { .. })) || !self.vice(host).drops_proposals
+    }
+
+    /// What a host answers, altered if that is its vice.
+    pub(in crate::sim) fn spoiled(&mut self, host: usize, response: Response) -> Response {
+        if !self.vice(host).spoils_parts {
+            return response;
+        }
+        match response {
+            Response::Chain(ChainResponse::Rows(mut rows)) => {
+                let gone = rows.pop().filter(|_| self.rng.chance(500));
+                if let Some((key, value)) = gone {
+                    let mut value = value.to_vec();
+                    value.push(1);
+                    rows.push((key, value.into()));
+                }
+                Response::Chain(ChainResponse::Rows(rows))
+            }
+            Response::Chain(ChainResponse::Page(mut page)) => {
+                let (one, other) = (self.rng.below(PAGE_SLOTS), self.rng.below(PAGE_SLOTS));
+                page.swap(one, other);
+                Response::Chain(ChainResponse::Page(page))
+            }
+            other => other,
+        }
     }
 
     /// A word about the chain reaches a node: what the door believes goes in.
@@ -148,9 +174,19 @@ impl World {
         if more {
             self.begin_log(host);
         }
+        self.note_log(host);
         let freed = self.hosts[host].process.as_mut().map(|process| process.gate.logged(number)).unwrap_or_default();
         freed.into_iter().for_each(|output| self.emit(host, output));
         self.step_soon(host);
+    }
+
+    /// As the driver does: the store knows of which height there is a log.
+    fn note_log(&mut self, host: usize) {
+        let machine = &mut self.hosts[host];
+        let Some(height) = machine.disk.height().filter(|height| begun(&machine.store) < Some(*height)) else { return };
+        let mut batch = Batch::default();
+        note_begun(height, &mut batch);
+        machine.store.commit(batch);
     }
 
     /// A flush failed: the process ends at once, as the driver does, and comes back when there is room again.

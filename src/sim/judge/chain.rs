@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Judge, Verdict};
 use crate::ledger::model::Model;
-use crate::ledger::{Agreement, Genesis, chain};
+use crate::ledger::{Agreement, Genesis, Trusted, chain, query};
 use crate::types::chain::{BlockId, ChainId, Height, TransactionId, Validator, ValidatorSet};
 use crate::types::storage::View;
 use crate::types::{Hash, NodeId};
@@ -40,6 +40,10 @@ pub struct Ledgers {
     looked: BTreeMap<usize, Height>,
     signed: BTreeMap<(NodeId, Height, u32, What), Option<BlockId>>,
     finals: BTreeMap<TransactionId, Height>,
+    /// Who lost everything it had: it may say again, and otherwise, what it does not know that it said.
+    forgetful: BTreeSet<NodeId>,
+    /// The block after which each host took in the state, as far as that was looked at.
+    joined: BTreeMap<usize, Height>,
 }
 
 impl Ledgers {
@@ -53,7 +57,25 @@ impl Ledgers {
             looked: BTreeMap::new(),
             signed: BTreeMap::new(),
             finals: BTreeMap::new(),
+            forgetful: BTreeSet::new(),
+            joined: BTreeMap::new(),
         }
+    }
+
+    /// A node lost everything it had: the first word it has for a place need not be its only one.
+    pub fn may_repeat(&mut self, node: NodeId) {
+        self.forgetful.insert(node);
+    }
+
+    /// Whether a node did.
+    pub fn somebody_may_repeat(&self) -> bool {
+        !self.forgetful.is_empty()
+    }
+
+    /// A decided block in the middle, as an operator would name it; none before the first.
+    pub fn some_block(&self) -> Option<Trusted> {
+        let at = self.decided.len() / 2;
+        self.decided.get(at).map(|decided| Trusted { height: Height(at as u64 + 1), id: decided.id })
     }
 
     /// The last height anyone decided.
@@ -97,7 +119,7 @@ impl Ledgers {
             | Message::Certificate(_) => return Ok(()),
         };
         let first = *self.signed.entry((me, height, round, what)).or_insert(value);
-        if first == value || self.guilty.contains(&me) {
+        if first == value || self.guilty.contains(&me) || self.forgetful.contains(&me) {
             return Ok(());
         }
         Err(format!("{me:?} signs {what:?} of {height}, round {round}, twice: {first:?} and {value:?}"))
@@ -107,10 +129,21 @@ impl Ledgers {
     pub fn look(&mut self, host: usize, view: &dyn View) -> Seen {
         let fault = |fault: crate::ledger::Fault| (Judge::Ledger, fault.to_string());
         let Some(head) = chain::head(view).map_err(fault)? else { return Ok(()) };
+        let joined = chain::joined(view);
+        if let Some(joined) = joined.filter(|joined| self.joined.get(&host) != Some(joined)) {
+            self.counted(host, &head, view)?;
+            self.joined.insert(host, joined);
+        }
         let mut next = self.looked.get(&host).map_or(Height(1), |looked| looked.next());
         while next <= head.height {
-            let header = chain::header(next, view).map_err(fault)?;
-            let header = header.ok_or_else(|| (Judge::Agreement, format!("node {host} has no header at {next}")))?;
+            let Some(header) = chain::header(next, view).map_err(fault)? else {
+                if joined.is_none_or(|joined| next > joined) {
+                    return Err((Judge::Agreement, format!("node {host} has no header at {next}")));
+                }
+                self.looked.insert(host, next);
+                next = next.next();
+                continue;
+            };
             if next > self.height() {
                 let block = chain::block(next, view).map_err(fault)?;
                 let block = block.ok_or_else(|| (Judge::Agreement, format!("node {host} has no block at {next}")))?;
@@ -126,6 +159,15 @@ impl Ledgers {
             return Err((Judge::Ledger, format!("node {host} has another state at {}", head.height)));
         }
         Ok(())
+    }
+
+    /// The rows of a host are those of its state root, each of them.
+    fn counted(&self, host: usize, head: &chain::Head, view: &dyn View) -> Seen {
+        match query::recount(view) {
+            Ok(root) if root == head.state_root => Ok(()),
+            Ok(_) => Err((Judge::Ledger, format!("node {host} has other rows at {} than its root says", head.height))),
+            Err(fault) => Err((Judge::Ledger, fault.to_string())),
+        }
     }
 
     /// A height is seen decided for the first time: the model follows, and is compared while the store is there.
@@ -165,7 +207,7 @@ impl Ledgers {
     /// Evidence is of the guilty.
     pub fn accused(&self, evidence: &Evidence) -> Seen {
         let culprit = evidence.culprit();
-        if self.guilty.contains(&culprit) && evidence.holds(self.chain) {
+        if (self.guilty.contains(&culprit) || self.forgetful.contains(&culprit)) && evidence.holds(self.chain) {
             return Ok(());
         }
         Err((Judge::Evidence, format!("{culprit:?} is accused at {}, and did nothing", evidence.height())))
@@ -194,7 +236,13 @@ impl Ledgers {
         if head != self.height() {
             return Err(format!("node {host} is at {head}, the chain at {}", self.height()));
         }
-        self.finals.iter().try_for_each(|(id, height)| {
+        let joined = chain::joined(view);
+        if let (Some(_), Some(head)) = (joined, chain::head(view).map_err(|e| e.to_string())?) {
+            self.counted(host, &head, view).map_err(|(_, why)| why)?;
+        }
+        // Of blocks before the state it took in it knows nothing.
+        let known = self.finals.iter().filter(|(_, height)| joined.is_none_or(|joined| **height > joined));
+        known.into_iter().try_for_each(|(id, height)| {
             let found = chain::find(id, view).map_err(|e| e.to_string())?.map(|found| found.height);
             if found == Some(*height) {
                 Ok(())

@@ -23,7 +23,7 @@ pub use evidence::Evidence;
 pub use genuine::{Attested, Genuine, Roster};
 pub use message::{Message, SAYING_BYTES, Saying};
 pub use proposal::Proposal;
-pub use sync::{ChainRequest, ChainResponse, DECISIONS, DECISIONS_BYTES, Decision};
+pub use sync::{ChainRequest, ChainResponse, DECISIONS, DECISIONS_BYTES, Decision, TRAIL, Vouched};
 pub use vote::{Signed, Step, Vote};
 
 #[cfg(test)]

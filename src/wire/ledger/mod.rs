@@ -5,6 +5,7 @@
 
 mod block;
 mod body;
+mod branch;
 mod pack;
 mod proof;
 mod record;
@@ -17,6 +18,7 @@ use crate::types::limits;
 
 pub use block::{BLOCK_BYTES, BLOCK_EVIDENCE, BLOCK_GAS, BLOCK_SEALS, Block, BlockHeader, EVIDENCE_BYTES, NotBlock};
 pub use body::{Action, Body, EPOCHS, FEE, NAME_BYTES, PAYMENTS, RECORD_BYTES, STATEMENT_BYTES};
+pub use branch::{Branch, PAGE_SLOTS, PART_BYTES, PART_ROWS, PageSlot, nibble};
 pub use pack::{NotPack, PACK_BYTES, Pack};
 pub use proof::{CERTIFICATE_BYTES, Finality, LedgerProof, NotProof, PROOF_FINALITIES, StatePath};
 pub use record::{Effect, Event, Failure, Outcome, Receipt, Record, Tally};
