@@ -14,7 +14,7 @@ use super::state::ApiState;
 use super::{
     accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, collections, consume, consumers,
     dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi, packs,
-    peers, pending, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
+    peers, pending, perturbation, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
 };
 use crate::types::limits;
 
@@ -106,6 +106,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(peers::unban))
         .routes(routes!(peers::dial))
         .routes(routes!(nodes::list))
+        .routes(routes!(perturbation::show, perturbation::perturb, perturbation::heal))
         .routes(routes!(nodes::show))
         .routes(routes!(nodes::topology))
         .routes(routes!(kinds::list))

@@ -12,6 +12,7 @@ mod graph;
 mod heal;
 mod ledger;
 mod net_common;
+mod perturb;
 mod schema;
 mod sealed;
 mod sim;
