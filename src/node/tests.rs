@@ -20,6 +20,7 @@ use crate::wire::{
 mod post;
 mod publish;
 mod relay;
+mod writes;
 
 const START_MS: u64 = 1_700_000_000_000;
 

@@ -17,4 +17,5 @@ mod schema;
 mod sealed;
 mod sim;
 mod state;
+mod state_faults;
 mod tidy;
