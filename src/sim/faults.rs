@@ -28,7 +28,7 @@ impl World {
             Fault::Fill { host, down_us } => self.hosts[host].full = Some(down_us),
             Fault::Crash { host, down_us, torn } => self.lose_power(host, down_us, torn),
             Fault::Stop { host, down_us } => self.stop(host, down_us),
-            Fault::Jump { host, by_ms } => self.hosts[host].skew_ms += by_ms,
+            Fault::Jump { host, by_ms } => self.hosts[host].jump(self.now_us, by_ms),
             Fault::Backup { host } => self.back_up(host),
             Fault::Restore { host, down_us } => self.restore(host, down_us),
             Fault::Replay => self.replay(),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::event::{Event, Topic};
 use super::host::{Host, Process, Released, Sent};
-use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts, proofs};
+use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts, proofs, stamps};
 use super::library::Library;
 use super::trace::Slots;
 use super::workload;
@@ -261,6 +261,9 @@ impl World {
         for bundle in bundles {
             // What survived a crash may have been noted already.
             if bundle.header().course != Course::Feed || !self.was_let_out(&bundle) {
+                let machine = &self.hosts[host];
+                let showed = machine.shown.max(machine.wall(self.now_us));
+                self.judge(Judge::Clock, stamps(bundle.first().stamp(), showed));
                 self.note_written(&bundle);
             }
         }

@@ -285,7 +285,8 @@ impl World {
         for host in 0..self.hosts.len() {
             let jumped = self.hosts[host].skew_ms.abs() > 5_000;
             if jumped {
-                self.hosts[host].skew_ms = self.plan.skew_ms[host];
+                let back_ms = self.plan.skew_ms[host] - self.hosts[host].skew_ms;
+                self.hosts[host].jump(self.now_us, back_ms);
             }
             (self.hosts[host].doomed, self.hosts[host].full) = (None, None);
             self.agenda.add(self.now_us + self.rng.within(0, 500_000), Event::Boot { host });
@@ -305,10 +306,22 @@ impl World {
                 self.alike_us = Some(self.now_us - healed);
                 self.alike_states();
             }
+        self.pass_time();
             Err(_) if !self.is_last_look() => {
                 self.agenda.add(self.now_us + COMPARE_EVERY_US, Event::Compare);
             }
             Err(_) => self.judge(Judge::Convergence, verdict),
+    /// What was stamped so far ahead that the run would be over before: its time comes at once, for all clocks alike.
+    fn pass_time(&mut self) {
+        let true_ms = EPOCH_MS + self.now_us / 1_000;
+        let ahead_ms = self.hosts.iter().map(|host| host.shown.0.saturating_sub(true_ms)).max().unwrap_or_default();
+        if ahead_ms > ALIKE_WITHIN_US / 1_000 {
+            let by_ms = i64::try_from(ahead_ms).unwrap_or(i64::MAX);
+            self.trace.note(self.now_us, 0, "time passes", &ahead_ms.to_be_bytes(), format_args!("{ahead_ms} ms"));
+            self.hosts.iter_mut().for_each(|host| host.jump(self.now_us, by_ms));
+        }
+    }
+
         }
     }
 

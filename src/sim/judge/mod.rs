@@ -3,6 +3,7 @@
 mod accounts;
 mod bounds;
 mod chain;
+mod clock;
 mod convergence;
 mod durable;
 mod once;
@@ -17,6 +18,7 @@ pub use bounds::{Load, bounds};
 pub use chain::Ledgers;
 pub use convergence::{Holdings, convergence};
 pub use durable::Durable;
+pub use clock::stamps;
 pub use once::Subscriber;
 pub use peace::{Idle, ban, halt};
 pub use post::Posted;
@@ -44,6 +46,8 @@ pub enum Judge {
     Convergence,
     /// Nodes that hold the same have the same state, and it is counted right.
     State,
+    /// No clock drives another so far ahead that what its node says would be put off.
+    Clock,
     /// No write to the state is lost without a trace.
     Survival,
     /// What clients said was published, dropped by rule or pushed back, and that is all of it.
@@ -87,6 +91,7 @@ impl Judge {
             Judge::Ban => "ban",
             Judge::Halt => "halt",
             Judge::Idle => "idle",
+            Judge::Clock => "clock",
             Judge::Agreement => "agreement",
             Judge::Signatures => "signatures",
             Judge::Evidence => "evidence",
