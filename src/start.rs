@@ -13,7 +13,7 @@ use crate::api::{self, ApiState, Vault};
 use crate::config::{Config, Keep};
 use crate::consensus::Timeouts;
 use crate::consensus::journal::{Owner, begun};
-use crate::driver::{self, Client, Driver, DriverError, Ended, Journal};
+use crate::driver::{self, Client, Driver, DriverError, Ended, Journal, Perturbed, Perturber, SystemClock};
 use crate::feed::{Retention, Rule};
 use crate::keys::{Identity, KeyError, KeyRing};
 use crate::ledger::{self, Contradicted, Genesis, Trusted};
@@ -75,9 +75,18 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
         api.local_addr().map_err(|cause| StartError::Api { address: config.api.listen.clone(), cause })?;
     let store = open_store(config).await?;
     let (ports, inlet, commands, client, watched) = driver::ports();
+    let (perturber, perturbed) = perturbable(config).unzip();
     let follows = role(config).follows;
-    let (net, listening) =
-        Net::listen(&config.net, config.network.clone(), &follows, &identity.seed(), inlet, commands).await?;
+    let (net, listening) = Net::listen(
+        &config.net,
+        config.network.clone(),
+        &follows,
+        &identity.seed(),
+        inlet,
+        commands,
+        perturbed.clone(),
+    )
+    .await?;
     let mut setup = setup(config, identity, store.place(), &listening, api_address)?;
     let id = identity.node_id();
     let vault = vault(config, identity, store.clone())?;
@@ -89,11 +98,12 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
         }
         None => None,
     };
-    let owner = Driver::start(setup, journal, store.clone(), ports)?;
+    let clock = SystemClock::perturbed(perturbed);
+    let owner = Driver::start_by(clock.clone(), setup, journal, store.clone(), ports)?;
     tokio::spawn(net.run());
     let (closing, closed) = watch::channel(false);
     let state = ApiState::new(client.clone(), watched, store, config.network.clone());
-    let state = state.holding(vault).alerting(&config.alerts);
+    let state = state.holding(vault).alerting(&config.alerts).perturbed_by(clock, perturber);
     tokio::spawn(tend(state.clone(), closed.clone()));
     tokio::spawn(watch_over(state.clone(), closed.clone()));
     let served = tokio::spawn(api::serve(api, state, until(closed)));
@@ -105,10 +115,17 @@ pub async fn start(config: &Config, identity: &Identity) -> Result<Running, Star
     Ok(Running { id, listening, api: api_address, client, ended, closing, served })
 }
 
+/// How a node that was started for it is put wrong on purpose; none for any other.
+fn perturbable(config: &Config) -> Option<(Perturber, Perturbed)> {
+    // QUIC's packets are out of reach; a connection over TCP is a stream that can be held up.
+    let holds_up = config.net.listen.iter().all(|address| address.contains("/tcp/"));
+    config.perturbable.then(|| driver::perturbation(holds_up))
+}
+
 /// The keys to open what is sealed for this node; made at the first start.
 fn vault(config: &Config, identity: &Identity, store: Arc<Store>) -> Result<Vault, KeyError> {
     let file = config.dir.join("sealing.json");
-    let now = driver::SystemClock::start().now().wall;
+    let now = SystemClock::start().wall();
     let ring = KeyRing::open(&file, identity, now).map_err(|error| error.at(&file))?;
     Vault::new(identity.node_id(), config.network.id(), store, ring).map_err(|error| error.at(file))
 }
@@ -166,7 +183,7 @@ impl Running {
             previous: Some(NodeStatus::Active),
             load_percent: 0.0,
             reason: Some("stopped by its operator".into()),
-            since_ms: driver::SystemClock::start().now().wall,
+            since_ms: SystemClock::start().wall(),
         };
         let stop = async {
             let drafts = vec![Draft::new(&Payload::StatusUpdate(goodbye))];

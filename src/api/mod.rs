@@ -48,6 +48,7 @@ mod packs;
 mod params;
 mod peers;
 mod pending;
+mod perturbation;
 mod problem;
 mod publish;
 mod queues;

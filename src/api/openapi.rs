@@ -33,6 +33,7 @@ use super::nodes::{Nodes, Topology};
 use super::packs::PackTaken;
 use super::peers::{Ban, Dial, Peers};
 use super::pending::WriteState;
+use super::perturbation::{Perturb, Perturbations};
 use super::problem::{Cause, Problem, ProblemForm};
 use super::publish::Published;
 use super::queues::Schedule;
@@ -175,6 +176,8 @@ fn schemas() -> Map<String, Value> {
         Pause,
         PeerInfo,
         Peers,
+        Perturb,
+        Perturbations,
         Queues,
         Schedule,
         SchemaCheck,

@@ -14,7 +14,8 @@ use super::state::ApiState;
 use super::{
     accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, checkpoints, collections, consume,
     consumers, dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi,
-    packs, peers, pending, publish, queues, requests, routing, schemas, status, subscribe, tap, transactions,
+    packs, peers, pending, perturbation, publish, queues, requests, routing, schemas, status, subscribe, tap,
+    transactions,
 };
 use crate::types::limits;
 
@@ -98,6 +99,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(flow::show))
         .routes(routes!(flow::alerts))
         .routes(routes!(tap::events))
+        .routes(routes!(tap::frames))
         .routes(routes!(queues::list))
         .routes(routes!(queues::schedule))
         .routes(routes!(routing::explain))
@@ -107,6 +109,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(peers::ban))
         .routes(routes!(peers::unban))
         .routes(routes!(peers::dial))
+        .routes(routes!(perturbation::show, perturbation::perturb, perturbation::heal))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show))
         .routes(routes!(nodes::topology))

@@ -12,7 +12,7 @@ use super::metrics::Requests;
 use super::problem::{Cause, Problem};
 use super::vault::Vault;
 use crate::deliver::Name;
-use crate::driver::{Client, SystemClock, Watch};
+use crate::driver::{Client, Perturber, SystemClock, Watch};
 use crate::meter::AlertRule;
 use crate::node::{Answer, Call, Outbox, PeerInfo, Queues, Status, SubscriptionInfo};
 use crate::store::Store;
@@ -49,6 +49,8 @@ pub struct ApiState {
     pub(super) subscriptions_changed: Arc<Notify>,
     /// Graphs in memory.
     pub(super) graphs: Arc<Graphs>,
+    /// Puts the node wrong on purpose; none at a node that was not started for that.
+    pub(super) perturber: Option<Perturber>,
     stop: watch::Sender<bool>,
     clock: SystemClock,
 }
@@ -71,6 +73,7 @@ impl ApiState {
             searchers: Arc::new(Semaphore::new(SEARCHERS)),
             subscriptions_changed: Arc::new(Notify::new()),
             graphs: Arc::default(),
+            perturber: None,
             stop: watch::Sender::new(false),
             clock: SystemClock::start(),
         }
@@ -92,6 +95,12 @@ impl ApiState {
     /// The same, with an operator's alert rules over the built-in ones.
     pub fn alerting(mut self, rules: &[AlertRule]) -> ApiState {
         self.pulses = Pulses::new(rules);
+        self
+    }
+
+    /// The same, of a node whose clock this is and that can be put wrong on purpose, if it was started for that.
+    pub fn perturbed_by(mut self, clock: SystemClock, perturber: Option<Perturber>) -> ApiState {
+        (self.clock, self.perturber) = (clock, perturber);
         self
     }
 

@@ -8,6 +8,7 @@ mod flowing;
 mod following;
 mod graphs;
 mod operating;
+mod perturbing;
 mod publishing;
 mod reading;
 pub mod rig;

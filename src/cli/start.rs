@@ -49,6 +49,10 @@ pub struct StartArgs {
     /// Take a key that is not encrypted
     #[arg(long)]
     insecure_plain_key: bool,
+    /// For test networks: let `metanode testnet perturb` cut this node off, slow it down and put its clock wrong. It then
+    /// listens on this machine alone
+    #[arg(long)]
+    perturbable: bool,
     /// When the node listens, write where to this file (JSON)
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -105,6 +109,9 @@ impl StartArgs {
         let mut config = Config::load(LoadOptions::from_process(self.file(), set))?;
         if !self.bootstrap.is_empty() {
             config.net.bootstrap.extend(self.bootstrap.iter().cloned());
+        }
+        config.perturbable = self.perturbable;
+        if self.perturbable || !self.bootstrap.is_empty() {
             config.check()?;
         }
         Ok(config)

@@ -32,6 +32,7 @@ impl Config {
         }
         within(&mut wrong, "chain.propose_ms", self.chain.propose_ms, 10, 600_000);
         self.alerts(&mut wrong);
+        self.perturbable(&mut wrong);
         if let Err(e) = EnvFilter::builder().parse(&self.log.level) {
             wrong.push(("log.level".into(), format!("{e}; write error, warn, info, debug or trace")));
         }
@@ -53,6 +54,26 @@ impl Config {
         }
         if self.alerts.len() > limits::ALERTS {
             wrong.push(("alerts".into(), format!("write at most {} rules", limits::ALERTS)));
+        }
+    }
+
+    /// Whoever reaches the API of a node that can be put wrong can do so, and whoever reaches the node suffers.
+    fn perturbable(&self, wrong: &mut Wrong) {
+        if !self.perturbable {
+            return;
+        }
+        let advice = "a node started with --perturbable listens on this machine alone";
+        let alone = |part: Protocol<'_>| match part {
+            Protocol::Ip4(ip) => ip.is_loopback(),
+            Protocol::Ip6(ip) => ip.is_loopback(),
+            _ => false,
+        };
+        let local = |address: &String| address.parse::<Multiaddr>().is_ok_and(|a| a.iter().next().is_some_and(alone));
+        if let Some(address) = self.net.listen.iter().find(|address| !local(address)) {
+            wrong.push(("net.listen".into(), format!("{address}: {advice}; write /ip4/127.0.0.1/tcp/7700")));
+        }
+        if !self.api.listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback()) {
+            wrong.push(("api.listen".into(), format!("{}: {advice}; write 127.0.0.1:7780", self.api.listen)));
         }
     }
 

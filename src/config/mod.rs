@@ -73,6 +73,9 @@ pub struct Config {
     pub chain: ChainConfig,
     /// The log.
     pub log: LogConfig,
+    /// Whether the node may be put wrong on purpose. No file and no variable says so, only `start --perturbable`.
+    #[serde(skip)]
+    pub perturbable: bool,
 }
 
 /// The chain the node takes part in.
@@ -221,6 +224,7 @@ impl Default for Config {
             retention: Retention::default(),
             chain: ChainConfig::default(),
             log: LogConfig::default(),
+            perturbable: false,
         }
     }
 }

@@ -14,12 +14,14 @@ mod clock;
 mod flusher;
 mod journal;
 mod owner;
+mod perturb;
 mod pipeline;
 mod ports;
 
 pub use clock::SystemClock;
 pub use journal::{Journal, JournalError};
 pub use owner::{Driver, DriverError, Ended};
+pub use perturb::{Delay, Perturbation, Perturbed, Perturber, Spell, perturbation};
 pub use pipeline::{Pipeline, Tapped};
 pub use ports::{CallError, Client, Inlet, NetCommand, Ports, Traffic, Watch, ports};
 

@@ -74,9 +74,20 @@ impl Driver {
         store: Arc<Store>,
         ports: Ports,
     ) -> Result<JoinHandle<Ended>, DriverError> {
-        let clock = SystemClock::start();
+        Driver::start_by(SystemClock::start(), setup, journal, store, ports)
+    }
+
+    /// The same by a certain clock.
+    pub fn start_by(
+        clock: SystemClock,
+        setup: Setup,
+        journal: Option<Journal>,
+        store: Arc<Store>,
+        ports: Ports,
+    ) -> Result<JoinHandle<Ended>, DriverError> {
         let (mut node, first) = Node::open(setup, store.as_ref(), clock.now()).map_err(DriverError::Node)?;
-        node.measure(Laps::by(move || clock.mono()));
+        let laps = clock.clone();
+        node.measure(Laps::by(move || laps.mono()));
         store.healthy()?;
         let (done, flushed) = mpsc::unbounded_channel();
         let (written, logged) = mpsc::unbounded_channel();

@@ -28,6 +28,8 @@ const STREAMS: usize = 32;
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     pub blocked: allow_block_list::Behaviour<BlockedPeers>,
+    /// Those the node is cut off from on purpose.
+    pub cut: allow_block_list::Behaviour<BlockedPeers>,
     limits: connection_limits::Behaviour,
     per_address: PerAddress,
     pub gossip: gossipsub::Behaviour,
@@ -88,6 +90,7 @@ impl Behaviour {
         let peer = key.public().to_peer_id();
         Ok(Behaviour {
             blocked: allow_block_list::Behaviour::default(),
+            cut: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(connection_limits(config)),
             per_address: PerAddress::new(config.limits.per_address),
             gossip: gossip(network, follows, config)?,

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use libp2p::core::Transport;
+use libp2p::core::upgrade::Version;
 use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, SwarmEvent};
@@ -15,11 +17,13 @@ use tokio::sync::mpsc;
 use super::address::{is_specific, node_id, peer_id, split, tcp_place};
 use super::bandwidth::Bandwidth;
 use super::behaviour::{Behaviour, BehaviourEvent, CHANNELS, channel_topic, packing_of, protocol_version, topic};
+use super::cuts::Cuts;
 use super::error::NetError;
 use super::exchange::Protocol;
+use super::slow::Slow;
 use super::verifier::{Job, Verifiers};
 use crate::config::NetConfig;
-use crate::driver::{Inlet, NetCommand};
+use crate::driver::{Inlet, NetCommand, Perturbed, SystemClock};
 use crate::node::{Channel, Input, Verdict};
 use crate::types::{NetworkName, NodeId, WallMs, limits};
 use crate::wire::{Category, Refusal};
@@ -70,6 +74,8 @@ pub struct Net {
     /// Dials under way by connection, for addresses without a peer.
     dials: BTreeMap<libp2p::swarm::ConnectionId, (Option<NodeId>, String)>,
     bans: BTreeMap<PeerId, WallMs>,
+    cuts: Cuts,
+    clock: SystemClock,
     bandwidth: Bandwidth,
     /// Critical frames that came on their own stream, until the node has given its verdict.
     pub(super) urgent: BTreeMap<u64, (PeerId, Bytes)>,
@@ -79,7 +85,7 @@ pub struct Net {
 
 impl Net {
     /// Sets up the transports and listens, and takes part in the gossip of the topics that are followed. Returns when
-    /// every listener has its address.
+    /// every listener has its address. A node that can be put wrong on purpose looks at `perturbed`.
     pub async fn listen(
         config: &NetConfig,
         network: NetworkName,
@@ -87,11 +93,12 @@ impl Net {
         secret: &[u8; 32],
         inlet: Inlet,
         commands: mpsc::UnboundedReceiver<NetCommand>,
+        perturbed: Option<Perturbed>,
     ) -> Result<(Net, Listening), NetError> {
         let key =
             libp2p::identity::Keypair::ed25519_from_bytes(*secret).map_err(|e| NetError::Transport(e.to_string()))?;
         let behaviour = Behaviour::new(&key, &network, follows, config)?;
-        let (mut swarm, bandwidth) = build(key, behaviour)?;
+        let (mut swarm, bandwidth) = build(key, behaviour, perturbed.clone())?;
         for address in &config.external {
             swarm.add_external_address(parse(address)?);
         }
@@ -119,6 +126,8 @@ impl Net {
             dialled: BTreeMap::new(),
             dials: BTreeMap::new(),
             bans: BTreeMap::new(),
+            cuts: Cuts::new(perturbed.clone()),
+            clock: SystemClock::perturbed(perturbed),
             bandwidth,
             urgent: BTreeMap::new(),
             early,
@@ -141,6 +150,7 @@ impl Net {
                     None => return,
                 },
                 Some((ticket, acceptance)) = self.refused.recv() => self.judge(ticket, acceptance),
+                wanted = self.cuts.changed() => self.cuts.apply(wanted, &mut self.swarm.behaviour_mut().cut),
                 _ = measure.tick() => self.bandwidth.tell(&self.inlet.traffic),
                 _ = bans.tick() => {
                     self.lift_bans();
@@ -238,7 +248,7 @@ impl Net {
 
     fn ban(&mut self, peer: NodeId, until: WallMs) {
         let Some(peer) = peer_id(peer) else { return };
-        if until > wall() {
+        if until > self.clock.wall() {
             self.bans.insert(peer, until);
             self.swarm.behaviour_mut().blocked.block_peer(peer);
         } else if self.bans.remove(&peer).is_some() {
@@ -247,7 +257,7 @@ impl Net {
     }
 
     fn lift_bans(&mut self) {
-        let now = wall();
+        let now = self.clock.wall();
         let over: Vec<PeerId> = self.bans.iter().filter(|(_, until)| **until <= now).map(|(peer, _)| *peer).collect();
         for peer in over {
             self.bans.remove(&peer);
@@ -406,22 +416,22 @@ fn parse(address: &str) -> Result<Multiaddr, NetError> {
     address.parse().map_err(|_| NetError::Address { address: address.into() })
 }
 
-/// The wall clock, for bans that outlive this process.
-fn wall() -> WallMs {
-    WallMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
-}
-
 pub(super) fn build(
     key: libp2p::identity::Keypair,
     behaviour: Behaviour,
+    perturbed: Option<Perturbed>,
 ) -> Result<(Swarm<Behaviour>, Bandwidth), NetError> {
     let transport = |e: String| NetError::Transport(e);
     let mut bandwidth = Bandwidth::default();
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|e| transport(e.to_string()))?
         .with_quic()
+        .with_other_transport(|key| {
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+            let tcp = tcp.map(move |stream, _| Slow::new(stream, perturbed.clone())).upgrade(Version::V1Lazy);
+            Ok(tcp.authenticate(noise::Config::new(key)?).multiplex(yamux::Config::default()))
+        })
+        .map_err(|e| transport(e.to_string()))?
         .with_dns()
         .map_err(|e| transport(e.to_string()))?
         .with_bandwidth_metrics(bandwidth.registry())

@@ -53,7 +53,7 @@ impl TestNode {
         let store = Arc::new(Store::open(&options).unwrap());
         let (ports, inlet, commands, client, watch) = driver::ports();
         let (net, listening) =
-            Net::listen(&config(transport), name(network), &all(), &[seed; 32], inlet, commands).await.unwrap();
+            Net::listen(&config(transport), name(network), &all(), &[seed; 32], inlet, commands, None).await.unwrap();
         let key = SigningKey::from_bytes(&[seed; 32]);
         let id = NodeId(key.verifying_key().to_bytes());
         let setup = Setup {
@@ -180,7 +180,7 @@ async fn a_node_of_another_network_is_no_peer() {
 async fn vandal(network: &NetworkName, seed: u8, node: &TestNode) -> libp2p::Swarm<Behaviour> {
     let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
     let behaviour = Behaviour::new(&key, network, &all(), &config("tcp")).unwrap();
-    let (mut swarm, _) = super::swarm::build(key, behaviour).unwrap();
+    let (mut swarm, _) = super::swarm::build(key, behaviour, None).unwrap();
     swarm.dial(node.address.parse::<libp2p::Multiaddr>().unwrap()).unwrap();
     let subscribed = async {
         loop {
@@ -260,7 +260,7 @@ async fn a_port_in_use_is_named() {
     let port = taken.local_addr().unwrap().port();
     let config = NetConfig { listen: vec![format!("/ip4/127.0.0.1/tcp/{port}")], ..NetConfig::default() };
     let (_ports, inlet, commands, _client, _watch) = driver::ports();
-    let error = Net::listen(&config, name("port"), &all(), &[1; 32], inlet, commands).await.err().unwrap();
+    let error = Net::listen(&config, name("port"), &all(), &[1; 32], inlet, commands, None).await.err().unwrap();
     assert!(matches!(error, NetError::Listen { .. }), "{error}");
     assert!(error.to_string().contains(&port.to_string()));
 }

@@ -146,7 +146,8 @@ impl Verifiers {
         for n in 0..threads {
             let repeats = Arc::clone(&repeats);
             let queue = verifiers.queue.clone();
-            let worker = Worker { network, inlet: inlet.clone(), refused: refused.clone(), repeats, clock };
+            let (inlet, refused, clock) = (inlet.clone(), refused.clone(), clock.clone());
+            let worker = Worker { network, inlet, refused, repeats, clock };
             thread::Builder::new().name(format!("verifier-{n}")).spawn(move || {
                 while let Some(job) = queue.take() {
                     if !worker.run(job) {
@@ -252,7 +253,7 @@ impl Worker {
 
     /// The bundles of a frame, each of them checked, and noted at the stages that are the verifier's.
     fn checked(&self, bytes: Bytes) -> Result<Vec<Verified>, Refusal> {
-        let (clock, pipeline) = (self.clock, &self.inlet.pipeline);
+        let (clock, pipeline) = (&self.clock, &self.inlet.pipeline);
         let began = clock.mono();
         let bundles = Bundle::split(bytes).inspect_err(|refusal| {
             pipeline.note(vec![Passage::unread(Station::Preprocess, false, 1, refusal.code())]);

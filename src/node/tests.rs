@@ -22,6 +22,7 @@ mod deferred;
 mod post;
 mod publish;
 mod relay;
+mod writes;
 
 const START_MS: u64 = 1_700_000_000_000;
 

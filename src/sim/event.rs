@@ -57,6 +57,8 @@ pub enum Event {
     Hear { host: usize, of: usize },
     /// A client calls.
     Call,
+    /// A client who cannot wait has something to say.
+    Probe,
     /// A worker looks for something to do.
     Work { host: usize, life: u64 },
     /// A villain does what villains do.

@@ -30,7 +30,7 @@ impl World {
             Fault::Crash { host, down_us, torn } => self.lose_power(host, down_us, torn),
             Fault::Forget { host, down_us, whole } => self.lose_memory(host, down_us, whole),
             Fault::Stop { host, down_us } => self.stop(host, down_us),
-            Fault::Jump { host, by_ms } => self.hosts[host].skew_ms += by_ms,
+            Fault::Jump { host, by_ms } => self.hosts[host].jump(self.now_us, by_ms),
             Fault::Backup { host } => self.back_up(host),
             Fault::Restore { host, down_us } => self.restore(host, down_us),
             Fault::Replay => self.replay(),

@@ -68,6 +68,8 @@ pub struct Host {
     pub place: u64,
     /// Its wall clock is ahead by this, milliseconds.
     pub skew_ms: i64,
+    /// The latest that it ever showed when it was looked at.
+    pub shown: WallMs,
     /// The process, while there is one.
     pub process: Option<Process>,
     /// Which process this is.
@@ -148,6 +150,7 @@ impl Host {
             backup: None,
             place: 1,
             skew_ms,
+            shown: WallMs(0),
             process: None,
             life: 0,
             clean: false,
@@ -163,6 +166,13 @@ impl Host {
     /// Its wall clock.
     pub fn wall(&self, at_us: u64) -> WallMs {
         WallMs((EPOCH_MS + at_us / 1000).saturating_add_signed(self.skew_ms))
+    }
+
+    /// Its wall clock jumps.
+    pub fn jump(&mut self, at_us: u64, by_ms: i64) {
+        self.shown = self.shown.max(self.wall(at_us));
+        self.skew_ms += by_ms;
+        self.shown = self.shown.max(self.wall(at_us));
     }
 
     /// Both clocks; the monotonic one counts from the start of the process.

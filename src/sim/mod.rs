@@ -26,6 +26,7 @@ mod rng;
 mod scenario;
 mod trace;
 mod traffic;
+mod urgent;
 mod villain;
 mod worker;
 mod workload;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::event::{Event, Topic};
 use super::host::{Host, Process, Released, Sent};
-use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts, proofs};
+use super::judge::{Holdings, Judge, Load, Promise, Verdict, ban, bounds, convergence, counts, proofs, stamps};
 use super::library::Library;
 use super::trace::Slots;
 use super::workload;
@@ -261,6 +261,9 @@ impl World {
         for bundle in bundles {
             // What survived a crash may have been noted already.
             if bundle.header().course != Course::Feed || !self.was_let_out(&bundle) {
+                let machine = &self.hosts[host];
+                let showed = machine.shown.max(machine.wall(self.now_us));
+                self.judge(Judge::Clock, stamps(bundle.first().stamp(), showed));
                 self.note_written(&bundle);
             }
         }
@@ -288,6 +291,11 @@ impl World {
         }
         let verdict = self.accounts.answered(host, self.hosts[host].life, id, &answer);
         self.judge(Judge::Flow, verdict);
+        let ids = match &answer {
+            Ok(Answer::Published { ids }) => Some(ids.as_slice()),
+            Ok(_) | Err(_) => None,
+        };
+        self.on_probe_reply((host, self.hosts[host].life, id), ids);
         let answer = match answer {
             Ok(Answer::Wrote(wrote)) => return self.on_wrote(host, id, &wrote),
             other => other,
@@ -376,6 +384,9 @@ impl World {
             let read = page(machine.subscriber.cursor(), Room::of(PAGE), &Filter::default(), wall, &machine.store);
             verdict = read.entries.iter().try_for_each(|entry| {
                 let id: Option<MessageId> = entry.message().map(|m| m.id);
+                if let Some(id) = id.filter(|_| self.plan.flood > 1) {
+                    self.urgent.urgency.arrived(id, host, self.now_us);
+                }
                 machine.subscriber.deliver(entry.position, id.filter(|_| honest.contains(&entry.author)))
             });
             machine.subscriber.read_to(read.next);

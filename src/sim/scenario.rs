@@ -12,6 +12,7 @@ use crate::wire::Category;
 
 const MS: u64 = 1_000;
 const SECOND: u64 = 1_000 * MS;
+const HOUR_MS: i64 = 3_600_000;
 
 /// What a run is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,6 +29,8 @@ pub enum Scenario {
     Restart,
     /// Wall clocks are wrong, and jump.
     Skew,
+    /// Wall clocks jump by an hour, ahead and behind, and jump back, or stay so until nodes have stopped or died.
+    ClockJumps,
     /// An author says two things in one place.
     Equivocation,
     /// A peer answers with garbage, claims what is not, and asks too much.
@@ -70,13 +73,14 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 25] = [
+    pub const ALL: [Scenario; 26] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
         Scenario::Crash,
         Scenario::Restart,
         Scenario::Skew,
+        Scenario::ClockJumps,
         Scenario::Equivocation,
         Scenario::Liar,
         Scenario::LateJoiner,
@@ -107,6 +111,7 @@ impl Scenario {
             Scenario::Crash => "crash",
             Scenario::Restart => "restart",
             Scenario::Skew => "skew",
+            Scenario::ClockJumps => "clock-jumps",
             Scenario::Equivocation => "equivocation",
             Scenario::Liar => "liar",
             Scenario::LateJoiner => "late-joiner",
@@ -258,6 +263,7 @@ impl Plan {
             Scenario::Crash => plan.crashes(&mut rng),
             Scenario::Restart => plan.restarts(&mut rng),
             Scenario::Skew => plan.skews(&mut rng),
+            Scenario::ClockJumps => plan.jumps(&mut rng),
             Scenario::Equivocation => plan.equivocates(&mut rng),
             Scenario::Liar => plan.lies(&mut rng),
             Scenario::LateJoiner => plan.joins_late(&mut rng),
@@ -352,6 +358,27 @@ impl Plan {
             let by_ms = rng.within(0, 2 * most) as i64 - most as i64;
             self.faults.push((self.moment(rng), Fault::Jump { host: rng.below(self.hosts), by_ms }));
         }
+    }
+
+    fn jumps(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.within(1, 3) {
+            let (host, at) = (rng.below(self.hosts), self.moment(rng));
+            let by_ms = if rng.chance(500) { HOUR_MS } else { -HOUR_MS };
+            let lasts = rng.within(SECOND / 2, 4 * SECOND);
+            self.faults.push((at, Fault::Jump { host, by_ms }));
+            self.faults.push((at + lasts, Fault::Jump { host, by_ms: -by_ms }));
+            // A life that begins or ends while the clock is wrong.
+            let (then, down_us) = (at + rng.within(0, 2 * lasts), rng.within(10 * MS, SECOND));
+            match rng.below(4) {
+                0 => self.faults.push((then, Fault::Stop { host, down_us })),
+                1 => self.faults.push((then, Fault::Crash { host, down_us, torn: rng.chance(500) })),
+                _ => {}
+            }
+        }
+        if rng.chance(300) {
+            self.falls_apart(rng);
+        }
+        self.weather.loss = rng.within(0, 60);
     }
 
     fn equivocates(&mut self, rng: &mut Rng) {

@@ -11,7 +11,7 @@ use super::world::World;
 use crate::feed::Fork;
 use crate::node::{Input, StateInput};
 use crate::types::{Domain, NodeId, WallMs, limits};
-use crate::wire::{Category, Request, Response, StateRequest, prove_all};
+use crate::wire::{Bundle, Category, Priority, Request, Response, StateRequest, prove_all};
 
 impl World {
     /// How long the next frame takes, microseconds.
@@ -41,8 +41,10 @@ impl World {
         if let Some(process) = self.hosts[host].process.as_mut() {
             process.seen.insert(name);
         }
+        // What is Critical goes to all neighbours on a stream of its own, not only to those in the mesh.
+        let urgent = matches!(topic, Topic::Feeds(_)) && Bundle::urgency(&bytes) == Priority::Critical;
         for to in self.neighbours(host) {
-            if Some(to) != from && self.rng.chance(self.weather.mesh) {
+            if Some(to) != from && (urgent || self.rng.chance(self.weather.mesh)) {
                 self.gossip(host, to, topic, bytes.clone());
             }
         }

@@ -9,6 +9,7 @@ use crate::types::{Domain, MessageId, WallMs};
 use crate::wire::kind::data::SettingsDelta;
 use crate::wire::kind::external::Custom;
 use crate::wire::kind::monitoring::{LogLevel, LogRecord, MetricSample, MetricType, Metrics};
+use crate::wire::kind::schemas::{Compatibility, SchemaRegistration};
 use crate::wire::kind::security::{SecurityAlert, Severity};
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 use crate::wire::kind::system::{NodeStatus, StatusUpdate};
@@ -70,6 +71,18 @@ pub fn scribble(rng: &mut Rng) -> Draft {
     let change = Change { path: path(rng), over: Vec::new(), op };
     let write = CollectionWrite { collection: collection(rng), client: None, changes: vec![change] };
     Draft::new(&Payload::CollectionWrite(write))
+}
+
+/// A version of the schema of one of a few types; most come at the wrong time, or from the wrong author.
+pub fn schema(rng: &mut Rng) -> Draft {
+    let subject = rng.pick(&["sim.orders", "sim.trades", "sim.alarms"]).unwrap_or("sim.orders").into();
+    let field = rng.pick(&["a", "b", "c"]).unwrap_or("a");
+    let kind = rng.pick(&["string", "integer"]).unwrap_or("string");
+    let schema = serde_json::json!({"type": "object", "properties": {field: {"type": kind}}});
+    let compatibility = rng.pick(&Compatibility::ALL).unwrap_or_default();
+    let version = rng.within(1, 4) as u32;
+    let said = SchemaRegistration { subject, version, compatibility, schema: Json::from(&schema) };
+    Draft::new(&Payload::SchemaRegistration(said))
 }
 
 /// The plainest draft of all.

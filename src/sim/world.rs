@@ -12,6 +12,7 @@ use super::library::Library;
 use super::rng::Rng;
 use super::scenario::{Plan, Weather};
 use super::trace::Trace;
+use super::urgent::Urgent;
 use super::villain::Villain;
 use super::workload;
 use crate::node::{Ack, Call, Input};
@@ -51,6 +52,7 @@ pub struct World {
     pub(super) posted: Posted,
     pub(super) accounts: Accounts,
     pub(super) writings: Writings,
+    pub(super) urgent: Urgent,
     pub(super) remembered: Vec<MessageId>,
     /// The chain of the run, if it is about one.
     pub(super) chain: Option<ChainWorld>,
@@ -87,6 +89,9 @@ impl World {
         plan.faults.iter().for_each(|(at, fault)| agenda.add(*at, Event::Fault(*fault)));
         (0..plan.villains.len()).for_each(|villain| agenda.add(500_000, Event::Mischief { villain }));
         agenda.add(400_000, Event::Call);
+        if plan.flood > 1 {
+            agenda.add(500_000, Event::Probe);
+        }
         agenda.add(plan.storm_us, Event::Heal);
         Ok(World {
             now_us: 0,
@@ -107,6 +112,7 @@ impl World {
             posted: Posted::default(),
             accounts: Accounts::default(),
             writings: Writings::default(),
+            urgent: Urgent::default(),
             remembered: Vec::new(),
             chain,
             trace,
@@ -143,6 +149,7 @@ impl World {
             Event::Hear { host, of } => self.hear(host, of),
             Event::Call if self.chain.is_some() => self.submit(),
             Event::Call => self.call(),
+            Event::Probe => self.probe(),
             Event::Work { host, life } => self.work(host, life),
             Event::Mischief { villain } => self.mischief(villain),
             Event::Fault(fault) => self.on_fault(fault),
@@ -226,14 +233,22 @@ impl World {
             drafts.iter_mut().for_each(|draft| draft.priority = priority);
         }
         let sent = self.address(host, &mut drafts);
-        let Some(process) = &mut self.hosts[host].process else { return };
-        let id = process.number();
-        if ack == Ack::Durable {
+        if let Some((_, _, id)) = self.ask_to_say(host, drafts, ack)
+            && ack == Ack::Durable
+            && let Some(process) = &mut self.hosts[host].process
+        {
             process.durable_calls.insert(id, sent);
         }
-        self.accounts.asked(host, self.hosts[host].life, id, &drafts);
+    }
+
+    /// A client asks for drafts to be said: the call, by host, life and number.
+    pub(super) fn ask_to_say(&mut self, host: usize, drafts: Vec<Draft>, ack: Ack) -> Option<(usize, u64, u64)> {
+        let life = self.hosts[host].life;
+        let id = self.hosts[host].process.as_mut()?.number();
+        self.accounts.asked(host, life, id, &drafts);
         self.trace.note(self.now_us, host, "call", &[drafts.len() as u8], format_args!("{}", drafts.len()));
         self.tell(host, Input::Call { id, call: Call::Publish { drafts, ack } });
+        Some((host, life, id))
     }
 
     /// Some calls are for one other host that the caller knows of.
@@ -288,13 +303,26 @@ impl World {
         for host in 0..self.hosts.len() {
             let jumped = self.hosts[host].skew_ms.abs() > 5_000;
             if jumped {
-                self.hosts[host].skew_ms = self.plan.skew_ms[host];
+                let back_ms = self.plan.skew_ms[host] - self.hosts[host].skew_ms;
+                self.hosts[host].jump(self.now_us, back_ms);
             }
             (self.hosts[host].doomed, self.hosts[host].full) = (None, None);
             self.agenda.add(self.now_us + self.rng.within(0, 500_000), Event::Boot { host });
         }
+        self.pass_time();
         let first_look = if self.chain.is_some() { 200_000 } else { 2_000_000 };
         self.agenda.add(self.now_us + first_look, Event::Compare);
+    }
+
+    /// What was stamped so far ahead that the run would be over before: its time comes at once, for all clocks alike.
+    fn pass_time(&mut self) {
+        let true_ms = EPOCH_MS + self.now_us / 1_000;
+        let ahead_ms = self.hosts.iter().map(|host| host.shown.0.saturating_sub(true_ms)).max().unwrap_or_default();
+        if ahead_ms > ALIKE_WITHIN_US / 1_000 {
+            let by_ms = i64::try_from(ahead_ms).unwrap_or(i64::MAX);
+            self.trace.note(self.now_us, 0, "time passes", &ahead_ms.to_be_bytes(), format_args!("{ahead_ms} ms"));
+            self.hosts.iter_mut().for_each(|host| host.jump(self.now_us, by_ms));
+        }
     }
 
     fn compare(&mut self) {
@@ -307,6 +335,7 @@ impl World {
             Ok(()) => {
                 self.alike_us = Some(self.now_us - healed);
                 self.alike_states();
+                self.judge_urgent();
             }
             Err(_) if !self.is_last_look() => {
                 self.agenda.add(self.now_us + COMPARE_EVERY_US, Event::Compare);

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 pub use error::StoreError;
@@ -104,7 +105,10 @@ impl Store {
     /// A number that marks where this store is: a copy of it elsewhere, or one brought back from a backup, has another.
     pub fn place(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
-        let mark = |path: &Path| fs::metadata(path).map(|m| m.ino() ^ m.dev().rotate_left(32)).unwrap_or(0);
+        // A file system gives the inode of what was removed to the next that comes: what was born then is another.
+        let born = |m: &fs::Metadata| m.created().ok()?.duration_since(UNIX_EPOCH).ok().map(|at| at.as_nanos() as u64);
+        let of = |m: fs::Metadata| m.ino() ^ m.dev().rotate_left(32) ^ born(&m).unwrap_or(0).rotate_left(7);
+        let mark = |path: &Path| fs::metadata(path).map(of).unwrap_or(0);
         mark(&self.path).rotate_left(17) ^ mark(&self.path.join("db"))
     }
 

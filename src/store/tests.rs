@@ -112,6 +112,23 @@ fn a_copied_store_is_in_another_place() {
 }
 
 #[test]
+fn a_store_brought_back_where_it_was_is_in_another_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, backup) = (dir.path().join("here"), dir.path().join("backup"));
+    let copy = |from: &Path, to: &Path| {
+        fs::create_dir(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().flatten().filter(|e| e.path().is_file()) {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    let place = Store::open(&options(&here)).unwrap().place();
+    copy(&here, &backup);
+    fs::remove_dir_all(&here).unwrap();
+    copy(&backup, &here);
+    assert_ne!(Store::open(&options(&here)).unwrap().place(), place, "whatever inodes it was given");
+}
+
+#[test]
 fn a_store_in_use_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let _first = Store::open(&options(dir.path())).unwrap();

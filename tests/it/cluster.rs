@@ -166,22 +166,26 @@ async fn a_wrong_passphrase_is_a_clear_error() {
 }
 
 /// A local network made by the program itself; whatever of it still runs is killed when it goes out of scope.
-struct Network {
+pub struct Network {
     root: tempfile::TempDir,
 }
 
 impl Network {
+    pub fn new() -> Network {
+        Network { root: tempfile::tempdir().unwrap() }
+    }
+
     fn dir(&self) -> PathBuf {
         self.root.path().join("net")
     }
 
-    async fn json(&self, words: &[&str]) -> Value {
+    pub async fn json(&self, words: &[&str]) -> Value {
         let dir = self.dir();
         let words = [&["testnet"], words, &["--dir", dir.to_str().unwrap(), "--json"]].concat();
         serde_json::from_slice(&succeed(self.root.path(), &words).await.stdout).unwrap()
     }
 
-    async fn refused(&self, words: &[&str]) -> String {
+    pub async fn refused(&self, words: &[&str]) -> String {
         let dir = self.dir();
         let words = [&["testnet"], words, &["--dir", dir.to_str().unwrap()]].concat();
         let output = run(self.root.path(), &[], &words).await;
@@ -225,7 +229,7 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_local_network_comes_up_is_watched_and_goes_down() {
-    let network = Network { root: tempfile::tempdir().unwrap() };
+    let network = Network::new();
     let up = network.json(&["up", "-n", "3", "--timeout", "50s"]).await;
     let nodes = up["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 3);
@@ -261,7 +265,7 @@ async fn a_local_network_comes_up_is_watched_and_goes_down() {
 
 #[tokio::test]
 async fn a_killed_node_is_missed_by_name_and_catches_up() {
-    let network = Network { root: tempfile::tempdir().unwrap() };
+    let network = Network::new();
     let up = network.json(&["up", "-n", "2", "--timeout", "50s"]).await;
     network.json(&["kill", "node-1"]).await;
     let text = network.refused(&["wait", "--converged", "--timeout", "0"]).await;
@@ -286,7 +290,7 @@ async fn a_killed_node_is_missed_by_name_and_catches_up() {
 
 #[tokio::test]
 async fn a_network_that_cannot_come_up_says_which_node_and_why_and_leaves_nothing() {
-    let network = Network { root: tempfile::tempdir().unwrap() };
+    let network = Network::new();
     network.json(&["up", "-n", "2", "--timeout", "50s"]).await;
     let record: Value = serde_json::from_slice(&fs::read(network.dir().join("testnet.json")).unwrap()).unwrap();
     network.json(&["down"]).await;
@@ -299,7 +303,7 @@ async fn a_network_that_cannot_come_up_says_which_node_and_why_and_leaves_nothin
 
 #[tokio::test]
 async fn the_doctor_knows_a_healthy_node_and_one_that_is_down() {
-    let network = Network { root: tempfile::tempdir().unwrap() };
+    let network = Network::new();
     let up = network.json(&["up", "-n", "2", "--timeout", "50s"]).await;
     let config = network.dir().join("node-1/config.toml");
     let words = ["doctor", "--json", "--config", config.to_str().unwrap()];

@@ -7,17 +7,17 @@ use std::process::Command;
 use crate::net_common::Home;
 
 /// A file system of its own with a bound; gone when it goes out of scope.
-struct SmallDisk<'a>(&'a Path);
+pub struct SmallDisk<'a>(&'a Path);
 
 impl SmallDisk<'_> {
     /// None where mounting is not permitted.
-    fn mount<'a>(path: &'a Path, size: &str) -> Option<SmallDisk<'a>> {
+    pub fn mount<'a>(path: &'a Path, size: &str) -> Option<SmallDisk<'a>> {
         std::fs::create_dir_all(path).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(path).output();
         mounted.is_ok_and(|out| out.status.success()).then_some(SmallDisk(path))
     }
 
-    fn grow(&self, size: &str) {
+    pub fn grow(&self, size: &str) {
         let grown = Command::new("mount").args(["-o", &format!("remount,{size}")]).arg(self.0).status();
         assert!(grown.unwrap().success());
     }

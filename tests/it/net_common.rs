@@ -151,7 +151,7 @@ fn client() -> reqwest::Client {
 /// A node that runs; killed when it goes out of scope.
 pub struct Node {
     child: Child,
-    home: Home,
+    pub home: Home,
     ready: Value,
     client: reqwest::Client,
 }

@@ -35,6 +35,7 @@ scenarios! {
     a_network_whose_nodes_crash_keeps_its_promises: Crash,
     a_network_whose_nodes_restart_keeps_its_promises: Restart,
     a_network_with_wrong_clocks_keeps_its_promises: Skew,
+    a_network_whose_clocks_jump_by_an_hour_keeps_its_promises: ClockJumps,
     a_network_with_an_equivocator_keeps_its_promises: Equivocation,
     a_network_with_a_liar_keeps_its_promises: Liar,
     a_network_one_joins_late_keeps_its_promises: LateJoiner,

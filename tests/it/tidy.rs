@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("crdt", &["types", "wire"]),
     ("graph", &["types", "wire", "crdt"]),
     ("node", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger", "meter"]),
-    ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "crdt", "consensus", "ledger", "node"]),
+    ("sim", &["types", "wire", "feed", "flow", "deliver", "route", "schema", "crdt", "consensus", "ledger", "node"]),
     ("keys", &["types"]),
     ("config", &["types", "wire", "flow", "route", "meter"]),
     ("store", &["types"]),

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::rig::{Rig, envelope, trade};
+use super::following::frame;
+use super::rig::{Rig, envelope, raw, trade};
 use crate::api::look;
 use crate::meter::{AlertRule, Comparison, Metric};
 use crate::wire::Kind;
@@ -70,6 +71,29 @@ async fn a_tap_shows_messages_with_their_ids_and_what_was_refused_and_lets_the_r
     assert_eq!((&seen["reason"], &seen["outcome"]), (&json!("malformed"), &json!("refused")));
     assert_eq!(rig.get("/v1/tap?stage=nowhere").await.0, 400);
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_tap_over_websocket_shows_what_the_events_show() {
+    let rig = Rig::start().await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let query = "category=Data&stage=route";
+    let ask = format!("GET /v1/tap/ws?{query} HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n");
+    let (mut socket, head) = raw(&rig, &ask).await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut events = rig.follow_at("/v1/tap", &format!("?{query}"), None).await;
+    for id in rig.trades(0..3).await {
+        let (opcode, text) = frame(&mut socket).await;
+        let told: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((opcode, &told["type"], told["seen"]["id"].as_str()), (1, &json!("seen"), Some(id.as_str())));
+        assert_eq!(told["seen"], events.next().await.unwrap().data);
+    }
+    assert_eq!(rig.get("/v1/tap/ws").await.0, 400);
+    let wrong = format!("GET /v1/tap/ws?stage=nowhere HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n");
+    assert!(raw(&rig, &wrong).await.1.starts_with("HTTP/1.1 400"));
+    let (closed, ()) = tokio::join!(frame(&mut socket), rig.stop());
+    assert_eq!(closed.0, 8);
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl BenchNode {
         let network: NetworkName = "bench".parse()?;
         let config = NetConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], packing, ..NetConfig::default() };
         let (net, listening) =
-            Net::listen(&config, network.clone(), &Category::ALL.into(), &[seed; 32], inlet, commands).await?;
+            Net::listen(&config, network.clone(), &Category::ALL.into(), &[seed; 32], inlet, commands, None).await?;
         let setup = Setup {
             network,
             key: SigningKey::from_bytes(&[seed; 32]),

@@ -16,6 +16,7 @@ mod down;
 mod home;
 mod join;
 mod one;
+mod perturb;
 mod ports;
 mod print;
 mod probe;
@@ -36,6 +37,7 @@ Examples:
   metanode testnet kill node-2                 what happens when one dies?
   metanode testnet wait --converged            fails, and says that node-2 is down
   metanode testnet start node-2                and back
+  metanode testnet perturb partition 0 1       two apart from the others, for 30 s
   metanode testnet join                        one more, by one bootstrap address
   metanode testnet down --purge                stop all, remove all
 
@@ -65,6 +67,8 @@ enum Verb {
     Kill(one::KillArgs),
     /// Start a stopped node again, with its data.
     Start(one::StartArgs),
+    /// Put nodes wrong on purpose, for a time: cut off, slow, lossy, with a wrong clock.
+    Perturb(perturb::PerturbArgs),
     /// Show the last lines of a node's log.
     Logs(one::LogsArgs),
 }
@@ -80,6 +84,7 @@ impl TestnetCommand {
             Verb::Join(args) => args.run().await,
             Verb::Kill(args) => args.run().await,
             Verb::Start(args) => args.run().await,
+            Verb::Perturb(args) => args.run().await,
             Verb::Logs(args) => args.run(),
         }
     }

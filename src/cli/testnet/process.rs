@@ -47,7 +47,7 @@ pub fn spawn(node: &NodeRecord) -> anyhow::Result<Child> {
     let log = log.with_context(|| format!("cannot write {}", node.log().display()))?;
     let mut command = Command::new(std::env::current_exe().context("cannot find this executable")?);
     command.arg("start").arg("--dir").arg(&node.dir).arg("--config").arg(node.dir.join("config.toml"));
-    command.arg("--ready-file").arg(node.ready_file());
+    command.arg("--ready-file").arg(node.ready_file()).arg("--perturbable");
     // A variable is above the file and would make all nodes alike; how much they log is the exception.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("METANODE_")) {
         if !name.to_string_lossy().starts_with("METANODE_LOG") {

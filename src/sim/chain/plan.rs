@@ -98,6 +98,7 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         | Scenario::Crash
         | Scenario::Restart
         | Scenario::Skew
+        | Scenario::ClockJumps
         | Scenario::Equivocation
         | Scenario::Liar
         | Scenario::LateJoiner

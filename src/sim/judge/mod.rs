@@ -3,26 +3,32 @@
 mod accounts;
 mod bounds;
 mod chain;
+mod clock;
 mod convergence;
 mod durable;
 mod once;
 mod peace;
 mod post;
 mod prefix;
+mod registry;
 mod state;
 mod unique;
+mod urgency;
 
 pub use accounts::{Accounts, settled};
 pub use bounds::{Load, bounds};
 pub use chain::Ledgers;
+pub use clock::stamps;
 pub use convergence::{Holdings, convergence};
 pub use durable::Durable;
 pub use once::Subscriber;
 pub use peace::{Idle, ban, halt};
 pub use post::Posted;
 pub use prefix::Prefixes;
+pub use registry::{registry, schemas};
 pub use state::{Promise, Writings, counts, proofs};
 pub use unique::Unique;
+pub use urgency::{Soon, Urgency};
 
 /// What a judge says: nothing, or what it saw.
 pub type Verdict = Result<(), String>;
@@ -40,6 +46,8 @@ pub enum Judge {
     Bounds,
     /// Ids and stamps are used once, over all lives.
     Unique,
+    /// No clock drives another so far ahead that what its node says would be put off.
+    Clock,
     /// When all is well again, all hold the same, and no direct message is on its way.
     Convergence,
     /// Nodes that hold the same have the same state, and it is counted right.
@@ -48,6 +56,10 @@ pub enum Judge {
     Survival,
     /// What clients said was published, dropped by rule or pushed back, and that is all of it.
     Flow,
+    /// What is Critical arrives soon, though Bulk saturates.
+    Urgency,
+    /// All nodes know the same schemas.
+    Schemas,
     /// What durable subscriptions found is acknowledged or dead.
     Deliver,
     /// No honest node bans an honest node.
@@ -79,10 +91,13 @@ impl Judge {
             Judge::Durable => "durable",
             Judge::Bounds => "bounds",
             Judge::Unique => "unique",
+            Judge::Clock => "clock",
             Judge::Convergence => "convergence",
             Judge::State => "state",
             Judge::Survival => "survival",
             Judge::Flow => "flow",
+            Judge::Urgency => "urgency",
+            Judge::Schemas => "schemas",
             Judge::Deliver => "deliver",
             Judge::Ban => "ban",
             Judge::Halt => "halt",

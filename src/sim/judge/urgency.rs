@@ -1,0 +1,109 @@
+//! What is Critical arrives soon, at its author's log and at every reader, whatever else its author has to say.
+
+use std::collections::BTreeMap;
+
+use super::Verdict;
+use crate::types::MessageId;
+use crate::wire::Priority;
+
+/// So many arrivals make a median worth something.
+const SAMPLES: usize = 10;
+
+/// How soon is soon, microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Soon {
+    /// From the client's call until it is in its author's own log.
+    pub leaves_us: u64,
+    /// Until half of all readers have it: frames that are lost make some of them wait for repair.
+    pub median_us: u64,
+    /// Until any reader has it.
+    pub reaches_us: u64,
+}
+
+/// Messages whose way is watched, and where they are.
+#[derive(Debug, Default)]
+pub struct Urgency {
+    asked: BTreeMap<(usize, u64, u64), Said>,
+    named: BTreeMap<MessageId, Said>,
+    arrived: BTreeMap<(MessageId, usize), u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    host: usize,
+    priority: Priority,
+    at_us: u64,
+}
+
+impl Urgency {
+    /// A client of a host asks, in one life's call of this number, for something to be said.
+    pub fn asked(&mut self, (host, life, call): (usize, u64, u64), priority: Priority, at_us: u64) {
+        self.asked.insert((host, life, call), Said { host, priority, at_us });
+    }
+
+    /// The call is answered with the id of its last message.
+    pub fn named(&mut self, call: (usize, u64, u64), id: Option<MessageId>) {
+        let said = self.asked.remove(&call);
+        self.named.extend(id.zip(said));
+    }
+
+    /// A host's reader has a message.
+    pub fn arrived(&mut self, id: MessageId, host: usize, at_us: u64) {
+        self.arrived.entry((id, host)).or_insert(at_us);
+    }
+
+    /// How long messages of a priority took, to their authors' own logs or to all others, least first.
+    pub fn waits(&self, priority: Priority, own: bool) -> Vec<u64> {
+        let wait = |((id, host), at_us): (&(MessageId, usize), &u64)| {
+            let said = self.named.get(id).filter(|said| said.priority == priority)?;
+            ((*host == said.host) == own).then(|| at_us.saturating_sub(said.at_us))
+        };
+        let mut waits: Vec<u64> = self.arrived.iter().filter_map(wait).collect();
+        waits.sort_unstable();
+        waits
+    }
+
+    /// When all have arrived: whether what is Critical arrived soon.
+    pub fn check(&self, soon: &Soon) -> Verdict {
+        let (own, others) = (self.waits(Priority::Critical, true), self.waits(Priority::Critical, false));
+        let within = |what: &str, took_us: Option<&u64>, most_us: u64| match took_us {
+            Some(took_us) if *took_us > most_us => {
+                Err(format!("something Critical {what} after {took_us} us; at most {most_us} it may be"))
+            }
+            Some(_) | None => Ok(()),
+        };
+        within("was in its author's log", own.last(), soon.leaves_us)?;
+        within("was at some reader", others.last(), soon.reaches_us)?;
+        let median = others.get(others.len() / 2).filter(|_| others.len() >= SAMPLES);
+        within("was at half of all readers", median, soon.median_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Stamp;
+
+    const SOON: Soon = Soon { leaves_us: 10, median_us: 20, reaches_us: 100 };
+
+    fn urgency(own_us: u64, others_us: impl Fn(u64) -> u64) -> Urgency {
+        let mut urgency = Urgency::default();
+        for n in 0..20 {
+            let (call, id) = ((0, 1, n), MessageId::new(Stamp::new(n, 0), 0));
+            urgency.asked(call, Priority::Critical, 1_000);
+            urgency.named(call, Some(id));
+            urgency.arrived(id, 0, 1_000 + own_us);
+            urgency.arrived(id, 1, 1_000 + others_us(n));
+        }
+        urgency
+    }
+
+    #[test]
+    fn urgency_objects_to_each_way_of_being_late() {
+        assert_eq!(urgency(10, |_| 20).check(&SOON), Ok(()));
+        assert!(urgency(11, |_| 20).check(&SOON).is_err(), "it waits behind what is less urgent");
+        assert!(urgency(10, |_| 21).check(&SOON).is_err(), "most readers wait");
+        assert_eq!(urgency(10, |n| if n < 9 { 100 } else { 20 }).check(&SOON), Ok(()), "some frames were lost");
+        assert!(urgency(10, |n| if n == 0 { 101 } else { 20 }).check(&SOON).is_err(), "one waits for ever");
+    }
+}
