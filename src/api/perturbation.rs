@@ -181,8 +181,11 @@ pub async fn heal(State(state): State<ApiState>) -> Result<Json<Perturbations>, 
     Ok(Json(perturber(&state)?.change(|told| *told = Perturbation::default()).into()))
 }
 
+/// What a wish does to what a node suffers.
+type Changed = Box<dyn FnOnce(&mut Perturbation) + Send>;
+
 /// What is asked for, if it is within bounds.
-fn change(asked: Perturb, holds_up: bool) -> Result<Box<dyn FnOnce(&mut Perturbation) + Send>, Problem> {
+fn change(asked: Perturb, holds_up: bool) -> Result<Changed, Problem> {
     match asked {
         Perturb::Cut { peers, for_ms } => {
             let until = until(for_ms)?;

@@ -98,13 +98,13 @@ fn a_write_stamped_1970_loses_to_what_stands_and_is_told_of() {
 }
 
 #[test]
-fn a_write_stamped_2100_is_put_off_and_moves_no_clock() {
+fn a_write_stamped_2100_is_refused_and_moves_no_clock() {
     let far_ms = 4_102_444_800_000;
     let mut machine = Machine::with([2]);
     machine.put("a", "now");
     machine.hear(2, said(2, far_ms, &[write("a", "squatted"), write("b", "squatted")]));
     assert_eq!((machine.value("a"), machine.value("b")), (Some("now".into()), None));
-    assert_eq!(machine.node.counters.refused.get("far_future"), Some(&1));
+    assert_eq!(machine.node.counters.refused.get("day_ahead"), Some(&1));
     assert_eq!(machine.penalty(2), 0, "whoever carries it may not know the time");
     machine.put("a", "later");
     assert_eq!(machine.value("a"), Some("later".into()));

@@ -1,4 +1,7 @@
 //! What is Critical arrives soon, at its author's log and at every reader, whatever else its author has to say.
+//!
+//! It stands in its author's feed behind Bulk that was sealed before, so where that was lost its readers wait for the
+//! repair of both: half of them may have it late, but not later than half of them have Bulk.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +17,7 @@ const SAMPLES: usize = 10;
 pub struct Soon {
     /// From the client's call until it is in its author's own log.
     pub leaves_us: u64,
-    /// Until half of all readers have it: frames that are lost make some of them wait for repair.
+    /// Until half of all readers have it, or as long as with Bulk.
     pub median_us: u64,
     /// Until any reader has it.
     pub reaches_us: u64,
@@ -74,8 +77,9 @@ impl Urgency {
         };
         within("was in its author's log", own.last(), soon.leaves_us)?;
         within("was at some reader", others.last(), soon.reaches_us)?;
-        let median = others.get(others.len() / 2).filter(|_| others.len() >= SAMPLES);
-        within("was at half of all readers", median, soon.median_us)
+        let half = |waits: &[u64]| waits.get(waits.len() / 2).copied().filter(|_| waits.len() >= SAMPLES);
+        let bulk_us = half(&self.waits(Priority::Bulk, false)).unwrap_or_default();
+        within("was at half of all readers", half(&others).as_ref(), soon.median_us.max(bulk_us))
     }
 }
 
@@ -103,6 +107,16 @@ mod tests {
         assert_eq!(urgency(10, |_| 20).check(&SOON), Ok(()));
         assert!(urgency(11, |_| 20).check(&SOON).is_err(), "it waits behind what is less urgent");
         assert!(urgency(10, |_| 21).check(&SOON).is_err(), "most readers wait");
+        let mut late = urgency(10, |_| 21);
+        for n in 0..20 {
+            let id = MessageId::new(Stamp::new(n, 1), 0);
+            late.asked((0, 2, n), Priority::Bulk, 1_000);
+            late.named((0, 2, n), Some(id));
+            late.arrived(id, 1, 1_000 + if n < 12 { 20 } else { 21 });
+        }
+        assert!(late.check(&SOON).is_err(), "half of all readers have Bulk before it");
+        (10..20).for_each(|n| late.arrived.extend([((MessageId::new(Stamp::new(n, 1), 0), 2), 1_022)]));
+        assert_eq!(late.check(&SOON), Ok(()), "all is late, and Bulk not earlier");
         assert_eq!(urgency(10, |n| if n < 9 { 100 } else { 20 }).check(&SOON), Ok(()), "some frames were lost");
         assert!(urgency(10, |n| if n == 0 { 101 } else { 20 }).check(&SOON).is_err(), "one waits for ever");
     }
