@@ -16,7 +16,7 @@ use crate::types::NodeId;
 use crate::types::chain::{BlockId, Height};
 use crate::types::storage::View;
 use crate::wire::agreement::Certificate;
-use crate::wire::ledger::{Block, BlockHeader, Body, Event, Record, Sealed};
+use crate::wire::ledger::{Anchor, Block, BlockHeader, Body, Event, Record, Sealed};
 
 /// Blocks on one page, at most: each may be a MiB that is read.
 const BLOCKS: usize = 50;
@@ -36,6 +36,8 @@ pub struct BlockInfo {
     seals: usize,
     /// Pieces of evidence in it.
     evidence: usize,
+    /// Roots over replicated state that its proposer held.
+    anchors: Vec<Anchor>,
     /// Its size, bytes.
     size_bytes: usize,
     /// The round in which it was decided.
@@ -53,6 +55,7 @@ impl BlockInfo {
             transactions: block.transactions().iter().map(count).sum(),
             seals: block.transactions().len(),
             evidence: block.evidence().len(),
+            anchors: block.anchors().to_vec(),
             size_bytes: block.encode().len(),
             decided_round: certificate.round,
             signers: certificate.signatures.iter().map(|(signer, _)| *signer).collect(),

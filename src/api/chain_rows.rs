@@ -63,7 +63,7 @@ pub async fn prove(State(state): State<ApiState>, Params(params): Params<ProofPa
     state.ledger(read).await
 }
 
-fn no_proof(why: NoProof) -> Problem {
+pub(super) fn no_proof(why: NoProof) -> Problem {
     let problem = |cause| Problem::new(cause, why.to_string());
     match &why {
         NoProof::NoBlock => problem(Cause::NotFound),

@@ -14,6 +14,7 @@
 //! a browser on another site gets nothing (see the guard).
 
 mod accounts;
+mod anchors;
 mod block_stream;
 mod blocks;
 mod bundles;

@@ -12,9 +12,9 @@ use super::metrics::measure;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
-    accounts, block_stream, blocks, bundles, cells, chain, chain_rows, changes, checkpoints, collections, consume,
-    consumers, dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes, openapi,
-    packs, peers, pending, perturbation, publish, queues, requests, routing, schemas, status, subscribe, tap,
+    accounts, anchors, block_stream, blocks, bundles, cells, chain, chain_rows, changes, checkpoints, collections,
+    consume, consumers, dead_letters, economy, flow, governance, graphs, health, keys, kinds, messages, metrics, nodes,
+    openapi, packs, peers, pending, perturbation, publish, queues, requests, routing, schemas, status, subscribe, tap,
     transactions,
 };
 use crate::types::limits;
@@ -90,6 +90,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(block_stream::frames))
         .routes(routes!(chain_rows::list))
         .routes(routes!(chain_rows::prove))
+        .routes(routes!(anchors::prove))
         .routes(routes!(economy::validators))
         .routes(routes!(economy::supply))
         .routes(routes!(governance::list))

@@ -22,8 +22,8 @@ use crate::types::chain::{BlockId, ChainId, Height, TransactionId, ValidatorSet}
 use crate::types::storage::{Batch, Txn, View};
 use crate::types::{Hash, NodeId, WallMs, limits};
 use crate::wire::ledger::{
-    BLOCK_BYTES, BLOCK_EVIDENCE, BLOCK_SEALS, Block, BlockHeader, CERTIFICATE_BYTES, EVIDENCE_BYTES, NotSealed, Record,
-    Sealed, binary,
+    ANCHOR_BYTES, Anchor, BLOCK_ANCHORS, BLOCK_BYTES, BLOCK_EVIDENCE, BLOCK_SEALS, Block, BlockHeader,
+    CERTIFICATE_BYTES, EVIDENCE_BYTES, NotSealed, Record, Sealed, binary,
 };
 use crate::wire::root_of;
 
@@ -34,8 +34,9 @@ pub const HISTORY: u64 = 1_000;
 const MISSES: usize = 4 * PRUNED;
 /// Of those that wait so many are looked at after a block.
 const PRUNED: usize = 1_024;
-/// Bytes of a block that are not transactions, at most: header, counts and evidence.
-const OVERHEAD: usize = BlockHeader::BYTES + 8 + BLOCK_EVIDENCE * (EVIDENCE_BYTES + 4);
+/// Bytes of a block that are not transactions, at most: header, counts, evidence and anchors.
+const OVERHEAD: usize =
+    BlockHeader::BYTES + 12 + BLOCK_EVIDENCE * (EVIDENCE_BYTES + 4) + BLOCK_ANCHORS * (ANCHOR_BYTES + 4);
 
 /// A block and everything that becomes true with it. It says nothing yet: only a decided one is applied.
 #[derive(Clone, Debug)]
@@ -54,6 +55,19 @@ pub struct Executed {
     pub nonces: BTreeMap<NodeId, u64>,
     head: Head,
     batch: Batch,
+}
+
+/// What a block has from whoever makes it.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    /// Who makes it.
+    pub proposer: NodeId,
+    /// In which round.
+    pub round: u32,
+    /// When.
+    pub time_ms: WallMs,
+    /// Roots over replicated state that it holds, for which nobody else vouches.
+    pub anchors: Vec<Anchor>,
 }
 
 /// The chain as far as it is decided. All it needs of the state is in the store.
@@ -199,6 +213,18 @@ impl Ledger {
         proposer: NodeId,
         witness: &dyn Witness,
     ) -> Result<Executed, Fault> {
+        self.propose_by(Maker { proposer, round, time_ms, anchors: Vec::new() }, pool, view, witness)
+    }
+
+    /// The same, with what its maker adds.
+    pub fn propose_by(
+        &self,
+        maker: Maker,
+        pool: &Mempool,
+        view: &dyn View,
+        witness: &dyn Witness,
+    ) -> Result<Executed, Fault> {
+        let Maker { proposer, round, time_ms, anchors } = maker;
         let height = self.head.height.next();
         let mut execution = Execution::begin(height, self.head.id, proposer, view)?;
         let evidence = self.charge(&mut execution, pool, witness)?;
@@ -217,6 +243,7 @@ impl Ledger {
             validators: self.validators.hash(),
             next_validators: Hash::ZERO,
             evidence_root: Hash::ZERO,
+            anchors_root: Hash::ZERO,
             proposer,
         };
         let closed = self.close(done, height, view)?;
@@ -226,7 +253,7 @@ impl Ledger {
             next_validators: closed.next.hash(),
             ..header
         };
-        self.executed(Block::new(header, transactions, evidence), carried, closed, view)
+        self.executed(Block::new(header, transactions, evidence).anchored(anchors), carried, closed, view)
     }
 
     fn charge(

@@ -6,7 +6,7 @@ use super::tree;
 use super::witness::Witness;
 use crate::types::Hash;
 use crate::types::chain::{BlockId, ChainId, Height};
-use crate::wire::ledger::{BlockHeader, Finality, LedgerProof};
+use crate::wire::ledger::{AnchorProof, BlockHeader, Finality, LedgerProof, anchors_root};
 
 /// Why a proof proves nothing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -25,6 +25,8 @@ pub enum Unproved {
     AnotherBlock(Height),
     #[error("the row is not under the state root of height {0}")]
     Path(Height),
+    #[error("the anchors are not those of the block at height {0}")]
+    Anchors(Height),
 }
 
 /// What a proof shows.
@@ -59,6 +61,36 @@ pub fn verify<'a>(
         (trusted, before) = (finality.header.next_validators, finality.header.height);
     }
     under(proof)
+}
+
+/// Checks a proof of a block's anchors, as [`verify`] does that of a row.
+pub fn verify_anchors<'a>(
+    proof: &'a AnchorProof,
+    chain: ChainId,
+    trusted: Hash,
+    witness: &dyn Witness,
+) -> Result<&'a BlockHeader, Unproved> {
+    let (mut trusted, mut before) = (trusted, Height::GENESIS);
+    for finality in &proof.finalities {
+        decided(finality, chain, trusted, before, witness)?;
+        (trusted, before) = (finality.header.next_validators, finality.header.height);
+    }
+    anchored(proof)
+}
+
+/// The same for one who knows that a block with this id was decided.
+pub fn verify_anchors_at(proof: &AnchorProof, block: BlockId) -> Result<&BlockHeader, Unproved> {
+    let Finality { header, .. } = proof.finalities.last().ok_or(Unproved::Nothing)?;
+    if header.id() != block {
+        return Err(Unproved::AnotherBlock(header.height));
+    }
+    anchored(proof)
+}
+
+/// The last header, if the anchors are its own.
+fn anchored(proof: &AnchorProof) -> Result<&BlockHeader, Unproved> {
+    let Finality { header, .. } = proof.finalities.last().ok_or(Unproved::Nothing)?;
+    if anchors_root(&proof.anchors) == header.anchors_root { Ok(header) } else { Err(Unproved::Anchors(header.height)) }
 }
 
 /// Checks a proof for one who knows that a block with this id was decided: its header is all that is needed.

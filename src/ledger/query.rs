@@ -12,7 +12,7 @@ use super::tree;
 use crate::types::chain::Height;
 use crate::types::storage::View;
 use crate::types::{Hash, Tokens};
-use crate::wire::ledger::{Finality, LedgerProof, PROOF_FINALITIES};
+use crate::wire::ledger::{AnchorProof, Finality, LedgerProof, PROOF_FINALITIES};
 
 /// Why something cannot be proved here.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -141,6 +141,14 @@ fn finalities(trusted: Height, height: Height, view: &dyn View) -> Result<Vec<Fi
     }
     found.push(finality(height, view)?);
     Ok(found)
+}
+
+/// The proof of the anchors of the block at `height`, for one who trusts the validators that decide from height
+/// `trusted` on. None where the block is not here.
+pub fn prove_anchors(height: Height, trusted: Height, view: &dyn View) -> Result<Option<AnchorProof>, NoProof> {
+    let Some(block) = chain::block(height, view)? else { return Ok(None) };
+    let finalities = finalities(trusted, height, view)?;
+    Ok(Some(AnchorProof { finalities, anchors: block.anchors().to_vec() }))
 }
 
 /// The first of the decided headers that lead from the validators of a height to the last block, up to `most`, and

@@ -1,6 +1,7 @@
 //! Tests from outside: the house's rules, processes, files.
 
 mod chain;
+mod chain_anchors;
 mod chain_faults;
 mod chain_join;
 mod chain_use;

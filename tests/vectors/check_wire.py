@@ -671,10 +671,10 @@ def check_ledger(v, page):
     same("transaction ids", ids, v["ids"])
 
     header, block = bytes.fromhex(v["header"]), bytes.fromhex(v["block"])
-    same("header", (len(header), header[0]), (309, 1))
+    same("header", (len(header), header[0]), (341, 2))
     same("height, round", struct.unpack_from("<QI", header, 1), (258, 1))
-    lists, at = [], 309
-    for _ in range(2):
+    lists, at = [], 341
+    for _ in range(3):
         listed, at = int.from_bytes(block[at : at + 4], "little"), at + 4
         lists.append([])
         for _ in range(listed):
@@ -682,12 +682,13 @@ def check_ledger(v, page):
             lists[-1].append(block[at + 4 : at + 4 + size])
             at += 4 + size
     same("block's end", at, len(block))
-    same("body", lists, [[sealed], [b"evidence"]])
-    digests = [block[21 + 32 * n : 53 + 32 * n] for n in range(9)]
+    same("body", lists[:2], [[sealed], [b"evidence"]])
+    digests = [block[21 + 32 * n : 53 + 32 * n] for n in range(10)]
     same("chain of the block", digests[0], chain)
     same("transactions root", digests[2], root([leaf(item) for item in lists[0]]))
     same("evidence root", digests[7], root([leaf(item) for item in lists[1]]))
-    same("block id", derived("block", block[:309]).hex(), v["block_id"])
+    same("anchors root", digests[8], root([leaf(item) for item in lists[2]]))
+    same("block id", derived("block", block[:341]).hex(), v["block_id"])
     same("validators", derived("validators", bytes.fromhex(v["validators"])).hex(), v["validators_hash"])
     for record, binary in v["records"]:
         r = Reader(bytes.fromhex(binary))

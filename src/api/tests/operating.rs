@@ -156,6 +156,7 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("get", "/v1/chain/blocks"),
         ("get", "/v1/chain/blocks/{height}"),
         ("get", "/v1/chain/blocks/{height}/records"),
+        ("get", "/v1/chain/blocks/{height}/anchors"),
         ("get", "/v1/chain/subscribe"),
         ("get", "/v1/chain/ws"),
         ("get", "/v1/chain/rows"),

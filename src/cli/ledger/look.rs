@@ -153,11 +153,15 @@ impl BlockArgs {
             "state_root",
             "transactions_root",
             "receipts_root",
+            "anchors_root",
             "validators",
             "next_validators",
         ];
         let mut text = named(&block, &names);
         text += &format!("\ntime     {}\nsigners  {}", time(&block["time_ms"]), list(&block["signers"]).len());
+        for anchor in list(&block["anchors"]) {
+            text += &format!("\n  anchor  {}  {}", plain(&anchor["collection"]), plain(&anchor["root"]));
+        }
         for record in list(&block["records"]) {
             text += &format!("\n{}", record_line(&record));
         }

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::super::client::{plain, print, print_json};
 use super::genesis::genesis;
 use super::read;
-use crate::ledger::{Agreement, Proved, Unproved, shown, verify, verify_at};
+use crate::ledger::{Agreement, Proved, Unproved, shown, verify, verify_anchors, verify_anchors_at, verify_at};
 use crate::types::Hash;
 use crate::types::chain::{BlockId, ChainId};
-use crate::wire::ledger::LedgerProof;
+use crate::wire::ledger::{Anchor, AnchorProof, LedgerProof};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,6 +51,9 @@ impl VerifyArgs {
     /// Checks, and prints the row.
     pub fn run(self) -> anyhow::Result<()> {
         let bytes = read(&self.file)?;
+        if let Some(anchors) = std::str::from_utf8(&bytes).ok().and_then(|text| AnchorProof::from_json(text).ok()) {
+            return self.anchors(&anchors);
+        }
         let proof = match std::str::from_utf8(&bytes) {
             Ok(text) if text.trim_start().starts_with('{') => LedgerProof::from_json(text),
             _ => LedgerProof::from_bytes(&bytes),
@@ -69,6 +72,29 @@ impl VerifyArgs {
         let (sort, name) = (row.sort, plain(&row.name));
         print(&format!("the proof holds: {sort} {name} after block {}\n{}\n", header.height, pretty(&row.row)))
             .map(drop)
+    }
+
+    /// Checks and prints what a block says of replicated state.
+    fn anchors(&self, proof: &AnchorProof) -> anyhow::Result<()> {
+        let checked = match self.block {
+            Some(block) => verify_anchors_at(proof, block),
+            None => {
+                let (chain, trusted) = self.trust()?;
+                verify_anchors(proof, chain, trusted, &Agreement)
+            }
+        };
+        let header = checked.context("the proof does not hold: do not trust it")?;
+        if self.json {
+            let told = json!({
+                "valid": true, "chain": header.chain, "height": header.height, "block": header.id(),
+                "time_ms": header.time_ms, "proposer": header.proposer, "anchors": proof.anchors,
+            });
+            return print_json(&told).map(drop);
+        }
+        let line = |one: &Anchor| format!("{}  {}\n", one.collection, one.root);
+        let lines: String = proof.anchors.iter().map(line).collect();
+        let (height, proposer) = (header.height, header.proposer);
+        print(&format!("the proof holds: block {height} of {proposer} has these roots\n{lines}")).map(drop)
     }
 
     fn check<'a>(&self, proof: &'a LedgerProof) -> anyhow::Result<Result<Proved<'a>, Unproved>> {

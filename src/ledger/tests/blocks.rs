@@ -221,9 +221,12 @@ fn bytes_that_are_no_block_say_why() {
     let mut seals = bytes.clone();
     seals[BlockHeader::BYTES..BlockHeader::BYTES + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(read(seals), Err(NotBlock::Seals(u32::MAX as usize)));
-    let mut body = bytes.clone();
-    *body.last_mut().unwrap() = 17;
-    assert_eq!(read(body), Err(NotBlock::Evidence));
+    // The last eight bytes are two counts: no evidence, no anchors.
+    for (at, why) in [(8, NotBlock::Evidence), (4, NotBlock::Anchors)] {
+        let mut body = bytes.clone();
+        body[bytes.len() - at] = 17;
+        assert_eq!(read(body), Err(why));
+    }
     let mut root = bytes;
     root[BlockHeader::BYTES - 40] ^= 1;
     assert_eq!(read(root), Err(NotBlock::Roots));

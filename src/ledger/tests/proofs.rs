@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::query::{NoProof, prove};
+use crate::ledger::query::{NoProof, prove, prove_anchors};
 use crate::ledger::rows::{Account, Pool, Row};
 use crate::types::Hash;
 use crate::types::storage::{Key, Table};
 use crate::wire::Signature;
 use crate::wire::agreement::{Certificate, Evidence, Signed, Step, Vote};
-use crate::wire::ledger::{LedgerProof, NotProof};
+use crate::wire::ledger::{Anchor, AnchorProof, LedgerProof, NotProof};
 
 fn precommit(world: &World, n: u8, height: u64, value: Hash) -> Signed<Vote> {
     let vote =
@@ -202,4 +202,33 @@ fn a_proof_without_headers_is_none() {
     proof.finalities.clear();
     assert_eq!(LedgerProof::from_bytes(&proof.to_bytes()), Err(NotProof::Finalities(0)));
     assert_eq!(LedgerProof::from_json("{}"), Err(NotProof::Form));
+}
+
+#[test]
+fn a_third_party_believes_the_anchors_of_a_block_and_no_others() {
+    let genesis = genesis_with(params());
+    let mut world = World::of(&genesis, 50);
+    let anchor = |n: u8| Anchor { collection: format!("c{n}"), clock_ms: START, root: Hash([n; 32]) };
+    let maker = Maker { proposer: world.proposer(), round: 0, time_ms: START, anchors: vec![anchor(2), anchor(1)] };
+    let executed = world.ledger.propose_by(maker, &world.pool, &world.store, &Gullible);
+    let executed = executed.unwrap();
+    assert_eq!(executed.block.anchors(), [anchor(1), anchor(2)]);
+    let block = executed.id;
+    let again = world.ledger.execute(&executed.block, &Mempool::default(), &world.store, &Gullible).unwrap();
+    assert_eq!(again.id, block);
+    world.apply(executed);
+    world.block();
+    let proof = prove_anchors(Height(1), Height(1), &world.store).unwrap().unwrap();
+    let proof = AnchorProof::from_json(&proof.to_json()).unwrap();
+    let (chain, trusted) = (genesis.chain(), genesis.seats().unwrap().hash());
+    assert_eq!(verify_anchors(&proof, chain, trusted, &Gullible).unwrap().id(), block);
+    assert_eq!(verify_anchors_at(&proof, block).unwrap().height, Height(1));
+    assert_eq!(verify_anchors_at(&proof, BlockId::default()).err(), Some(Unproved::AnotherBlock(Height(1))));
+    let strangers = verify_anchors(&proof, chain, Hash([1; 32]), &Gullible);
+    assert_eq!(strangers.err(), Some(Unproved::Strangers(Height(1))));
+    for anchors in [Vec::new(), vec![anchor(1)], vec![anchor(1), Anchor { root: Hash([9; 32]), ..anchor(2) }]] {
+        let lie = AnchorProof { anchors, ..proof.clone() };
+        assert_eq!(verify_anchors(&lie, chain, trusted, &Gullible).err(), Some(Unproved::Anchors(Height(1))));
+    }
+    assert_eq!(prove_anchors(Height(9), Height(1), &world.store), Ok(None));
 }

@@ -10,7 +10,7 @@ use super::super::output::{Output, Stage};
 use super::super::owner::Turn;
 use super::{BODIES_OF_PEER, Chain, LOOK_AGAIN, Signatures, halt};
 use crate::consensus::{self, Record};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Maker};
 use crate::types::chain::{BlockId, Height, ValidatorSet};
 use crate::types::{NodeId, limits};
 use crate::wire::Request;
@@ -131,7 +131,8 @@ impl Chain {
         if let Some(block) = made.filter(|block| self.bodies.is_executed(*block)) {
             return Some(consensus::Input::Built { height, round, block });
         }
-        match self.ledger.propose(&self.pool, &turn.tx, round, turn.now.wall, me, &Signatures) {
+        let maker = Maker { proposer: me, round, time_ms: turn.now.wall, anchors: self.anchors.next(&turn.tx) };
+        match self.ledger.propose_by(maker, &self.pool, &turn.tx, &Signatures) {
             Ok(executed) => {
                 let block = executed.id;
                 self.bodies.keep_executed(executed);

@@ -60,6 +60,7 @@ impl Chain {
         self.before = self.ledger.next_validators().clone();
         self.counts.block(&executed.block, &executed.records, certificate.round);
         self.stopwatch.applied(&executed.records);
+        self.anchors.note(&executed.block);
         match self.ledger.apply(executed, bytes, &mut self.pool, &mut turn.tx, &Signatures) {
             Ok(()) => {
                 tracing::info!(%height, round = certificate.round, block = %id, "block final");

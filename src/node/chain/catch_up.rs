@@ -76,6 +76,7 @@ impl Chain {
         self.before = self.ledger.next_validators().clone();
         self.counts.block(&executed.block, &executed.records, certificate.round);
         self.stopwatch.applied(&executed.records);
+        self.anchors.note(&executed.block);
         let (height, bytes) = (certificate.height, Bytes::from(certificate.encode()));
         if let Err(fault) = self.ledger.apply(executed, bytes, &mut self.pool, &mut turn.tx, &Signatures) {
             halt(fault, turn);

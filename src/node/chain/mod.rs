@@ -6,6 +6,7 @@
 //! ```
 
 mod agree;
+mod anchors;
 mod apply;
 mod bodies;
 mod calls;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::anchors::Anchors;
 use self::bodies::Bodies;
 use self::counts::Stopwatch;
 pub use self::counts::{ChainCounts, Ended, FINALITY_MS, Finality};
@@ -110,6 +112,8 @@ pub(super) struct Chain {
     blamed: Vec<(NodeId, String)>,
     counts: ChainCounts,
     stopwatch: Stopwatch,
+    /// What blocks have said of replicated state.
+    anchors: Anchors,
     /// How far it is with coming late.
     join: Join,
     /// It came by a state and not by blocks, and has seen no height decided since: it may have voted in an earlier life.
@@ -202,6 +206,7 @@ impl Chain {
             blamed: Vec::new(),
             counts: ChainCounts::default(),
             stopwatch: Stopwatch::default(),
+            anchors: Anchors::default(),
             join: Join::new(setup.join, head, now, &turn.tx),
             forgot: false,
         };

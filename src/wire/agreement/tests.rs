@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::types::chain::{BlockId, ChainId, Height, Validator, ValidatorSet};
 use crate::types::{Hash, NodeId};
-use crate::wire::Refusal;
+use crate::wire::ledger::{Branch, PageSlot};
+use crate::wire::{Refusal, Request, Response};
 
 const CHAIN: ChainId = ChainId(Hash([9; 32]));
 
@@ -331,5 +333,46 @@ proptest! {
         if let Ok(saying) = Saying::decode(&bytes) {
             prop_assert_eq!(saying.encode(), bytes);
         }
+    }
+}
+
+#[test]
+fn what_is_asked_and_answered_about_a_state_has_these_bytes() {
+    let request = |asked| hex::encode(Request::Chain(asked).encode());
+    let start = Hash([0xA0; 32]);
+    let mut first = Hash::ZERO;
+    first.0[0] = 0xA0;
+    let part = |branch| ChainRequest::Part { height: Height(5), branch, most: 4 };
+    let zeros = "00".repeat(31);
+    assert_eq!(request(ChainRequest::Header { height: Height(5) }), "040205");
+    assert_eq!(request(ChainRequest::Trail { from: Height(300) }), "0403fb2c01");
+    let asked = Request::Chain(part(Branch { depth: 1, start: first }));
+    assert_eq!(hex::encode(asked.encode()), format!("04040501a0{zeros}04"));
+    assert_eq!(Request::decode(&asked.encode()), Ok(asked));
+    for wrong in [Branch { depth: 1, start }, Branch { depth: 65, start: Hash::ZERO }] {
+        let refused = Request::decode(&Request::Chain(part(wrong)).encode());
+        assert!(matches!(refused, Err(Refusal::Frame { .. })), "{refused:?}");
+    }
+    let answer = |said| {
+        let response = Response::Chain(said);
+        assert_eq!(Response::decode(&response.encode()), Ok(response.clone()));
+        hex::encode(response.encode())
+    };
+    assert_eq!(answer(ChainResponse::Header(Bytes::from_static(&[7, 8]))), "0503020708");
+    let one = |n: u8| Bytes::copy_from_slice(&[n]);
+    let vouched = Vouched { header: one(1), validators: one(2), certificate: one(3) };
+    let trail = |count| ChainResponse::Trail { headers: vec![vouched.clone(); count], more: true };
+    assert_eq!(answer(trail(1)), "05040101010102010301");
+    assert_eq!(answer(ChainResponse::Rows(vec![(one(1), one(2))])), "05050101010102");
+    let mut page = Box::new([PageSlot::Empty; 16]);
+    page[1] = PageSlot::Leaf { key: start, value: Hash::ZERO };
+    page[2] = PageSlot::Branch(start);
+    let (a0, zeros) = ("a0".repeat(32), "00".repeat(32));
+    assert_eq!(answer(ChainResponse::Page(page)), format!("05060001{a0}{zeros}02{a0}{}", "00".repeat(13)));
+    assert_eq!(answer(ChainResponse::NotKept { oldest: Height(2), newest: Height(9) }), "05070209");
+    let many = [trail(TRAIL + 1), ChainResponse::Rows(vec![(one(1), one(2)); 1_025])];
+    for said in many {
+        let refused = Response::decode(&Response::Chain(said).encode());
+        assert!(matches!(refused, Err(Refusal::Frame { .. })), "{refused:?}");
     }
 }

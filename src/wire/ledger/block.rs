@@ -4,6 +4,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::anchor::{Anchor, BLOCK_ANCHORS, are_proper};
 use crate::types::chain::{BlockId, ChainId, Height};
 use crate::types::{Domain, Hash, NodeId, WallMs};
 use crate::wire::merkle;
@@ -20,7 +21,7 @@ pub const BLOCK_EVIDENCE: usize = 16;
 pub const EVIDENCE_BYTES: usize = 4096;
 
 /// The first byte of a header.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a block's id is taken over.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -47,6 +48,8 @@ pub struct BlockHeader {
     pub next_validators: Hash,
     /// Root over the evidence in it.
     pub evidence_root: Hash,
+    /// Root over the anchors in it.
+    pub anchors_root: Hash,
     /// Who made it.
     pub proposer: NodeId,
 }
@@ -64,6 +67,8 @@ pub enum NotBlock {
     Seals(usize),
     #[error("more than {BLOCK_EVIDENCE} pieces of evidence, or one of more than {EVIDENCE_BYTES} bytes")]
     Evidence,
+    #[error("more than {BLOCK_ANCHORS} anchors, or one that is none, or not in the order of their collections")]
+    Anchors,
     #[error("the header does not stand for this body")]
     Roots,
 }
@@ -74,13 +79,14 @@ pub struct Block {
     header: BlockHeader,
     transactions: Vec<Bytes>,
     evidence: Vec<Bytes>,
+    anchors: Vec<Anchor>,
 }
 
 impl BlockHeader {
     /// Bytes of a header.
-    pub const BYTES: usize = 1 + 8 + 4 + 8 + 9 * 32;
+    pub const BYTES: usize = 1 + 8 + 4 + 8 + 10 * 32;
 
-    /// The one form in bytes: version, height, round and time, little-endian, then nine times 32 bytes.
+    /// The one form in bytes: version, height, round and time, little-endian, then ten times 32 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::BYTES);
         bytes.push(VERSION);
@@ -93,6 +99,7 @@ impl BlockHeader {
         let more = [receipts_root.as_bytes(), validators.as_bytes(), next_validators.as_bytes()];
         digests.into_iter().chain(more).for_each(|digest| bytes.extend_from_slice(digest));
         bytes.extend_from_slice(evidence_root.as_bytes());
+        bytes.extend_from_slice(self.anchors_root.as_bytes());
         bytes.extend_from_slice(proposer.as_bytes());
         bytes
     }
@@ -123,6 +130,7 @@ impl BlockHeader {
             validators: digest()?,
             next_validators: digest()?,
             evidence_root: digest()?,
+            anchors_root: digest()?,
             proposer: NodeId(digest()?.0),
         })
     }
@@ -138,7 +146,22 @@ impl Block {
     pub fn new(header: BlockHeader, transactions: Vec<Bytes>, evidence: Vec<Bytes>) -> Block {
         let transactions_root = merkle::root_of(transactions.iter().map(|item| &item[..]));
         let evidence_root = merkle::root_of(evidence.iter().map(|item| &item[..]));
-        Block { header: BlockHeader { transactions_root, evidence_root, ..header }, transactions, evidence }
+        let header = BlockHeader { transactions_root, evidence_root, anchors_root: Hash::ZERO, ..header };
+        Block { header, transactions, evidence, anchors: Vec::new() }
+    }
+
+    /// The same block with these anchors; those beyond [`BLOCK_ANCHORS`] are left out.
+    pub fn anchored(self, mut anchors: Vec<Anchor>) -> Block {
+        anchors.truncate(BLOCK_ANCHORS);
+        anchors.sort_by(|a, b| a.collection.cmp(&b.collection));
+        anchors.dedup_by(|a, b| a.collection == b.collection);
+        let header = BlockHeader { anchors_root: anchors_root(&anchors), ..self.header };
+        Block { header, anchors, ..self }
+    }
+
+    /// Roots over replicated state that its proposer held.
+    pub fn anchors(&self) -> &[Anchor] {
+        &self.anchors
     }
 
     /// What it says of itself.
@@ -161,10 +184,11 @@ impl Block {
         &self.evidence
     }
 
-    /// The one form in bytes: header, transactions, evidence; each list as a count and, for each item, size and bytes.
+    /// The one form in bytes: header, transactions, evidence, anchors; each list as a count and, for each item, size and bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.header.encode();
-        for list in [&self.transactions, &self.evidence] {
+        let anchors = self.anchors.iter().map(Anchor::encode).collect();
+        for list in [&self.transactions, &self.evidence, &anchors] {
             bytes.extend_from_slice(&(list.len() as u32).to_le_bytes());
             for item in list {
                 bytes.extend_from_slice(&(item.len() as u32).to_le_bytes());
@@ -183,15 +207,24 @@ impl Block {
         let mut rest = bytes.slice(BlockHeader::BYTES..);
         let transactions = list(&mut rest, BLOCK_SEALS, NotBlock::Seals)?;
         let evidence = list(&mut rest, BLOCK_EVIDENCE, |_| NotBlock::Evidence)?;
+        let anchors = list(&mut rest, BLOCK_ANCHORS, |_| NotBlock::Anchors)?;
         if !rest.is_empty() {
             return Err(NotBlock::Division);
         }
         if evidence.iter().any(|piece| piece.len() > EVIDENCE_BYTES) {
             return Err(NotBlock::Evidence);
         }
-        let block = Block::new(header.clone(), transactions, evidence);
+        let anchors: Option<Vec<Anchor>> = anchors.iter().map(|bytes| Anchor::decode(bytes)).collect();
+        let anchors = anchors.filter(|anchors| are_proper(anchors)).ok_or(NotBlock::Anchors)?;
+        let block = Block::new(header.clone(), transactions, evidence).anchored(anchors);
         if block.header == header { Ok(block) } else { Err(NotBlock::Roots) }
     }
+}
+
+/// What a header says of a block's anchors.
+pub fn anchors_root(anchors: &[Anchor]) -> Hash {
+    let items: Vec<Bytes> = anchors.iter().map(Anchor::encode).collect();
+    merkle::root_of(items.iter().map(|item| &item[..]))
 }
 
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], NotBlock> {

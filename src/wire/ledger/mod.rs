@@ -3,6 +3,7 @@
 //! Pure. Everything here has one form in bytes and refuses any other, so that a digest names one thing. Layouts are in
 //! `docs/wire.md`, section 20.
 
+mod anchor;
 mod block;
 mod body;
 mod branch;
@@ -16,7 +17,10 @@ use serde::de::DeserializeOwned;
 
 use crate::types::limits;
 
-pub use block::{BLOCK_BYTES, BLOCK_EVIDENCE, BLOCK_GAS, BLOCK_SEALS, Block, BlockHeader, EVIDENCE_BYTES, NotBlock};
+pub use anchor::{ANCHOR_BYTES, Anchor, AnchorProof, BLOCK_ANCHORS};
+pub use block::{
+    BLOCK_BYTES, BLOCK_EVIDENCE, BLOCK_GAS, BLOCK_SEALS, Block, BlockHeader, EVIDENCE_BYTES, NotBlock, anchors_root,
+};
 pub use body::{Action, Body, EPOCHS, FEE, NAME_BYTES, PAYMENTS, RECORD_BYTES, STATEMENT_BYTES};
 pub use branch::{Branch, PAGE_SLOTS, PART_BYTES, PART_ROWS, PageSlot, nibble};
 pub use pack::{NotPack, PACK_BYTES, Pack};

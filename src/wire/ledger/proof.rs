@@ -83,7 +83,7 @@ struct Form {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FinalityForm {
+pub(super) struct FinalityForm {
     header: Blob,
     validators: Blob,
     certificate: Blob,
@@ -111,13 +111,8 @@ impl LedgerProof {
     }
 
     fn form(&self) -> Form {
-        let finality = |finality: &Finality| FinalityForm {
-            header: Blob(finality.header.encode()),
-            validators: Blob(finality.validators.to_bytes()),
-            certificate: Blob(finality.certificate.to_vec()),
-        };
         Form {
-            finalities: self.finalities.iter().map(finality).collect(),
+            finalities: self.finalities.iter().map(FinalityForm::of).collect(),
             key: Blob(self.key.clone()),
             value: self.value.clone().map(Blob),
             path: self.path.clone(),
@@ -140,7 +135,15 @@ impl Form {
 }
 
 impl FinalityForm {
-    fn finality(self) -> Result<Finality, NotProof> {
+    pub(super) fn of(finality: &Finality) -> FinalityForm {
+        FinalityForm {
+            header: Blob(finality.header.encode()),
+            validators: Blob(finality.validators.to_bytes()),
+            certificate: Blob(finality.certificate.to_vec()),
+        }
+    }
+
+    pub(super) fn finality(self) -> Result<Finality, NotProof> {
         if self.certificate.0.len() > CERTIFICATE_BYTES {
             return Err(NotProof::Certificate(self.certificate.0.len()));
         }

@@ -80,13 +80,51 @@ fn header() -> BlockHeader {
         validators: hash(5),
         next_validators: hash(6),
         evidence_root: hash(7),
+        anchors_root: hash(8),
         proposer: node(1),
     }
 }
 
 fn block() -> Block {
     let sealed = order().seal(&key(1)).unwrap();
-    Block::new(header(), vec![sealed.bytes().clone()], vec![Bytes::from_static(b"evidence")])
+    Block::new(header(), vec![sealed.bytes().clone()], vec![Bytes::from_static(b"evidence")]).anchored(anchors())
+}
+
+fn anchors() -> Vec<Anchor> {
+    let anchor = |collection: &str, n| Anchor {
+        collection: collection.into(),
+        clock_ms: WallMs(1_763_683_200_000),
+        root: Hash([n; 32]),
+    };
+    vec![anchor("rates", 11), anchor("settings", 12)]
+}
+
+#[test]
+fn anchors_are_few_named_in_order_and_under_the_header() {
+    let good = block();
+    assert_eq!(Block::decode(good.encode().into()), Ok(good.clone()));
+    let many: Vec<Anchor> =
+        (0..17).map(|n| Anchor { collection: format!("c{n:02}"), ..anchors()[0].clone() }).collect();
+    assert_eq!(good.clone().anchored(many).anchors().len(), BLOCK_ANCHORS, "what is too much is left out");
+    let end = good.encode().len() - anchors().iter().map(|one| one.encode().len() + 4).sum::<usize>() - 4;
+    let with = |items: &[Bytes]| {
+        let mut bytes = good.encode()[..end].to_vec();
+        bytes.extend((items.len() as u32).to_le_bytes());
+        for item in items {
+            bytes.extend((item.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(item);
+        }
+        Block::decode(bytes.into())
+    };
+    let [one, other] = [0, 1].map(|n| anchors()[n].encode());
+    assert_eq!(with(&[one.clone(), other.clone()]), Ok(good.clone()));
+    assert_eq!(with(&[one.clone()]), Err(NotBlock::Roots), "one is missing");
+    let nameless = Anchor { collection: String::new(), ..anchors()[0].clone() }.encode();
+    let long = Anchor { collection: "x".repeat(129), ..anchors()[0].clone() }.encode();
+    let all = [vec![other.clone(), one.clone()], vec![one.clone(), one.clone()], vec![nameless], vec![long]];
+    for items in all.into_iter().chain([vec![one.slice(1..)], vec![one; 17]]) {
+        assert_eq!(with(&items), Err(NotBlock::Anchors), "{items:?}");
+    }
 }
 
 fn records() -> Vec<Record> {
