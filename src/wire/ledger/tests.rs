@@ -118,7 +118,7 @@ fn anchors_are_few_named_in_order_and_under_the_header() {
     };
     let [one, other] = [0, 1].map(|n| anchors()[n].encode());
     assert_eq!(with(&[one.clone(), other.clone()]), Ok(good.clone()));
-    assert_eq!(with(&[one.clone()]), Err(NotBlock::Roots), "one is missing");
+    assert_eq!(with(std::slice::from_ref(&one)), Err(NotBlock::Roots), "one is missing");
     let nameless = Anchor { collection: String::new(), ..anchors()[0].clone() }.encode();
     let long = Anchor { collection: "x".repeat(129), ..anchors()[0].clone() }.encode();
     let all = [vec![other.clone(), one.clone()], vec![one.clone(), one.clone()], vec![nameless], vec![long]];
