@@ -20,11 +20,11 @@ mod trades;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use crate::wire::{Kind, Seal};
-use report::Report;
+use report::Figures;
 
 /// Measure this machine.
 #[derive(Args, Debug)]
@@ -155,16 +155,6 @@ impl BenchArgs {
             Workload::Trades => bail!("`trades` needs payloads: give --file F"),
         };
         let _ = std::fs::remove_dir_all(&folder);
-        let report: Report = measured?;
-        let json = serde_json::to_string_pretty(&report)?;
-        if let Some(path) = &self.out {
-            std::fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        if self.json {
-            println!("{json}")
-        } else {
-            report.print()
-        }
-        Ok(())
+        measured?.hand_over(self.out.as_deref(), self.json)
     }
 }

@@ -4,10 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::Serialize;
 
-use super::report::{Report, machine};
+use super::report::{Figures, Report, machine};
 use super::{BenchArgs, e2e, nats, pair};
 use crate::cli::client::table;
 use crate::net::gossip_alone;
@@ -41,13 +40,7 @@ struct Comparison {
 pub async fn run(args: &BenchArgs, folder: &Path) -> anyhow::Result<()> {
     let measured = measure(args, folder).await;
     let _ = std::fs::remove_dir_all(folder);
-    let comparison = measured?;
-    let json = serde_json::to_string_pretty(&comparison)?;
-    if let Some(path) = &args.out {
-        std::fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    println!("{}", if args.json { json } else { comparison.told() });
-    Ok(())
+    measured?.hand_over(args.out.as_deref(), args.json)
 }
 
 async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Comparison> {
@@ -94,7 +87,7 @@ impl Entry {
     }
 }
 
-impl Comparison {
+impl Figures for Comparison {
     fn told(&self) -> String {
         let row = |entry: &Entry| {
             let rate = format!("{:.0}", entry.messages_per_second);

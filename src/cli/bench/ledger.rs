@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::network::Network;
-use super::report::{Latency, machine};
+use super::report::{Figures, Latency, Lines, machine};
 use super::{BenchArgs, limit};
 use crate::keys::{KeyError, KeyFile, Protection};
 use crate::types::chain::{ChainId, TransactionId};
@@ -117,17 +117,7 @@ impl BenchArgs {
             Err(e) => Err(e),
         };
         let _ = std::fs::remove_dir_all(folder);
-        let report = measured?;
-        let json = serde_json::to_string_pretty(&report)?;
-        if let Some(path) = &self.out {
-            std::fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        if self.json {
-            println!("{json}")
-        } else {
-            report.print()
-        }
-        Ok(())
+        measured?.hand_over(self.out.as_deref(), self.json)
     }
 }
 
@@ -360,23 +350,23 @@ fn transfer(to: NodeId, amount: Tokens) -> Transaction {
     Transaction { fee: FEE, body: Body::Transfer { to, amount, memo: None } }
 }
 
-impl LedgerReport {
-    fn print(&self) {
-        let row = |name: &str, value: String| println!("{name:<22}{value}");
-        row(
+impl Figures for LedgerReport {
+    fn told(&self) -> String {
+        let mut lines = Lines::default();
+        lines.row(
             "workload",
             format!("ledger, {} validators, {} transfers a seal", self.validators, self.transfers_per_seal),
         );
-        row("cadence", format!("{} ms at least", self.cadence_ms));
+        lines.row("cadence", format!("{} ms at least", self.cadence_ms));
         if !self.steps.is_empty() {
-            row("sealed bytes", format!("{:.0} a transfer", self.bytes_per_transfer));
+            lines.row("sealed bytes", format!("{:.0} a transfer", self.bytes_per_transfer));
             let (a, b, c, d, e, f, g, h) =
                 ("RATE", "FINAL/S", "P50 MS", "P95", "P99", "BLOCKS/S", "CORES", "VTX/CORE S");
-            println!("{a:>8} {b:>9} {c:>8} {d:>8} {e:>8} {f:>9} {g:>6} {h:>11}");
+            lines.line(format!("{a:>8} {b:>9} {c:>8} {d:>8} {e:>8} {f:>9} {g:>6} {h:>11}"));
         }
         for step in &self.steps {
             let l = step.latency_ms;
-            println!(
+            lines.line(format!(
                 "{:>8} {:>9.0} {:>8.1} {:>8.1} {:>8.1} {:>9.1} {:>6.2} {:>11.0}{}",
                 step.rate,
                 step.final_per_second,
@@ -387,21 +377,22 @@ impl LedgerReport {
                 step.cpu_seconds / step.seconds,
                 step.validator_transactions_per_core_second,
                 if step.kept_up { "" } else { "  not kept up with" }
-            );
+            ));
         }
         if let Some(empty) = &self.empty {
-            row(
+            lines.row(
                 "empty blocks",
                 format!("{:.0} a second, {:.2} s of processor", empty.blocks_per_second, empty.cpu_seconds),
             );
             let (blocks, seconds) = (empty.late_joiner_blocks, empty.late_joiner_seconds);
-            row(
+            lines.row(
                 "joining late",
                 format!("{blocks} blocks in {seconds:.2} s, {:.0}/s", empty.late_joiner_blocks_per_second),
             );
         }
-        row("memory", format!("{:.0} MB resident", self.resident_bytes as f64 / 1e6));
-        row("one core here", format!("verifies {:.0} signatures a second", self.limits.verifications_per_second));
-        row("machine", self.machine.clone());
+        lines.row("memory", format!("{:.0} MB resident", self.resident_bytes as f64 / 1e6));
+        lines.row("one core here", format!("verifies {:.0} signatures a second", self.limits.verifications_per_second));
+        lines.row("machine", self.machine.clone());
+        lines.text()
     }
 }

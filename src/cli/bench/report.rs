@@ -1,13 +1,49 @@
 //! The figures of a run. The JSON form is an interface: `docs/cli.md`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::BenchArgs;
 use super::limit::Limits;
 use crate::node::Counters;
+
+/// Figures as they are handed over: in JSON, and told to people. The JSON form is an interface: `docs/cli.md`.
+pub trait Figures: Serialize {
+    /// For people.
+    fn told(&self) -> String;
+
+    /// Prints, and writes where that was asked for.
+    fn hand_over(&self, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        if let Some(path) = out {
+            std::fs::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        println!("{}", if json { text } else { self.told() });
+        Ok(())
+    }
+}
+
+/// Figures for people: lines of a name and a value each, and lines as they are.
+#[derive(Default)]
+pub struct Lines(Vec<String>);
+
+impl Lines {
+    pub fn row(&mut self, name: &str, value: String) {
+        self.0.push(format!("{name:<22}{value}"));
+    }
+
+    pub fn line(&mut self, line: String) {
+        self.0.push(line);
+    }
+
+    pub fn text(self) -> String {
+        self.0.join("\n")
+    }
+}
 
 /// Percentiles, milliseconds.
 #[derive(Serialize, Clone, Copy, Default)]
@@ -125,10 +161,12 @@ impl Report {
             machine: machine(),
         }
     }
+}
 
-    /// A table for people.
-    pub fn print(&self) {
-        let row = |name: &str, value: String| println!("{name:<22}{value}");
+impl Figures for Report {
+    fn told(&self) -> String {
+        let mut lines = Lines::default();
+        let mut row = |name: &str, value: String| lines.row(name, value);
         row(
             "workload",
             format!("{}, {} nodes, {} byte messages, {} seal", self.workload, self.nodes, self.size_bytes, self.seal),
@@ -155,6 +193,7 @@ impl Report {
             ),
         );
         row("machine", self.machine.clone());
+        lines.text()
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::BenchArgs;
-use super::report::machine;
+use super::report::{Figures, Lines, machine};
 use super::state_rig::{COLLECTION, Rig, WALL, Writer, connect, path};
 use crate::crdt::{Member, Merge, Replica, State, Then};
 use crate::node::{Input, Output, StateInput};
@@ -69,17 +69,7 @@ pub struct StateReport {
 pub fn run(args: &BenchArgs, folder: &Path) -> anyhow::Result<()> {
     let measured = measure(args, folder);
     let _ = std::fs::remove_dir_all(folder);
-    let report = measured?;
-    let json = serde_json::to_string_pretty(&report)?;
-    if let Some(path) = &args.out {
-        std::fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if args.json {
-        println!("{json}");
-    } else {
-        report.print();
-    }
-    Ok(())
+    measured?.hand_over(args.out.as_deref(), args.json)
 }
 
 fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<StateReport> {
@@ -280,10 +270,10 @@ fn read(rig: &Rig, keys: u64) -> anyhow::Result<(f64, u64, f64)> {
     Ok((read, cells, spent))
 }
 
-impl StateReport {
-    /// A table for people.
-    fn print(&self) {
-        let row = |name: &str, value: String| println!("{name:<22}{value}");
+impl Figures for StateReport {
+    fn told(&self) -> String {
+        let mut lines = Lines::default();
+        let mut row = |name: &str, value: String| lines.row(name, value);
         let how = if self.scattered { "scattered" } else { "the newest" };
         row("workload", format!("state, {} keys, {} differ on each side, {how}", self.keys, self.differ));
         row("merge alone", format!("{:.0} writes/s", self.merge_alone_per_second));
@@ -300,6 +290,7 @@ impl StateReport {
         row("read", format!("{:.1} µs a cell", self.read_microseconds));
         row("at a time", format!("{:.0} ms for {} cells", self.at_time_milliseconds, self.at_time_cells));
         row("machine", self.machine.clone());
+        lines.text()
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::BenchArgs;
-use super::report::machine;
+use super::report::{Figures, machine};
 use super::rig::{self, BenchNode};
 use crate::cli::client::table;
 use crate::driver::Watch;
@@ -84,13 +84,7 @@ pub async fn run(args: &BenchArgs, file: &Path) -> anyhow::Result<()> {
         let _ = std::fs::remove_dir_all(&folder);
         runs.push(measured?);
     }
-    let savings = savings(file, &drafts, runs)?;
-    let json = serde_json::to_string_pretty(&savings)?;
-    if let Some(path) = &args.out {
-        std::fs::write(path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    println!("{}", if args.json { json } else { savings.told() });
-    Ok(())
+    savings(file, &drafts, runs)?.hand_over(args.out.as_deref(), args.json)
 }
 
 fn read(args: &BenchArgs, file: &Path) -> anyhow::Result<Vec<Draft>> {
@@ -173,7 +167,7 @@ fn savings(file: &Path, drafts: &[Draft], runs: Vec<Run>) -> anyhow::Result<Savi
     })
 }
 
-impl Savings {
+impl Figures for Savings {
     fn told(&self) -> String {
         let row = |run: &Run| {
             vec![
