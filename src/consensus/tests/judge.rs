@@ -5,13 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::member::{CHAIN, Member, id};
 use crate::types::chain::{BlockId, Height, ValidatorSet};
 use crate::types::{Mono, NodeId};
-use crate::wire::agreement::{Attested, Certificate, Evidence, Genuine, Message, Step};
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum What {
-    Proposal,
-    Vote(Step),
-}
+use crate::wire::agreement::{Attested, Certificate, Evidence, Genuine, Message, Once};
 
 /// Sees everything. What breaks a promise is noted, so that a harness beyond its bounds can see it too.
 #[derive(Default)]
@@ -24,7 +18,7 @@ pub struct Judge {
     pub unripe: BTreeMap<BlockId, Mono>,
     believed: BTreeMap<Vec<u8>, Genuine<Message>>,
     decisions: BTreeMap<Height, Certificate>,
-    signed: BTreeMap<(NodeId, Height, u32, What), Option<BlockId>>,
+    signed: BTreeMap<(NodeId, Once), Option<BlockId>>,
     pub disagreements: usize,
     pub second_signatures: usize,
     pub wrongly_accused: usize,
@@ -50,20 +44,8 @@ impl Judge {
     /// Looks at what leaves a node: what it signed itself must not contradict what it signed before.
     pub fn hear(&mut self, member: &Member, message: &Message) {
         let me = id(member.who);
-        let (what, height, round, value) = match message {
-            Message::Vote(vote) if vote.said.voter == me => {
-                (What::Vote(vote.said.step), vote.said.height, vote.said.round, vote.said.value)
-            }
-            Message::Proposal(said) if said.said.proposer == me => {
-                (What::Proposal, said.said.height, said.said.round, Some(said.said.value))
-            }
-            Message::Vote(_)
-            | Message::Proposal(_)
-            | Message::Polka(_)
-            | Message::Round(_)
-            | Message::Certificate(_) => return,
-        };
-        let first = *self.signed.entry((me, height, round, what)).or_insert(value);
+        let Some((once, value)) = message.said_by(me) else { return };
+        let first = *self.signed.entry((me, once)).or_insert(value);
         if first != value && !self.guilty.contains(&me) {
             self.second_signatures += 1;
         }

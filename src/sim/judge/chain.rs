@@ -9,17 +9,11 @@ use crate::ledger::{Agreement, Genesis, Trusted, chain, query};
 use crate::types::chain::{BlockId, ChainId, Height, TransactionId, Validator, ValidatorSet};
 use crate::types::storage::View;
 use crate::types::{Hash, NodeId};
-use crate::wire::agreement::{Attested, Certificate, Evidence, Message, Step};
+use crate::wire::agreement::{Attested, Certificate, Evidence, Message, Once};
 use crate::wire::ledger::{Block, BlockHeader, Outcome, Record, Sealed};
 
 /// What was seen, and the judge whose matter it is.
 pub type Seen = Result<(), (Judge, String)>;
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum What {
-    Proposal,
-    Vote(Step),
-}
 
 /// A height as it was first seen decided.
 struct Decided {
@@ -38,7 +32,7 @@ pub struct Ledgers {
     decided: Vec<Decided>,
     /// How far each host was looked at.
     looked: BTreeMap<usize, Height>,
-    signed: BTreeMap<(NodeId, Height, u32, What), Option<BlockId>>,
+    signed: BTreeMap<(NodeId, Once), Option<BlockId>>,
     finals: BTreeMap<TransactionId, Height>,
     /// Who lost everything it had: it may say again, and otherwise, what it does not know that it said.
     forgetful: BTreeSet<NodeId>,
@@ -105,24 +99,12 @@ impl Ledgers {
 
     /// A word leaves a node: what it signed itself must not contradict what it signed before, in this life or another.
     pub fn hear(&mut self, me: NodeId, message: &Message) -> Verdict {
-        let (what, height, round, value) = match message {
-            Message::Vote(vote) if vote.said.voter == me => {
-                (What::Vote(vote.said.step), vote.said.height, vote.said.round, vote.said.value)
-            }
-            Message::Proposal(said) if said.said.proposer == me => {
-                (What::Proposal, said.said.height, said.said.round, Some(said.said.value))
-            }
-            Message::Vote(_)
-            | Message::Proposal(_)
-            | Message::Polka(_)
-            | Message::Round(_)
-            | Message::Certificate(_) => return Ok(()),
-        };
-        let first = *self.signed.entry((me, height, round, what)).or_insert(value);
+        let Some((once, value)) = message.said_by(me) else { return Ok(()) };
+        let first = *self.signed.entry((me, once)).or_insert(value);
         if first == value || self.guilty.contains(&me) || self.forgetful.contains(&me) {
             return Ok(());
         }
-        Err(format!("{me:?} signs {what:?} of {height}, round {round}, twice: {first:?} and {value:?}"))
+        Err(format!("{me:?} signs {once:?} twice: {first:?} and {value:?}"))
     }
 
     /// Looks at what became true at a host since the last look.

@@ -18,11 +18,22 @@ use super::fields::{Fields, malformed};
 use super::genuine::Attested;
 use super::proposal::Proposal;
 use super::vote::{Signed, Step, Vote};
-use crate::types::chain::{ChainId, Height, VALIDATORS, ValidatorSet};
+use crate::types::chain::{BlockId, ChainId, Height, VALIDATORS, ValidatorSet};
 use crate::types::{Hash, NodeId};
 
 /// The longest saying: a round certificate of all validators, bytes.
 pub const SAYING_BYTES: usize = 3 + 1 + 15 + VALIDATORS * (1 + 33 + 32 + 64);
+
+/// What one node may say only once, and of one value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Once {
+    /// The height it is about.
+    pub height: Height,
+    /// The round.
+    pub round: u32,
+    /// Which vote; none is the proposal.
+    pub step: Option<Step>,
+}
 
 /// What one node says to the others about agreement.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +59,24 @@ impl Message {
             Message::Polka(polka) => polka.height,
             Message::Round(certificate) => certificate.height,
             Message::Certificate(certificate) => certificate.height,
+        }
+    }
+
+    /// What a node says in it itself, and of which block: its vote or its proposal, not the words of others it carries.
+    pub fn said_by(&self, who: NodeId) -> Option<(Once, Option<BlockId>)> {
+        let once = |height, round, step| Once { height, round, step };
+        match self {
+            Message::Vote(Signed { said, .. }) if said.voter == who => {
+                Some((once(said.height, said.round, Some(said.step)), said.value))
+            }
+            Message::Proposal(Signed { said, .. }) if said.proposer == who => {
+                Some((once(said.height, said.round, None), Some(said.value)))
+            }
+            Message::Vote(_)
+            | Message::Proposal(_)
+            | Message::Polka(_)
+            | Message::Round(_)
+            | Message::Certificate(_) => None,
         }
     }
 

@@ -21,7 +21,7 @@ mod vote;
 pub use certificate::{Certificate, Polka, RoundCertificate, RoundVote, Short};
 pub use evidence::Evidence;
 pub use genuine::{Attested, Genuine, Roster};
-pub use message::{Message, SAYING_BYTES, Saying};
+pub use message::{Message, Once, SAYING_BYTES, Saying};
 pub use proposal::Proposal;
 pub use sync::{ChainRequest, ChainResponse, DECISIONS, DECISIONS_BYTES, Decision, TRAIL, Vouched};
 pub use vote::{Signed, Step, Vote};
