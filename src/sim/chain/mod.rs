@@ -187,6 +187,7 @@ impl World {
         let abstains = log.is_empty() && begun(&machine.store) == Some(height);
         let late = chain.plan.trusts && host + 1 == self.plan.hosts;
         let trusted = late.then(|| chain.ledgers.some_block()).flatten();
+        let behind = chain.plan.joiner.filter(|(joiner, _)| *joiner == host).map_or(0, |(_, behind)| behind);
         Ok(Some(ChainSetup {
             genesis: chain.genesis.clone(),
             validates: true,
@@ -195,7 +196,7 @@ impl World {
             heartbeat: None,
             log,
             abstains,
-            join: JoinSetup { behind: chain.plan.behind, trusted, part_rows: PART_ROWS },
+            join: JoinSetup { behind, trusted, part_rows: PART_ROWS },
         }))
     }
 

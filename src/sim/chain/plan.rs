@@ -48,8 +48,9 @@ pub struct ChainPlan {
     pub slow: Option<(usize, u64)>,
     /// Crashes that wait for a record.
     pub crashes: Vec<CrashAt>,
-    /// A node that is so many blocks behind fetches the state; 0 is never.
-    pub behind: u64,
+    /// A host that fetches the state when it is so many blocks behind. One at the most: a validator that comes so
+    /// abstains, and two of five that do are more than agreement can bear.
+    pub joiner: Option<(usize, u64)>,
     /// Who comes late is told a block by its operator.
     pub trusts: bool,
     /// Nothing may be decided while the vices last.
@@ -75,7 +76,7 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         slices_us: None,
         slow: None,
         crashes: Vec::new(),
-        behind: 0,
+        joiner: None,
         trusts: false,
         stalls: false,
     };
@@ -87,7 +88,9 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         Scenario::ChainTwins => twins(plan, &mut chain, &[3], rng),
         Scenario::ChainCrash => crashes(plan, &mut chain, rng),
         Scenario::ChainFull => fills(plan, rng),
-        Scenario::ChainLate => joins_late(plan, rng),
+        Scenario::ChainLate => {
+            joins_late(plan, rng);
+        }
         Scenario::ChainSnapshot => joins_by_state(plan, &mut chain, rng),
         Scenario::ChainAmnesia => forgets(plan, &mut chain, rng),
         Scenario::ChainEverything => everything(plan, &mut chain, rng),
@@ -190,14 +193,15 @@ fn fills(plan: &mut Plan, rng: &mut Rng) {
     }
 }
 
-/// One who follows comes when much is decided, or a validator was away for long.
-fn joins_late(plan: &mut Plan, rng: &mut Rng) {
+/// One who follows comes when much is decided, or a validator was away for long: which host.
+fn joins_late(plan: &mut Plan, rng: &mut Rng) -> usize {
     let late = if rng.chance(700) { plan.hosts - 1 } else { rng.below(4) };
     let at = rng.within(plan.storm_us / 2, plan.storm_us + SECOND);
     if let Some(start) = plan.start_us.get_mut(late) {
         *start = at;
     }
     plan.weather.loss = rng.within(0, 60);
+    late
 }
 
 /// One comes when there is a state to fetch, from peers of which one alters it, and loses power on the way.
@@ -205,10 +209,12 @@ fn joins_by_state(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
     loses(plan, rng);
     plan.weather.loss = rng.within(0, 100);
     chain.cadence_ms = rng.within(20, 60);
-    (chain.behind, chain.trusts) = (rng.within(2, 6), rng.chance(500));
+    let behind = rng.within(2, 6);
+    chain.trusts = rng.chance(500);
     let spoils = Vice { drops_votes: false, drops_proposals: false, spoils_parts: true };
     chain.vices = vec![(rng.below(4), spoils)];
     let (late, at) = (plan.hosts - 1, rng.within(plan.storm_us / 2, plan.storm_us - SECOND));
+    chain.joiner = Some((late, behind));
     if let Some(start) = plan.start_us.get_mut(late) {
         *start = at;
     }
@@ -222,9 +228,10 @@ fn joins_by_state(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
 /// One validator at a time loses the log of its votes; now and then one loses everything, for good.
 fn forgets(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
     plan.weather.loss = rng.within(0, 60);
-    chain.behind = if rng.chance(500) { rng.within(5, 25) } else { 0 };
+    let behind = rng.chance(500).then(|| rng.within(5, 25));
     let whole = rng.chance(400);
     let (mut at, mut host) = (rng.within(SECOND, 2 * SECOND), rng.below(4));
+    chain.joiner = behind.map(|behind| (host, behind));
     while at + 3 * SECOND < plan.storm_us {
         let down_us = rng.within(10 * MS, SECOND);
         plan.faults.push((at, Fault::Forget { host, down_us, whole }));
@@ -251,8 +258,7 @@ fn everything(plan: &mut Plan, chain: &mut ChainPlan, rng: &mut Rng) {
         chain.slow = Some((rng.below(4), rng.within(50, 500) * MS));
     }
     if rng.chance(300) {
-        joins_late(plan, rng);
-        chain.behind = rng.within(5, 60);
+        chain.joiner = Some((joins_late(plan, rng), rng.within(5, 60)));
     }
     if rng.chance(300) {
         twins(plan, chain, &[3], rng);
