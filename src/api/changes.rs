@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -17,14 +16,12 @@ use super::params::{Params, parsed};
 use super::problem::Problem;
 use super::reader::Written;
 use super::state::ApiState;
-use super::subscribe::last_event;
+use super::subscribe::{SIGN_OF_LIFE, last_event};
 use crate::crdt::{self, Reason, What};
 use crate::types::storage::View;
 use crate::types::{MessageId, NodeId, Version, WallMs, limits};
 use crate::wire::kind::{Json, state::Op};
 
-/// A silent stream shows that it lives this often.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// Events read at once for a stream.
 const PAGE: usize = 256;
 

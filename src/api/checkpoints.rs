@@ -1,7 +1,6 @@
 //! Copies of replicated state: cut into chunks of writes that prove themselves, and joined again.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -9,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::collections::collection;
-use super::params::{Params, Part, parsed, whole};
+use super::params::{Params, Part, Whole, parsed};
 use super::problem::{Cause, Problem};
 use super::state::{ApiState, unexpected};
 use crate::node::{Answer, Call, Joined, cut};
@@ -75,11 +74,8 @@ pub async fn chunk(
         (status = 422, description = "The chunk is not what it should be", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     ),
 )]
-pub async fn join(
-    State(state): State<ApiState>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Json<Joined>, Problem> {
-    let (body, network) = (whole(body)?, state.network.id());
+pub async fn join(State(state): State<ApiState>, Whole(body): Whole) -> Result<Json<Joined>, Problem> {
+    let network = state.network.id();
     let closed = |_| Problem::new(Cause::Unavailable, "the API is closing; try again once the node is back");
     let turn = state.intake.clone().acquire_owned().await.map_err(closed)?;
     // Signatures are checked here, on a thread of the API's, not on the owner's.

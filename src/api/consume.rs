@@ -16,6 +16,7 @@ use super::params::{Asked, MaybeAsked, Params, Part, Upgrade, object, parsed};
 use super::problem::{Cause, Problem};
 use super::reader::Written;
 use super::state::ApiState;
+use super::subscribe::SIGN_OF_LIFE;
 use super::worker::{Taken, Worker, settle};
 use crate::deliver::{Disposition, Name, Outcome, Settled};
 use crate::node::Ack;
@@ -23,8 +24,6 @@ use crate::types::limits;
 
 /// A request waits no longer for messages; its answer has to begin within 30 seconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
-/// A silent connection shows that it lives this often.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// Messages over a WebSocket without an answer, if nothing else is asked.
 const UNANSWERED: usize = 32;
 /// A client's frame, bytes: answers for all it can have.

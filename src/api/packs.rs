@@ -1,13 +1,13 @@
 //! Many sealed transactions in one call, in their binary form.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::chain::no_chain;
+use super::params::Whole;
 use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use crate::driver::CallError;
@@ -49,7 +49,10 @@ pub struct RefusedSeal {
         (status = 422, description = "No pack, and why", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     ),
 )]
-pub async fn submit(State(state): State<ApiState>, body: Bytes) -> Result<(StatusCode, Json<PackTaken>), Problem> {
+pub async fn submit(
+    State(state): State<ApiState>,
+    Whole(body): Whole,
+) -> Result<(StatusCode, Json<PackTaken>), Problem> {
     let chain = state.agreement().await?.ok_or_else(no_chain)?.chain;
     let pack = Pack::decode(body).map_err(|why| Problem::new(Cause::Invalid, why.to_string()))?;
     // The seals are checked here, on a thread of the API's, not on the owner's.

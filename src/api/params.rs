@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -53,6 +52,18 @@ impl<T: FromStr<Err: Display>, S: Send + Sync> FromRequestParts<S> for Part<T> {
     }
 }
 
+/// The body of a request, as it is.
+pub struct Whole(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Whole, Problem> {
+        let body = Bytes::from_request(request, state).await;
+        body.map(Whole).map_err(|e| if e.status() == 413 { too_large() } else { Problem::request(e.body_text()) })
+    }
+}
+
 /// The body of a request, as the JSON object it should be.
 pub struct Asked<T>(pub T);
 
@@ -60,7 +71,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Asked<T>, Problem> {
-        object(&whole(Bytes::from_request(request, state).await)?).map(Asked)
+        let Whole(body) = Whole::from_request(request, state).await?;
+        object(&body).map(Asked)
     }
 }
 
@@ -71,7 +83,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeAske
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<MaybeAsked<T>, Problem> {
-        let body = whole(Bytes::from_request(request, state).await)?;
+        let Whole(body) = Whole::from_request(request, state).await?;
         if body.is_empty() { Ok(MaybeAsked(T::default())) } else { object(&body).map(MaybeAsked) }
     }
 }
@@ -80,11 +92,6 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeAske
 pub fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes)
         .map_err(|e| Problem::request(format!("this is not the JSON object it should be: {e}")))
-}
-
-/// The bytes of a body, or what was wrong with how they were sent.
-pub fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    body.map_err(|e| if e.status() == 413 { too_large() } else { Problem::request(e.body_text()) })
 }
 
 /// One value of a query string, if it is there.

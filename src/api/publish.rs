@@ -5,7 +5,6 @@ use std::time::Instant;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use futures::{StreamExt, stream};
@@ -17,7 +16,7 @@ use serde_json::value::RawValue;
 use super::intake::{self, Bare};
 use super::judge::Judge;
 use super::keys::no_keys;
-use super::params::{Params, listed, parsed, whole};
+use super::params::{Params, Whole, listed, parsed};
 use super::problem::{Cause, LineFault, Problem};
 use super::state::{ApiState, unexpected};
 use crate::driver::CallError;
@@ -127,12 +126,11 @@ pub async fn publish(
     State(state): State<ApiState>,
     Params(params): Params<PublishParams>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Whole(body): Whole,
 ) -> Result<(StatusCode, Json<Published>), Problem> {
     let ack = parsed("ack", params.ack.as_deref())?.unwrap_or_default();
     let seal: Seal = parsed("seal", params.seal.as_deref())?.unwrap_or_default();
     let (form, layout) = (params.form()?, layout(&headers)?);
-    let body = whole(body)?;
     let read = drafts_of(&state, body, form, layout).await?;
     let mut batch = read.accepted(&state).await?;
     if let Some(key) = headers.get("idempotency-key") {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -12,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::envelope::Envelope;
 use super::intake;
-use super::params::{Params, whole};
+use super::params::{Params, Whole};
 use super::problem::{Cause, LineFault, Problem};
 use super::publish::{invalid, prepared};
 use super::state::{ApiState, unexpected};
@@ -54,11 +52,11 @@ pub struct RequestParams {
 pub async fn request(
     State(state): State<ApiState>,
     Params(params): Params<RequestParams>,
-    body: Result<Bytes, BytesRejection>,
+    Whole(body): Whole,
 ) -> Result<Response, Problem> {
     let wait = Duration::from_millis(params.timeout_ms.unwrap_or(USUAL_MS).clamp(1, LONGEST_MS));
     let deadline = Instant::now() + wait;
-    let draft = prepared(&state, draft(&state, &whole(body)?, wait)?).await?;
+    let draft = prepared(&state, draft(&state, &body, wait)?).await?;
     let to = draft.destination.clone();
     let from = *state.watch.log_end.borrow();
     let asked = ask(&state, draft).await?;

@@ -21,13 +21,11 @@ use super::{Named, no_node, too_large};
 use crate::api::params::{Params, Upgrade};
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
-use crate::api::subscribe::{Frames, upgraded};
+use crate::api::subscribe::{Frames, SIGN_OF_LIFE, upgraded};
 use crate::crdt;
 use crate::graph::{Change, Graph, TooLarge};
 use crate::types::limits;
 
-/// A silent stream shows that it lives this often.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// Shortest paths are looked for at most this often.
 const PATHS_EVERY: Duration = Duration::from_millis(100);
 

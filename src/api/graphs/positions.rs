@@ -25,6 +25,7 @@ use super::live::{Live, Tick, WRITTEN_EVERY};
 use crate::api::params::{Params, Upgrade};
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
+use crate::api::subscribe::SIGN_OF_LIFE;
 use crate::crdt;
 use crate::feed::Entry;
 use crate::graph::{NODES, id_fault, moved};
@@ -48,8 +49,7 @@ const NAMES: usize = limits::GRAPH_ITEMS;
 const ACCESS_FOR: Duration = Duration::from_secs(1);
 /// Authors of which that is remembered.
 const AUTHORS: usize = 1_024;
-/// A silent client is asked for a sign of life this often, and takes a frame within this long.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// A client takes a frame within this long.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// Close codes of RFC 6455: data that is not what it should be, and what the node does not take.
 const UNREADABLE: u16 = 1007;
