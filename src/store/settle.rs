@@ -1,0 +1,195 @@
+//! The store's own thread: puts rows from the journal into sled, flushes what nobody waits for, and gives back files of
+//! the journal in which little is needed.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+
+use super::files::Position;
+use super::layer::Layer;
+use super::record::{Place, Value};
+use super::{Shared, StoreError};
+use crate::types::storage::{Batch, Key};
+
+const HERE: u8 = 0;
+const APART: u8 = 1;
+
+/// Bodies that are moved while writers wait, bytes.
+const MOVED_BYTES: u64 = 1 << 20;
+
+/// A value as sled has it: a byte that says which, and the value or its place.
+pub fn tagged(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Here(value) => [&[HERE], value.as_ref()].concat(),
+        Value::Apart(place) => [&[APART], place.encode().as_slice()].concat(),
+    }
+}
+
+/// What [`tagged`] wrote.
+pub fn untagged(row: sled::IVec) -> Result<Value, String> {
+    let value = match row.split_first() {
+        Some((&HERE, _)) => Some(Value::Here(Bytes::from_owner(row).slice(1..))),
+        Some((&APART, place)) => Place::decode(place).map(Value::Apart),
+        _ => None,
+    };
+    value.ok_or_else(|| "a row is not as it was written".into())
+}
+
+/// What the thread knows.
+pub struct Settler<'a> {
+    shared: &'a Shared,
+    /// How far the journal is settled for certain: sled says so on the disk.
+    settled: Position,
+    /// What sled says, not on the disk yet.
+    said: Position,
+    /// Files to be looked at once, because a crash may have lost how much of them is needed.
+    unsure: BTreeSet<u32>,
+}
+
+impl<'a> Settler<'a> {
+    /// For a store as it was opened.
+    pub fn new(shared: &'a Shared, settled: Position, unsure: BTreeSet<u32>) -> Settler<'a> {
+        Settler { shared, settled, said: settled, unsure }
+    }
+
+    /// Works until the store is closed, or poisoned.
+    pub fn run(mut self) {
+        let shared = self.shared;
+        let mut front = shared.front.lock();
+        while shared.healthy().is_ok() {
+            let waiting = shared.layers.read().settling.clone();
+            if let Some((layer, end)) = waiting {
+                let settled = MutexGuard::unlocked(&mut front, || self.settle(&layer, end));
+                if let Err(cause) = settled {
+                    shared.poisoned_by("writing", &cause);
+                }
+                shared.room.notify_all();
+            } else if front.closing {
+                if shared.layers.read().active.is_empty() {
+                    let end = front.end;
+                    if let Err(e) = shared.mark(end, true).and_then(|()| shared.db.flush()) {
+                        shared.poisoned_by("writing", &e);
+                    }
+                    return;
+                }
+                shared.hand_over(&mut front);
+            } else if let Some(since) = front.dirty {
+                let due = since + shared.flush_every;
+                if Instant::now() >= due {
+                    // What went wrong has poisoned the store.
+                    let _ = MutexGuard::unlocked(&mut front, || shared.flush());
+                } else {
+                    shared.work.wait_until(&mut front, due);
+                }
+            } else {
+                shared.work.wait(&mut front);
+            }
+        }
+        shared.room.notify_all();
+    }
+
+    /// Puts a layer into sled, after everything in it is in the journal on the disk.
+    fn settle(&mut self, layer: &Layer, end: Position) -> Result<(), String> {
+        let shared = self.shared;
+        shared.flush().map_err(|e: StoreError| e.to_string())?;
+        layer.each(|key, value| {
+            let before = match value {
+                Some(value) => shared.rows.insert(key, tagged(value)),
+                None => shared.rows.remove(key),
+            };
+            if let Some(before) = before.map_err(|e| e.to_string())? {
+                let before = untagged(before)?;
+                if Some(&before) != value.as_ref() {
+                    shared.bury(&before);
+                }
+            }
+            Ok::<(), String>(())
+        })?;
+        // With this the mark before is on the disk as well, and with it all that it speaks of.
+        shared.db.flush().map_err(|e| e.to_string())?;
+        self.settled = self.said;
+        shared.mark(end, false).map_err(|e| e.to_string())?;
+        self.said = end;
+        shared.layers.write().settling = None;
+        shared.room.notify_all();
+        self.reclaim()
+    }
+
+    /// Removes files in which nothing is needed, and moves what is needed out of those in which it is little.
+    fn reclaim(&mut self) -> Result<(), String> {
+        let shared = self.shared;
+        for (number, usage) in shared.files.usage().range(..self.settled.file) {
+            if !self.unsure.remove(number) && usage.dead * 2 < usage.size {
+                continue;
+            }
+            let Some(needed) = self.needed(*number, usage.size)? else { continue };
+            let bytes: u64 = needed.iter().map(|(_, place)| u64::from(place.len)).sum();
+            shared.files.counted(*number, usage.size.saturating_sub(bytes));
+            if needed.is_empty() {
+                shared.files.remove(*number).map_err(|e| e.to_string())?;
+            } else if bytes * 2 < usage.size {
+                self.move_on(needed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bodies of a file that sled's rows name. None if the file cannot be read to its end: it is left alone.
+    fn needed(&self, number: u32, size: u64) -> Result<Option<Vec<(Vec<u8>, Place)>>, String> {
+        let (mut needed, mut failed) = (Vec::new(), Ok(()));
+        let read = self.shared.files.records(number, 0, false, &mut |_, _, rows| {
+            for (key, value) in rows {
+                let Some(Value::Apart(place)) = value else { continue };
+                let now = self.shared.rows.get(&key).map_err(|e| e.to_string());
+                match now.and_then(|row| row.map(untagged).transpose()) {
+                    Ok(now) if now == Some(Value::Apart(place)) => needed.push((key, place)),
+                    Ok(_) => {}
+                    Err(e) => {
+                        failed = Err(e);
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        failed?;
+        Ok(read.is_ok_and(|end| end == size).then_some(needed))
+    }
+
+    /// Writes bodies again at the journal's end. Their file can go when that is settled.
+    fn move_on(&self, needed: Vec<(Vec<u8>, Place)>) -> Result<(), String> {
+        let shared = self.shared;
+        let mut rest = needed.into_iter().peekable();
+        while rest.peek().is_some() {
+            let (mut some, mut bytes) = (Vec::new(), 0);
+            while bytes < MOVED_BYTES
+                && let Some((key, place)) = rest.next()
+            {
+                // One that cannot be read stays where it is, and its file with it.
+                if let Ok(Some(body)) = shared.files.body(&place) {
+                    bytes += u64::from(place.len);
+                    some.push((key, place, body));
+                }
+            }
+            let mut front = shared.front.lock();
+            if shared.is_full(&front, 1) {
+                return Ok(());
+            }
+            let mut batch = Batch::default();
+            for (key, place, body) in some {
+                if shared.known(&key)? == Some(Value::Apart(place))
+                    && let Some(key) = Key::from_bytes(key)
+                {
+                    batch.put(key, body);
+                }
+            }
+            if !batch.is_empty() {
+                shared.append(&mut front, batch).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
+    }
+}
