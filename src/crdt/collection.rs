@@ -15,10 +15,12 @@ use super::index::{self, Entry, Index};
 use super::past::{known_from, remember_from};
 use super::root::Root;
 use super::row::Body;
+use super::standing::Standing;
 use super::sweep::Sweeps;
+use super::unit::Unit;
 use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Domain, Hash, Incarnation, NodeId, Stamp, limits};
+use crate::types::{Domain, Hash, Incarnation, NodeId, Stamp, Version, limits};
 
 /// What is counted of a collection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,6 +70,7 @@ pub struct Replica {
     pub(super) sweeps: Sweeps,
     /// What is retained, in order: what ranges are compared by.
     indexes: BTreeMap<String, Index>,
+    standing: Standing,
     /// Where writes came from of which there is no row any more, or one that counts for nothing.
     let_go: Vec<(NodeId, Incarnation, u64)>,
 }
@@ -76,13 +79,15 @@ impl Replica {
     /// The state as the store has it.
     pub fn load(view: &dyn View) -> Result<Replica, String> {
         let events = events_end(view);
+        let (indexes, standing) = index::load(view);
         Ok(Replica {
             collections: load_all(view)?,
             changed: BTreeSet::new(),
             events,
             remembers: known_from(view).map_or((events, false), |from| (from, true)),
             sweeps: Sweeps::load(view)?,
-            indexes: index::load(view),
+            indexes,
+            standing,
             let_go: Vec::new(),
         })
     }
@@ -99,17 +104,30 @@ impl Replica {
     }
 
     /// A write is retained from now on.
-    pub(super) fn enter(&mut self, collection: &str, entry: Entry) {
-        match self.indexes.get_mut(collection) {
+    pub(super) fn enter(&mut self, unit: &Unit, entry: Entry) {
+        match self.indexes.get_mut(&unit.collection) {
             Some(index) => index.insert(entry),
-            None => self.indexes.entry(collection.to_string()).or_default().insert(entry),
+            None => self.indexes.entry(unit.collection.clone()).or_default().insert(entry),
         };
+        self.standing.enter(unit, entry.version);
     }
 
     /// A write is not retained any more.
-    pub(super) fn leave(&mut self, collection: &str, entry: Entry) {
-        let held = self.indexes.get_mut(collection).is_some_and(|index| index.remove(&entry));
+    pub(super) fn leave(&mut self, unit: &Unit, entry: Entry) {
+        let held = self.indexes.get_mut(&unit.collection).is_some_and(|index| index.remove(&entry));
         debug_assert!(held, "what is retained is in the index");
+        self.standing.leave(unit, entry.version);
+    }
+
+    /// Which write stands in a unit where only one can.
+    pub(super) fn standing(&self, unit: &Unit) -> Option<Version> {
+        self.standing.of(unit)
+    }
+
+    /// Memory for what is retained, bytes, roughly: the indexes, and what stands where.
+    pub fn memory_bytes(&self) -> usize {
+        let indexes: usize = self.indexes.values().map(Index::memory_bytes).sum();
+        indexes + self.standing.memory_bytes()
     }
 
     /// What a write's bundle is kept for may be less than before.

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 
 use super::root::Root;
 use super::row::Row;
+use super::standing::Standing;
 use super::unit::{Unit, split};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Domain, Hash, Version};
@@ -343,11 +344,12 @@ fn merge(children: &mut Vec<Child>, at: usize) {
     }
 }
 
-/// The indexes of all collections, as the store has them.
-pub(super) fn load(view: &dyn View) -> BTreeMap<String, Index> {
+/// The indexes of all collections, as the store has them, and what stands where.
+pub(super) fn load(view: &dyn View) -> (BTreeMap<String, Index>, Standing) {
     let start = Key::new(Table::Member, &[]);
     // Rows come in order: one collection after the other, each from its oldest.
     let (mut all, mut current) = (BTreeMap::new(), None::<(String, Index)>);
+    let mut units = Vec::new();
     view.scan(&start, &start.after_prefix(), &mut |key, value| {
         let Some((name, entry)) = read(key, value, view) else { return ControlFlow::Continue(()) };
         if current.as_ref().is_none_or(|(of, _)| of != name) {
@@ -356,10 +358,11 @@ pub(super) fn load(view: &dyn View) -> BTreeMap<String, Index> {
         if let Some((_, index)) = &mut current {
             index.insert(entry);
         }
+        units.extend(Unit::read_member(key).and_then(|(unit, version)| Standing::unit(&unit, version)));
         ControlFlow::Continue(())
     });
     all.extend(current);
-    all
+    (all, Standing::build(units))
 }
 
 /// Reads a row: the collection, and the write.

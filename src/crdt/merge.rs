@@ -12,6 +12,7 @@ use super::conflict::{self, Reason};
 use super::event::{self, What};
 use super::index::Entry;
 use super::row::{Member, Row, Status};
+use super::standing::is_single;
 use super::unit::{Part, Unit, ancestors};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Version, WallMs, limits};
@@ -52,7 +53,9 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             return Outcome::NoRoom;
         }
         let new = Row { arrived: Some(self.replica.events), ..Row::new(member, Status::Superseded) };
-        if let Some(old) = self.row(unit, member.version) {
+        // What is later than all that ever came cannot have come.
+        let is_latest = member.version.stamp > self.replica.summary(&unit.collection).clock;
+        if let Some(old) = (!is_latest).then(|| self.row(unit, member.version)).flatten() {
             // Two writes of one version take a collision of the digest. The larger one stands, at every node.
             if old.raw >= new.raw {
                 return Outcome::Duplicate;
@@ -182,7 +185,12 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
 
     /// What stands in a unit.
     pub(super) fn head(&self, unit: &Unit) -> Option<Row> {
-        head(unit, self.tx)
+        if !is_single(unit) {
+            return head(unit, self.tx);
+        }
+        let standing = self.replica.standing(unit).and_then(|version| self.row(unit, version));
+        debug_assert_eq!(standing, head(unit, self.tx), "what stands is what memory says");
+        standing
     }
 
     /// The latest prefix delete over a version.
@@ -251,13 +259,13 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             summary.root = summary.root.with(digest);
             summary.retained += 1;
             summary.prefixes += prefix;
-            self.replica.enter(&unit.collection, Entry { version: row.version, digest });
+            self.replica.enter(unit, Entry { version: row.version, digest });
             self.tx.put(unit.member(row.version), digest.0.to_vec());
         } else {
             summary.root = summary.root.without(digest);
             summary.retained -= 1;
             summary.prefixes -= prefix;
-            self.replica.leave(&unit.collection, Entry { version: row.version, digest });
+            self.replica.leave(unit, Entry { version: row.version, digest });
             self.tx.delete(unit.member(row.version));
         }
     }

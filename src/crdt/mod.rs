@@ -28,8 +28,10 @@ mod resolve;
 mod root;
 mod row;
 mod session;
+mod standing;
 mod sweep;
 mod unit;
+mod window;
 
 pub use unit::covers;
 

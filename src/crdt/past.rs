@@ -18,7 +18,8 @@ use super::access::{allows_by, is_rules};
 use super::event::events_end;
 use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
 use super::row::{Row, Status};
-use super::unit::{Part, Unit, ancestors};
+use super::unit::{Part, Unit, ancestors, at_path};
+use super::window::Window;
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Stamp, Version, limits};
 use crate::wire::kind::state::{Op, owner};
@@ -72,13 +73,16 @@ impl State<'_> {
     /// What was at a path then; none if nothing was.
     pub fn cell_at(&self, path: &str, then: Then) -> Result<Option<Cell>, Forgotten> {
         self.answers(then)?;
-        self.cell_then(path, then)
+        let (from, to) = at_path(Table::State, self.collection, path);
+        let mut window = Window::new(self.view);
+        window.first(&from, &to);
+        State { view: &window, ..*self }.cell_then(path, then)
     }
 
     /// What was in the collection then, in pages like those of [`State::list`]. What is forgotten of a path is said beside.
     pub fn list_at(&self, prefix: &str, after: Option<&str>, most: usize, then: Then) -> Result<Listed, Forgotten> {
         self.answers(then)?;
-        Ok(self.page(prefix, after, most, &|path| self.cell_then(path, then)))
+        Ok(self.page(prefix, after, most, &|state, path| state.cell_then(path, then)))
     }
 
     /// The writes to a path that were known then and are remembered, newest first, with what they counted for.

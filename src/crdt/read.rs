@@ -13,6 +13,7 @@ use super::resolve::after_path;
 use super::root::Root;
 use super::row::{Row, Status};
 use super::unit::{Part, Unit, at_path, below};
+use super::window::Window;
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, Incarnation, MessageId, NodeId, Version};
 use crate::wire::kind::Json;
@@ -105,7 +106,7 @@ impl Cell {
 }
 
 /// How a path of a page is read.
-pub(super) type Reading<'a> = dyn Fn(&str) -> Result<Option<Cell>, Forgotten> + 'a;
+pub(super) type Reading<'a> = dyn Fn(&State<'_>, &str) -> Result<Option<Cell>, Forgotten> + 'a;
 
 /// A page of paths.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -165,7 +166,7 @@ impl Past {
 pub struct State<'a> {
     pub(super) collection: &'a str,
     pub(super) view: &'a dyn View,
-    has_prefixes: bool,
+    pub(super) has_prefixes: bool,
 }
 
 impl<'a> State<'a> {
@@ -225,23 +226,25 @@ impl<'a> State<'a> {
 
     /// Paths at `prefix` and below it (all for the empty one) with something there, after `after`, at most `most`.
     pub fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Listed {
-        self.page(prefix, after, most, &|path| Ok(self.cell(path)))
+        self.page(prefix, after, most, &|state, path| Ok(state.cell(path)))
     }
 
     /// A page of paths, each of them read by `read`.
     pub(super) fn page(&self, prefix: &str, after: Option<&str>, most: usize, read: &Reading<'_>) -> Listed {
         let mut page = Listed { cells: Vec::new(), forgotten: Vec::new(), next: None };
         let (mut last, mut looked) = (None, 0);
+        let mut window = Window::new(self.view);
         let own = (!prefix.is_empty()).then(|| at_path(Table::State, self.collection, prefix));
         for (from, to) in own.into_iter().chain([below(Table::State, self.collection, prefix)]) {
             let mut from = after.map_or(from.clone(), |after| after_path(self.collection, after).max(from));
-            while let Some(path) = self.next_path(&from, &to) {
+            while let Some(path) = window.first(&from, &to).and_then(Unit::read).map(|(unit, _)| unit.path) {
                 // What is deleted is passed over, but not without end.
                 if page.cells.len() + page.forgotten.len() == most || looked == 64 * most {
                     return Listed { next: last, ..page };
                 }
                 looked += 1;
-                match read(&path) {
+                let state = State { view: &window, ..*self };
+                match read(&state, &path) {
                     Ok(cell) => page.cells.extend(cell.filter(|cell| !cell.is_empty())),
                     Err(why) => page.forgotten.push(ForgottenPath { path: path.clone(), why }),
                 }

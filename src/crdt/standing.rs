@@ -1,0 +1,77 @@
+//! Which write stands where only one can, in memory: what a new write competes with is found without a search in the
+//! store, and where nothing stands nothing is read.
+//!
+//! A unit is known by 16 bytes of its BLAKE3 hash. To find two with the same takes 2^64 tries; whoever is told of a
+//! version reads its row under the unit's own key, so that even then nothing of another unit is taken.
+
+use std::collections::BTreeMap;
+
+use super::access::is_rules;
+use super::unit::{Part, Unit};
+use crate::types::Version;
+
+/// A unit's name: the beginning of its hash.
+pub type Name = [u8; 16];
+
+/// Where something stands: registers, shares of counters, prefix deletes. Not sets, nor rules of access: of those more
+/// than one write is retained.
+#[derive(Debug, Default)]
+pub struct Standing {
+    units: BTreeMap<Name, Version>,
+}
+
+impl Standing {
+    /// Of what is retained, in any order, each as [`Standing::unit`] has it.
+    pub fn build(mut retained: Vec<(Name, Version)>) -> Standing {
+        // A sorted sequence makes a tree without holes.
+        retained.sort_unstable();
+        Standing { units: retained.into_iter().collect() }
+    }
+
+    /// A retained write; none where more than one can be.
+    pub fn unit(unit: &Unit, version: Version) -> Option<(Name, Version)> {
+        is_single(unit).then(|| (name(unit), version))
+    }
+
+    /// A write is retained from now on.
+    pub fn enter(&mut self, unit: &Unit, version: Version) {
+        if is_single(unit) {
+            self.units.insert(name(unit), version);
+        }
+    }
+
+    /// A write is not retained any more. What took its place may have come before.
+    pub fn leave(&mut self, unit: &Unit, version: Version) {
+        if !is_single(unit) {
+            return;
+        }
+        let name = name(unit);
+        if self.units.get(&name) == Some(&version) {
+            self.units.remove(&name);
+        }
+    }
+
+    /// What stands in a unit in which only one write can.
+    pub fn of(&self, unit: &Unit) -> Option<Version> {
+        self.units.get(&name(unit)).copied()
+    }
+
+    /// What it takes in memory, bytes, roughly: the nodes of such a tree are seven tenths full.
+    pub fn memory_bytes(&self) -> usize {
+        self.units.len() * size_of::<(Name, Version)>() * 10 / 7
+    }
+}
+
+/// Whether at most one write of a unit is retained at a time.
+pub fn is_single(unit: &Unit) -> bool {
+    match unit.part {
+        Part::Prefix | Part::Register | Part::Counter => !is_rules(unit),
+        Part::Set | Part::Named | Part::Element => false,
+    }
+}
+
+fn name(unit: &Unit) -> Name {
+    let mut name = Name::default();
+    name.copy_from_slice(&blake3::hash(&unit.bytes()).as_bytes()[..16]);
+    name
+}
