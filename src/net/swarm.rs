@@ -21,6 +21,7 @@ use super::cuts::Cuts;
 use super::error::NetError;
 use super::exchange::Protocol;
 use super::slow::Slow;
+use super::urgent::Before;
 use super::verifier::{Job, Verifiers};
 use crate::config::NetConfig;
 use crate::driver::{Inlet, NetCommand, Perturbed, SystemClock};
@@ -79,6 +80,8 @@ pub struct Net {
     bandwidth: Bandwidth,
     /// Critical frames that came on their own stream, until the node has given its verdict.
     pub(super) urgent: BTreeMap<u64, (PeerId, Bytes)>,
+    /// What this node said since it last said something Critical.
+    pub(super) before: Before,
     /// What happened while the listeners came up.
     early: Early,
 }
@@ -130,6 +133,7 @@ impl Net {
             clock: SystemClock::perturbed(perturbed),
             bandwidth,
             urgent: BTreeMap::new(),
+            before: Before::default(),
             early,
         };
         Ok((net, listening))
@@ -183,7 +187,7 @@ impl Net {
                 },
             ),
             NetCommand::Publish { topic: category, bytes } => {
-                self.hurry(category, &bytes, None);
+                self.hurry_own(category, &bytes);
                 let topic = topic(&self.network, category);
                 // Whoever does not get it this way sees the head and asks.
                 if let Err(e) = self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
