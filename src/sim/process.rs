@@ -387,6 +387,9 @@ impl World {
                 if let Some(id) = id.filter(|_| self.plan.flood > 1) {
                     self.urgent.urgency.arrived(id, host, self.now_us);
                 }
+                if let Some(id) = id {
+                    self.posted.read(id, host);
+                }
                 machine.subscriber.deliver(entry.position, id.filter(|_| honest.contains(&entry.author)))
             });
             machine.subscriber.read_to(read.next);

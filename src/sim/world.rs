@@ -340,6 +340,10 @@ impl World {
             Err(_) if !self.is_last_look() => {
                 self.agenda.add(self.now_us + COMPARE_EVERY_US, Event::Compare);
             }
+            // Somebody happens to be in the middle of a step: what is wrong is said after it.
+            Err(_) if !all_run && self.now_us < healed + ALIKE_WITHIN_US + COMPARE_EVERY_US => {
+                self.agenda.add(self.now_us + COMPARE_EVERY_US / 50, Event::Compare);
+            }
             Err(_) => self.judge(Judge::Convergence, verdict),
         }
     }

@@ -8,33 +8,48 @@ use crate::feed::find;
 use crate::types::MessageId;
 use crate::types::storage::View;
 
-/// Direct messages whose author was told that they are on its disk: from which host, and to which.
+/// Direct messages whose author was told that they are on its disk.
 #[derive(Debug, Default)]
 pub struct Posted {
-    letters: BTreeMap<MessageId, (usize, usize)>,
+    letters: BTreeMap<MessageId, Letter>,
+}
+
+#[derive(Debug)]
+struct Letter {
+    from: usize,
+    to: usize,
+    /// Its reader had it.
+    is_read: bool,
 }
 
 impl Posted {
     /// A client is told that a message is on its way.
     pub fn sent(&mut self, id: MessageId, from: usize, to: usize) {
-        self.letters.insert(id, (from, to));
+        self.letters.insert(id, Letter { from, to, is_read: false });
+    }
+
+    /// A subscriber at a host has a message.
+    pub fn read(&mut self, id: MessageId, host: usize) {
+        if let Some(letter) = self.letters.get_mut(&id) {
+            letter.is_read |= letter.to == host;
+        }
     }
 
     /// The operator put an old copy of a host's store in place: what it took or sent since was lost by other hands.
     pub fn forgive(&mut self, host: usize) {
-        self.letters.retain(|_, (from, to)| *from != host && *to != host);
+        self.letters.retain(|_, letter| letter.from != host && letter.to != host);
     }
 
-    /// When all is well again, none of them is still on its way, and none is gone. Some may have been let go by a rule
-    /// of retention: with one, they are not asked for.
+    /// When all is well again, none of them is still on its way, and none is gone. A rule of retention may have let some
+    /// go, at the one after it was read, at the other after it arrived: with one, those are not asked for.
     pub fn arrived<'a>(&self, store: impl Fn(usize) -> Option<&'a dyn View>, rules: bool) -> Verdict {
-        let missing = self.letters.iter().find(|(id, (from, to))| {
+        let missing = self.letters.iter().find(|(id, letter)| {
             let has = |host: usize| store(host).is_some_and(|view| find(**id, view).is_some());
-            let dead = || store(*from).is_some_and(|view| is_dead(**id, view));
-            !has(*to) && !dead() && (!rules || has(*from))
+            let dead = || store(letter.from).is_some_and(|view| is_dead(**id, view));
+            !has(letter.to) && !dead() && !(rules && (letter.is_read || !has(letter.from)))
         });
         match missing {
-            Some((id, (from, to))) => {
+            Some((id, Letter { from, to, .. })) => {
                 Err(format!("direct message {id} of node {from} is neither at node {to} nor dead"))
             }
             None => Ok(()),
