@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::store::record::{BODY_BYTES, HEAD_BYTES};
+use crate::store::record::{BODY_BYTES, HEAD_BYTES, Head, Place};
+use crate::store::settle;
 
 /// Everything moves on after a few rows.
 const TINY: Limits = Limits { layer_bytes: 1500, layer_journal_bytes: 6000, file_bytes: 4000 };
@@ -101,6 +102,35 @@ proptest! {
             }
         }
         prop_assert!(store.healthy().is_ok());
+    }
+}
+
+fn records() -> impl Strategy<Value = Vec<u8>> {
+    let small = prop_oneof![Just(0u32), 1u32..200, any::<u32>()];
+    let head = (small.clone(), small.clone(), small.clone(), any::<u32>());
+    let rows = prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..120);
+    (head, rows).prop_map(|((size, rows_size, synced, sum), rows)| {
+        let numbers = [size, rows_size, synced, sum].map(u32::to_le_bytes).concat();
+        [numbers, rows].concat()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever a disk hands back, reading it ends, and asks for no more memory than there are bytes.
+    #[test]
+    fn no_bytes_are_too_strange(bytes in records(), at in 0u32..50) {
+        let Some((first, rows)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Ok(()) };
+        let end = u64::from(at) + bytes.len() as u64;
+        if let Some(head) = Head::decode(first, at.into(), end) {
+            prop_assert!(u64::from(at) + head.record_bytes() <= end);
+            prop_assert!(!head.vouches_for(rows, 0, at), "a sum of 32 bits by chance");
+            let said = record::decode(&head, rows, 0, at).unwrap_or_default();
+            prop_assert!(said.len() <= rows.len());
+        }
+        let _ = settle::untagged(rows.into());
+        let _ = Place::decode(rows);
     }
 }
 
