@@ -33,7 +33,7 @@ impl Drop for SmallDisk<'_> {
 async fn a_full_disk_stops_the_node_and_costs_nothing_that_was_acknowledged() {
     let root = tempfile::tempdir().unwrap();
     let place = root.path().join("small");
-    let Some(disk) = SmallDisk::mount(&place, "size=6m") else {
+    let Some(disk) = SmallDisk::mount(&place, "size=1500k") else {
         println!("skipped: mounting a small file system is not permitted here");
         return;
     };

@@ -34,7 +34,7 @@ async fn sound(node: &Node) {
 async fn a_disk_that_fails_in_the_middle_of_a_batch_leaves_whole_batches_and_all_that_was_acknowledged() {
     let root = tempfile::tempdir().unwrap();
     let place = root.path().join("small");
-    let Some(disk) = SmallDisk::mount(&place, "size=6m") else {
+    let Some(disk) = SmallDisk::mount(&place, "size=2500k") else {
         println!("skipped: mounting a small file system is not permitted here");
         return;
     };
