@@ -28,6 +28,8 @@ pub(crate) const UNPROVED: HeaderName = HeaderName::from_static("metanode-unprov
 pub struct ChunkParams {
     /// After this version: the header `metanode-last` of the chunk before.
     after: Option<String>,
+    /// Writes before this version only.
+    before: Option<String>,
 }
 
 /// Writes that are retained, oldest first, each with its proof: up to a mebibyte of them.
@@ -51,7 +53,9 @@ pub async fn chunk(
     Params(params): Params<ChunkParams>,
 ) -> Result<Response, Problem> {
     let (name, after) = (collection(name)?, parsed::<Version>("after", params.after.as_deref())?);
-    let read = state.read(move |view| cut(&name, after, view).map(|cut| (cut.chunk.encode(), cut.last, cut.unproved)));
+    let before = parsed::<Version>("before", params.before.as_deref())?;
+    let read =
+        state.read(move |view| cut(&name, after, before, view).map(|cut| (cut.chunk.encode(), cut.last, cut.unproved)));
     let Some((body, last, unproved)) = read.await? else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let body = body.ok_or_else(|| Problem::new(Cause::Internal, "a chunk is larger than it may be"))?;
     let last = HeaderValue::from_str(&last.to_string());

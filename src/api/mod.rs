@@ -30,6 +30,7 @@ mod consumers;
 mod cursor;
 mod dead_letters;
 mod economy;
+mod endorsements;
 mod envelope;
 mod filter;
 mod flow;

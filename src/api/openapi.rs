@@ -21,6 +21,7 @@ use super::consume::{DeliveryForm, Fetch, FetchedForm, Settle, SettledMessages};
 use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
 use super::economy::{Supply, Validators};
+use super::endorsements::{EndorsementInfo, ExtentForm, ExtentInfo};
 use super::envelope::Envelope;
 use super::flow::{AlertList, Flow};
 use super::governance::{ChainRules, ProposalInfo, Proposals, Votes};
@@ -203,6 +204,9 @@ fn schemas() -> Map<String, Value> {
         Proposals,
         PackTaken,
         Joined,
+        ExtentInfo,
+        ExtentForm,
+        EndorsementInfo,
         Submission,
         Submitted,
         Supply,

@@ -12,7 +12,7 @@ use crate::crdt;
 use crate::deliver::Refused;
 use crate::driver::CallError;
 use crate::ledger::{NotPooled, NotTaken};
-use crate::node::CallRefusal;
+use crate::node::{CallRefusal, NotAsked};
 use crate::wire::Fault;
 
 /// What sort of problem it is.
@@ -192,6 +192,7 @@ impl From<CallError> for Problem {
             }
             CallError::Refused(CallRefusal::NoChain) => Problem::new(Cause::NotFound, error.to_string()),
             CallError::Refused(CallRefusal::NotTaken(why)) => not_taken(why),
+            CallError::Refused(CallRefusal::NotAsked(why)) => not_asked(why),
             CallError::Refused(CallRefusal::Invalid { .. } | CallRefusal::TooMany) => {
                 Problem::new(Cause::Invalid, error.to_string())
             }
@@ -211,6 +212,20 @@ pub(super) fn not_taken(why: &NotTaken) -> Problem {
         }
     };
     Problem::new(cause, why.to_string()).with("code", json!(why.code()))
+}
+
+/// Why validators are not asked: `code` is a stable name.
+fn not_asked(why: &NotAsked) -> Problem {
+    let cause = match why {
+        NotAsked::Malformed(_) => Cause::Invalid,
+        NotAsked::NoBlock | NotAsked::NoState => Cause::NotFound,
+        NotAsked::Unsettled | NotAsked::Busy => Cause::Busy,
+        NotAsked::Differs(_) => Cause::Conflict,
+        NotAsked::Fault(_) => Cause::Internal,
+    };
+    let problem = Problem::new(cause, why.to_string()).with("code", json!(why.code()));
+    let NotAsked::Differs(own) = why else { return problem };
+    problem.with("collection", json!(own.name)).with("writes", json!(own.retained)).with("root", json!(own.root))
 }
 
 /// Why a write to replicated state is refused.

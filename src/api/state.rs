@@ -209,6 +209,8 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Holders(_) => "who holds it",
         Answer::Wrote(_) => "versions",
         Answer::Joined(_) => "what was joined",
+        Answer::Extent(_) => "a sum",
+        Answer::Endorsed(_) => "what validators said",
         Answer::Submitted { .. } => "transactions",
         Answer::Agreement(_) => "agreement",
         Answer::Done => "done",

@@ -4,6 +4,7 @@ mod binary;
 mod chain;
 mod checkpoints;
 mod delivering;
+mod endorsing;
 mod flowing;
 mod following;
 mod graphs;

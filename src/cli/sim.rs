@@ -28,7 +28,7 @@ Scenarios: calm, lossy, partition, crash, restart, skew, clock-jumps, equivocati
 late-joiner, retention, oblivion, saturated, everything; of a chain:
 chain-calm, chain-lossy, chain-partition, chain-slow, chain-droppers,
 chain-twins, chain-crash, chain-full, chain-late, chain-snapshot,
-chain-amnesia, chain-everything.
+chain-amnesia, chain-endorse, chain-everything.
 Exit code 1 when a promise was broken; the seed and the command that runs it
 again are printed.";
 

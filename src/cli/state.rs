@@ -1,6 +1,9 @@
 //! `metanode state`: replicated state, read, written and followed; copied into files and joined from them.
 
 mod checkpoint;
+mod copier;
+mod endorse;
+mod files;
 mod told;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,7 +36,8 @@ Examples:
   metanode state fate 01a1fbb5-4e66-7000-8264-e2daab035859
   metanode state watch settings --not-client desk
   metanode state checkpoint /backup/2026-11-21
-  metanode state verify-checkpoint /backup/2026-11-21
+  metanode state checkpoint /backup/2026-11-21 --endorsed
+  metanode state verify-checkpoint /backup/2026-11-21 --genesis genesis.toml
   metanode state join /backup/2026-11-21
 
 A value is JSON; what is no JSON is taken as a text. Any node writes, all come

@@ -15,6 +15,7 @@
 
 mod books;
 pub mod chain;
+mod endorsed;
 mod execute;
 mod fault;
 mod genesis;
@@ -33,6 +34,7 @@ mod state;
 mod tree;
 mod witness;
 
+pub use endorsed::{Endorsers, NotEndorsed, verify_endorsement};
 pub use execute::{BadEvidence, Guilt, Unfit, price, work_digest};
 pub use fault::Fault;
 pub use genesis::{Genesis, GenesisAccount, GenesisError, GenesisValidator, Token};

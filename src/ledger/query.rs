@@ -127,7 +127,7 @@ pub(super) fn value_at(key: &[u8], height: Height, view: &dyn View) -> Result<Op
 }
 
 /// The decided headers that lead from trusted validators to a height: those after which others decide, and the last.
-fn finalities(trusted: Height, height: Height, view: &dyn View) -> Result<Vec<Finality>, NoProof> {
+pub fn finalities(trusted: Height, height: Height, view: &dyn View) -> Result<Vec<Finality>, NoProof> {
     let (mut found, mut from) = (Vec::new(), trusted.max(Height(1)));
     if from < chain::base(view) {
         return Err(NoProof::Before(chain::base(view)));

@@ -4,6 +4,7 @@
 use super::chain::AgreementStatus;
 use super::checkpoint::Joined;
 use super::deliveries::SubscriptionInfo;
+use super::endorse::{Endorse, Gathered, NotAsked};
 use super::output::Stage;
 use super::peers::PeerInfo;
 use super::queues::Queues;
@@ -16,7 +17,7 @@ use crate::flow::Policy;
 use crate::ledger::NotTaken;
 use crate::route::Strategy;
 use crate::types::chain::TransactionId;
-use crate::types::{Incarnation, MessageId, NodeId, limits};
+use crate::types::{Incarnation, MessageId, NodeId, Version, limits};
 use crate::wire::ledger::Sealed;
 use crate::wire::{Destination, Draft, Faults, Priority, Proven};
 
@@ -116,6 +117,10 @@ pub enum Call {
     Restore(Box<Restore>),
     /// Join writes of a checkpoint, each proved, into replicated state.
     Join(Vec<Proven>),
+    /// How much is retained of a collection, from one version on, up to and without another?
+    Extent { collection: String, from: Version, to: Version },
+    /// Have the validators say that they retain as much, before a time, of these collections.
+    Endorse(Box<Endorse>),
     /// Take sealed transactions, and pass them on.
     Submit(Box<Sealed>),
     /// How does agreement stand?
@@ -157,6 +162,10 @@ pub enum Answer {
     Wrote(Wrote),
     /// What joining writes of a checkpoint came to.
     Joined(Joined),
+    /// How many writes, and the sum over them.
+    Extent(crdt::Sum),
+    /// What the validators said.
+    Endorsed(Box<Gathered>),
     /// The transactions wait for a block.
     Submitted { ids: Vec<TransactionId> },
     /// How agreement stands, if the node takes part in a chain.
@@ -188,6 +197,8 @@ pub enum CallRefusal {
     NoChain,
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
+    #[error(transparent)]
+    NotAsked(#[from] NotAsked),
     #[error("the node is stopping")]
     Stopping,
 }
@@ -206,6 +217,7 @@ impl CallRefusal {
             CallRefusal::State(_) => "state",
             CallRefusal::NoChain => "no_chain",
             CallRefusal::NotTaken(_) => "not_taken",
+            CallRefusal::NotAsked(why) => why.code(),
             CallRefusal::Stopping => "stopping",
         }
     }

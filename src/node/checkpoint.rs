@@ -36,12 +36,14 @@ struct Group {
     messages: BTreeSet<MessageId>,
 }
 
-/// Cuts the next chunk of a collection, oldest writes first; none if there are no later ones.
+/// Cuts the next chunk of a collection, oldest writes first: those after one version and before another. None if there
+/// are none.
 ///
 /// Chunks are cut one after the other while the node goes on writing. What takes the place of a write has a later
 /// version, so whatever a chunk misses because it was replaced is in a later one, or what replaced that.
-pub fn cut(collection: &str, after: Option<Version>, view: &dyn View) -> Option<Cut> {
-    let entries = retained(collection, after, limits::RANGE_WRITES, view);
+pub fn cut(collection: &str, after: Option<Version>, before: Option<Version>, view: &dyn View) -> Option<Cut> {
+    let mut entries = retained(collection, after, limits::RANGE_WRITES, view);
+    entries.retain(|entry| before.is_none_or(|before| entry.version < before));
     let mut last = entries.last()?.version;
     let (mut excerpts, mut bytes) = (Vec::new(), 0);
     for Group { slot, first, messages } in groups(collection, &entries, view) {
@@ -135,6 +137,12 @@ impl Tally {
         self.writes += meant.len() as u64;
         self.root = meant.iter().fold(self.root, |root, entry| root.with(entry.digest));
         Ok(meant.len() as u32)
+    }
+
+    /// What it comes to with what follows it.
+    pub fn and(self, next: Tally) -> Tally {
+        let last = self.last.max(next.last);
+        Tally { writes: self.writes + next.writes, root: self.root.plus(next.root), last }
     }
 
     /// The sum as it is shown.

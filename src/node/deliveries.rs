@@ -119,6 +119,8 @@ impl Node {
             | Call::Join(_)
             | Call::Submit(_)
             | Call::Agreement
+            | Call::Extent { .. }
+            | Call::Endorse(_)
             | Call::Stop => (Stage::Now, Ok(Answer::Done)),
         }
     }

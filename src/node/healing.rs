@@ -301,6 +301,7 @@ impl Node {
                     self.go_on(from, turn);
                 }
             }
+            StateInput::Endorsed { from, id, said } => self.on_endorsed(from, id, said, turn),
             StateInput::Offered { from, id, writes } => {
                 let response = if self.peers.take_token(from, turn) && self.follows(Category::Data) {
                     for proven in &writes {
@@ -433,7 +434,7 @@ impl Node {
                 Err(_) => Response::Unserved(Unserved::UnknownFeed),
             },
             // Those are checked first, and come another way.
-            StateRequest::Take { .. } => Response::Unserved(Unserved::Busy),
+            StateRequest::Take { .. } | StateRequest::Endorse(_) => Response::Unserved(Unserved::Busy),
         }
     }
 

@@ -17,6 +17,7 @@ mod deadlines;
 mod deferred;
 mod deliveries;
 mod door;
+mod endorse;
 mod evidence;
 mod excerpts;
 mod gate;
@@ -47,6 +48,7 @@ pub use chain::{AgreementStatus, ChainCounts, ChainSetup, Ended, FINALITY_MS, Fi
 pub use chain_io::{ChainInput, ChainOutput, Channel, Missed};
 pub use checkpoint::{Cut, Joined, Tally, cut};
 pub use deliveries::SubscriptionInfo;
+pub use endorse::{Endorse, Gathered, NotAsked, Word};
 pub use excerpts::unproved;
 pub use gate::{Freed, Gate};
 pub use input::Input;

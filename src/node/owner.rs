@@ -7,6 +7,7 @@ use super::call::{Answer, Call, CallRefusal};
 use super::chain::Chain;
 use super::deferred::Deferred;
 use super::deliveries::fetch_letter;
+use super::endorse::Endorsing;
 use super::healing::Healing;
 use super::heartbeat::Beats;
 use super::holders::Holders;
@@ -66,6 +67,7 @@ pub struct Node {
     pub(super) healing: Healing,
     pub(super) deferred: Deferred,
     pub(super) holders: Holders,
+    pub(super) endorsing: Endorsing,
     pub(super) chain: Option<Chain>,
     pub(super) counters: Counters,
     pub(super) started: Mono,
@@ -136,6 +138,7 @@ impl Node {
             healing: Healing::new(setup.entropy),
             deferred: Deferred::default(),
             holders: Holders::default(),
+            endorsing: Endorsing::default(),
             chain: None,
             counters: Counters::default(),
             started: now.mono,
@@ -219,7 +222,8 @@ impl Node {
             | Input::State(
                 StateInput::Collections { from, id, .. }
                 | StateInput::Compared { from, id, .. }
-                | StateInput::Taken { from, id },
+                | StateInput::Taken { from, id }
+                | StateInput::Endorsed { from, id, .. },
             ) if Chain::is_about(id) => {
                 self.on_misanswered(from, id, turn);
             }
@@ -248,6 +252,7 @@ impl Node {
         self.seal_waiting(turn);
         self.settle_state(turn);
         self.heal(turn);
+        self.settle_endorsements(turn);
         self.retain(turn);
         self.ask(turn);
         self.tick_post(turn);
@@ -269,7 +274,8 @@ impl Node {
         let chain = self.chain.as_ref().map(Chain::next_wake);
         let (repair, peers) = (self.repair.next_wake(), self.peers.next_wake());
         let heal = self.healing.next_wake();
-        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain, heal];
+        let endorse = self.endorsing.next_wake();
+        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain, heal, endorse];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 
@@ -311,6 +317,8 @@ impl Node {
             Call::Write(write) => return self.on_write(id, *write, turn),
             Call::Restore(restore) => return self.on_restore(id, *restore, turn),
             Call::Join(writes) => return self.on_join(id, &writes, turn),
+            Call::Extent { collection, from, to } => Ok(Answer::Extent(self.extent_of(&collection, from, to))),
+            Call::Endorse(wanted) => return self.on_endorse(id, *wanted, turn),
             Call::Stop => return self.on_stop(id, turn),
         };
         turn.out.push((Stage::Now, Output::Reply { id, answer }));

@@ -1,6 +1,7 @@
 //! What comes to a node about replicated state from its peers, checked.
 
 use crate::types::{NetworkId, NodeId};
+use crate::wire::ledger::Endorsed;
 use crate::wire::{CollectionHead, Proven, Ranges, Refusal, StateResponse, prove_all};
 
 /// Something about replicated state.
@@ -12,6 +13,8 @@ pub enum StateInput {
     Compared { from: NodeId, id: u64, ranges: Ranges, writes: Vec<Proven> },
     /// A peer has looked at what it was given under `id`.
     Taken { from: NodeId, id: u64 },
+    /// What a validator says that was asked under `id` to endorse an extent; nobody has checked its signature.
+    Endorsed { from: NodeId, id: u64, said: Endorsed },
     /// A peer gives writes, each of them proved; `id` names its request in the response.
     Offered { from: NodeId, id: u64, writes: Vec<Proven> },
 }
@@ -26,6 +29,7 @@ impl StateInput {
     ) -> Result<(StateInput, Option<Refusal>), Refusal> {
         Ok(match response {
             StateResponse::Collections { heads, more } => (StateInput::Collections { from, id, heads, more }, None),
+            StateResponse::Endorsed(said) => (StateInput::Endorsed { from, id, said }, None),
             StateResponse::Taken => (StateInput::Taken { from, id }, None),
             StateResponse::Compared { ranges, writes } => {
                 let ranges = Ranges::decode(&ranges)?;
@@ -41,7 +45,7 @@ impl StateInput {
             StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
                 writes.iter().map(Proven::memory_bytes).sum()
             }
-            StateInput::Collections { .. } | StateInput::Taken { .. } => 0,
+            StateInput::Collections { .. } | StateInput::Taken { .. } | StateInput::Endorsed { .. } => 0,
         }
     }
 
@@ -51,7 +55,7 @@ impl StateInput {
             StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
                 writes.iter().flat_map(Proven::writes).map(|said| said.write.changes.len()).sum()
             }
-            StateInput::Collections { .. } | StateInput::Taken { .. } => 0,
+            StateInput::Collections { .. } | StateInput::Taken { .. } | StateInput::Endorsed { .. } => 0,
         }
     }
 }

@@ -7,7 +7,9 @@ use super::owner::{Node, Turn};
 use crate::feed::{Feeds, Fork, Stored};
 use crate::types::{NodeId, limits};
 use crate::wire::agreement::ChainResponse;
-use crate::wire::{Bundle, FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, Unserved, Verified};
+use crate::wire::{
+    Bundle, FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, StateRequest, Unserved, Verified,
+};
 
 /// Pages of heads that one peer is asked for, one after the other: as many as the feeds a node follows, twice.
 const PAGES: usize = 2 * limits::FEEDS / limits::HEADS;
@@ -75,11 +77,13 @@ impl Node {
     }
 
     pub(super) fn on_request(&mut self, from: NodeId, id: u64, request: Request, turn: &mut Turn<'_>) {
-        let response = if self.peers.take_token(from, turn) {
-            self.serve(&request, turn)
-        } else {
+        let response = if !self.peers.take_token(from, turn) {
             self.counters.requests_put_off += 1;
             Response::Unserved(Unserved::Busy)
+        } else if let Request::State(StateRequest::Endorse(asked)) = &request {
+            self.serve_endorsement(from, asked, turn)
+        } else {
+            self.serve(&request, turn)
         };
         // A body comes with a proposal, which may be this node's own and must not leave before its record.
         let is_said = matches!(response, Response::Chain(ChainResponse::Body { .. }));
@@ -236,6 +240,7 @@ impl Node {
         self.listings.remove(&id);
         self.on_chain_failed(id);
         self.on_state_failed(from, id, turn);
+        self.on_endorse_failed(from, id, turn.now.mono);
         if self.repair.flight(id, from).is_some() {
             self.counters.repairs_failed += 1;
             self.repair.finish(id, false);

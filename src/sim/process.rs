@@ -298,6 +298,7 @@ impl World {
         self.on_probe_reply((host, self.hosts[host].life, id), ids);
         let answer = match answer {
             Ok(Answer::Wrote(wrote)) => return self.on_wrote(host, id, &wrote),
+            Ok(Answer::Endorsed(gathered)) => return self.on_gathered(host, id, &gathered),
             other => other,
         };
         let machine = &mut self.hosts[host];

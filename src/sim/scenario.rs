@@ -67,13 +67,15 @@ pub enum Scenario {
     ChainSnapshot,
     /// A validator loses the log of its votes, or its whole disk.
     ChainAmnesia,
+    /// Clients have validators endorse replicated state that is written to, while frames are lost or sides apart.
+    ChainEndorse,
     /// Some of all that at once.
     ChainEverything,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 26] = [
+    pub const ALL: [Scenario; 27] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -99,6 +101,7 @@ impl Scenario {
         Scenario::ChainLate,
         Scenario::ChainSnapshot,
         Scenario::ChainAmnesia,
+        Scenario::ChainEndorse,
         Scenario::ChainEverything,
     ];
 
@@ -130,6 +133,7 @@ impl Scenario {
             Scenario::ChainLate => "chain-late",
             Scenario::ChainSnapshot => "chain-snapshot",
             Scenario::ChainAmnesia => "chain-amnesia",
+            Scenario::ChainEndorse => "chain-endorse",
             Scenario::ChainEverything => "chain-everything",
         }
     }
@@ -282,6 +286,7 @@ impl Plan {
             | Scenario::ChainLate
             | Scenario::ChainSnapshot
             | Scenario::ChainAmnesia
+            | Scenario::ChainEndorse
             | Scenario::ChainEverything => chain::draw(&mut plan, scenario, &mut rng),
         }
         plan.faults.sort_by_key(|(at, _)| *at);

@@ -10,9 +10,10 @@ use super::workload;
 use crate::types::{Hash, Incarnation, MessageId, NetworkId, NodeId, Stamp, Version, WallMs, limits};
 use crate::wire::Verified;
 use crate::wire::kind::system::Heartbeat;
+use crate::wire::ledger::Endorsed;
 use crate::wire::{
     Bundle, Category, CollectionHead, Course, Delivery, Draft, FeedId, Head, Header, Mode, Part, Payload, Pending,
-    Priority, Ranges, Receipt, Request, Response, StateRequest, StateResponse, Unserved,
+    Priority, Ranges, Receipt, Request, Response, Signature, StateRequest, StateResponse, Unserved,
 };
 
 /// Bundles a liar remembers.
@@ -229,6 +230,10 @@ impl Villain {
     fn false_state(&self, request: &StateRequest, rng: &mut Rng) -> Option<Bytes> {
         let answer = match request {
             StateRequest::Take { .. } => StateResponse::Taken,
+            // It is no validator, and signs with what it has.
+            StateRequest::Endorse(_) => {
+                StateResponse::Endorsed(Endorsed::Signed(Signature([rng.below(250) as u8; 64])))
+            }
             StateRequest::Collections { .. } => {
                 let names = ["sim", "other", "sim@", "none"].into_iter().filter(|_| rng.chance(700));
                 let mut names: Vec<&str> = names.collect();

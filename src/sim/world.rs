@@ -271,7 +271,7 @@ impl World {
     }
 
     /// A client writes to the state.
-    fn write(&mut self, host: usize) {
+    pub(super) fn write(&mut self, host: usize) {
         let write = workload::write(&mut self.rng);
         let Some(process) = &mut self.hosts[host].process else { return };
         let id = process.number();

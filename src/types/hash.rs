@@ -63,6 +63,8 @@ pub enum Domain {
     GraphRest,
     /// What the manifest of a checkpoint says.
     Checkpoint,
+    /// What validators endorse of replicated state.
+    Endorsement,
 }
 
 impl Domain {
@@ -94,6 +96,7 @@ impl Domain {
             Domain::Work => "metanode v1 work",
             Domain::GraphRest => "metanode v1 graph-rest",
             Domain::Checkpoint => "metanode v1 checkpoint",
+            Domain::Endorsement => "metanode v1 endorsement",
         }
     }
 

@@ -24,6 +24,8 @@ pub enum Label {
     Transactions = 6,
     /// The manifest of a checkpoint of replicated state.
     Checkpoint = 0x60,
+    /// A validator's word on how much there is of replicated state.
+    Endorsement = 0x70,
 }
 
 /// An ed25519 signature (RFC 8032), 64 bytes. In order of its bytes.

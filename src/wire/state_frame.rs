@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::excerpt::{Excerpt, Proven};
+use super::ledger::{Endorsed, EndorsementAsk};
 use super::refusal::Refusal;
 use crate::types::{Hash, NetworkId, limits};
 
@@ -28,6 +29,8 @@ pub enum StateRequest {
     Compare { collection: String, ranges: Bytes },
     /// These writes are for the asked: excerpts of bundles, each of another bundle.
     Take { writes: Vec<Bytes> },
+    /// Whether the asked, a validator, retains as much, and signs it.
+    Endorse(Box<EndorsementAsk>),
 }
 
 /// What a node answers about its state.
@@ -39,6 +42,8 @@ pub enum StateResponse {
     Compared { ranges: Bytes, writes: Vec<Bytes> },
     /// The writes were looked at.
     Taken,
+    /// The signature, or why there is none.
+    Endorsed(Endorsed),
 }
 
 impl StateRequest {
@@ -46,13 +51,17 @@ impl StateRequest {
         let name = match self {
             StateRequest::Collections { after } => after.as_ref(),
             StateRequest::Compare { collection, .. } => Some(collection),
-            StateRequest::Take { .. } => None,
+            StateRequest::Take { .. } | StateRequest::Endorse(_) => None,
         };
         match self {
             _ if name.is_some_and(|name| name.len() > limits::COLLECTION_BYTES) => {
                 Err(Refusal::Frame { reason: "the name of no collection".into() })
             }
             StateRequest::Take { writes } => within(writes),
+            StateRequest::Endorse(asked) => match asked.extent.fault() {
+                Some(fault) => Err(Refusal::Frame { reason: fault.into() }),
+                None => Ok(()),
+            },
             StateRequest::Collections { .. } | StateRequest::Compare { .. } => Ok(()),
         }
     }
@@ -65,7 +74,10 @@ impl StateResponse {
                 Err(Refusal::Frame { reason: format!("{} collections", heads.len()) })
             }
             StateResponse::Compared { writes, .. } => within(writes),
-            StateResponse::Collections { .. } | StateResponse::Taken => Ok(()),
+            StateResponse::Endorsed(Endorsed::Differs(head)) if head.name.len() > limits::COLLECTION_BYTES => {
+                Err(Refusal::Frame { reason: "the name of no collection".into() })
+            }
+            StateResponse::Collections { .. } | StateResponse::Taken | StateResponse::Endorsed(_) => Ok(()),
         }
     }
 }

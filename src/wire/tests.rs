@@ -8,9 +8,10 @@ use super::kind::Blob;
 use super::kind::data::GraphUpdate;
 use super::kind::external::Custom;
 use super::*;
-use crate::types::{Hash, Incarnation, MessageId, NetworkName, NodeId, Stamp, WallMs, limits};
+use crate::types::{Hash, Incarnation, MessageId, NetworkId, NetworkName, NodeId, Stamp, WallMs, limits};
 
 mod checkpoint;
+mod endorsement;
 mod excerpt;
 mod golden;
 mod positions;

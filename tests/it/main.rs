@@ -10,6 +10,7 @@ mod cluster;
 mod deliver;
 mod direct;
 mod disk;
+mod endorse;
 mod flow;
 mod graph;
 mod heal;

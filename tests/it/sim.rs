@@ -54,5 +54,6 @@ scenarios! {
     a_chain_one_joins_late_keeps_its_promises: ChainLate,
     a_chain_one_joins_by_its_state_keeps_its_promises: ChainSnapshot,
     a_chain_whose_validators_forget_keeps_its_promises: ChainAmnesia,
+    a_chain_whose_validators_endorse_keeps_its_promises: ChainEndorse,
     a_chain_with_all_troubles_keeps_its_promises: ChainEverything,
 }

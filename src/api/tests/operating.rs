@@ -190,6 +190,8 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("get", "/v1/state/{collection}/check"),
         ("get", "/v1/state/{collection}/chunk"),
         ("post", "/v1/state/join"),
+        ("get", "/v1/state/{collection}/extent"),
+        ("post", "/v1/state/endorsement"),
         ("get", "/v1/state/writes/{message}"),
         ("get", "/v1/state/changes"),
         ("get", "/v1/state/subscribe"),

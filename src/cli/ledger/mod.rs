@@ -23,6 +23,7 @@ use self::watch::WatchArgs;
 use super::client::ApiArgs;
 use crate::types::{NodeId, Tokens};
 
+pub use self::genesis::genesis;
 pub use self::transact::{Payer, config};
 
 /// What is read of a file, bytes: more than any genesis or proof.

@@ -1,29 +1,28 @@
 //! `metanode state checkpoint`, `verify-checkpoint` and `join`: replicated state in files.
 //!
-//! A checkpoint is a directory: `manifest`, and one file for each chunk, named by the BLAKE3 hash of its bytes. One chunk
-//! is in memory at a time.
+//! A checkpoint is a directory: `manifest`, one file for each chunk, named by the BLAKE3 hash of its bytes, and maybe
+//! `endorsement`. One chunk is in memory at a time.
 
-use std::collections::BTreeSet;
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use axum::http::HeaderMap;
 use clap::Args;
-use reqwest::{Method, StatusCode, header};
+use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::api::checkpoints::{LAST, MEDIA, UNPROVED};
+use super::copier::{Copier, Copy, previous};
+use super::endorse::{self, TrustArgs};
+use super::files::{ENDORSEMENT, MANIFEST, read_chunk, read_endorsement, read_manifest};
+use crate::api::checkpoints::MEDIA;
 use crate::cli::client::{Client, ClientError, pairs, plain, print, print_json, table, time};
 use crate::cli::ledger::config;
-use crate::keys::{Identity, KeyError, PassphraseSource, Protection, Purpose, write_new};
+use crate::keys::{Identity, PassphraseSource, Protection, Purpose, write_new};
 use crate::node::Tally;
-use crate::types::{Hash, NetworkName, Version, WallMs, limits};
+use crate::types::{NetworkName, WallMs, limits};
+use crate::wire::ledger::end;
 use crate::wire::{Chunk, ChunkName, CollectionChunks, Manifest, SignedManifest};
-
-/// The manifest's file.
-const MANIFEST: &str = "manifest";
 
 /// What to copy, and who says that it is all.
 #[derive(Args, Debug)]
@@ -33,6 +32,9 @@ pub struct CheckpointArgs {
     /// This collection only; all of them without it. Can be given several times
     #[arg(long, value_name = "NAME")]
     collection: Vec<String>,
+    /// Have the validators of the node's chain endorse it: that up to a few seconds ago nothing is missing
+    #[arg(long)]
+    endorsed: bool,
     /// The directory of the node whose key signs the manifest; the usual one without it
     #[arg(long, value_name = "DIR", env = "METANODE_DIR")]
     dir: Option<PathBuf>,
@@ -52,6 +54,8 @@ pub struct VerifyCheckpointArgs {
     /// It must be signed by this node's key
     #[arg(long, value_name = "NODE")]
     signer: Option<crate::types::NodeId>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// What to join.
@@ -62,6 +66,8 @@ pub struct JoinArgs {
     /// This collection only; all of them without it. Can be given several times
     #[arg(long, value_name = "NAME")]
     collection: Vec<String>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 impl CheckpointArgs {
@@ -72,7 +78,43 @@ impl CheckpointArgs {
             bail!("{} is a checkpoint already; name another directory", self.out.display());
         }
         let identity = self.identity()?;
-        let network = network(client).await?;
+        if self.endorsed {
+            endorse::chain_is_there(client).await?;
+        }
+        let copier = Copier { client, out: &self.out, network: network(client).await? };
+        let (now, names) = (now()?, self.names(client).await?);
+        let until = self.endorsed.then(|| now.minus(limits::RANGE_AGE));
+        let before = until.map(end);
+        let mut copies = Vec::new();
+        for name in names {
+            let pieces = copier.range(&name, None, before).await?;
+            copies.push(Copy { name, pieces });
+        }
+        let endorsement = match until {
+            Some(until) => Some(endorse::endorsed(&copier, &mut copies, until).await?),
+            None => None,
+        };
+        // What took the place of something above is stamped later, and comes now.
+        for copy in copies.iter_mut().filter(|_| before.is_some()) {
+            copy.pieces.extend(copier.range(&copy.name, before.map(previous), None).await?);
+        }
+        let unproved: u64 = copies.iter().map(Copy::unproved).sum();
+        let collections = copies.iter().map(Copy::listed).collect();
+        let manifest = Manifest { network: copier.network.id(), made: now, collections };
+        let signed = SignedManifest::sign(manifest, identity.signing_key());
+        self.write(&signed, endorsement.as_ref().and_then(|outcome| outcome.as_ref().ok()))?;
+        let shown = read_endorsement(&self.out)?.as_ref().map(endorse::shown);
+        told(&signed, &json!({ "unproved": unproved, "endorsement": shown }), as_json)?;
+        if unproved > 0 {
+            bail!("{unproved} writes cannot be proved by this node and are not in the checkpoint");
+        }
+        match endorsement {
+            Some(Err(why)) => bail!("the checkpoint is there, and is not endorsed: {why}"),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    async fn names(&self, client: &Client) -> anyhow::Result<BTreeSet<String>> {
         let listed = client.get(&["state"]).await?;
         let names = listed["collections"].as_array().into_iter().flatten();
         let mut names: BTreeSet<String> = names.map(|one| plain(&one["name"])).collect();
@@ -80,25 +122,21 @@ impl CheckpointArgs {
             bail!("nothing is in the collection `{strange}`; `metanode state ls` lists what there is");
         }
         names.retain(|name| self.collection.is_empty() || self.collection.contains(name));
-        let (mut collections, mut unproved) = (Vec::new(), 0);
-        for name in names {
-            let (copied, left) = self.copy(client, &name, &network).await?;
-            collections.push(copied);
-            unproved += left;
-        }
-        let made = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
-        let manifest = Manifest { network: network.id(), made: WallMs(made), collections };
-        let signed = SignedManifest::sign(manifest, identity.signing_key());
+        Ok(names)
+    }
+
+    /// The manifest comes last: without one there is no checkpoint.
+    fn write(&self, signed: &SignedManifest, endorsement: Option<&Vec<u8>>) -> anyhow::Result<()> {
         let bytes = signed.encode();
         if bytes.len() > limits::ROW_BYTES {
             bail!("there are more chunks than one manifest names; copy the collections one by one with --collection");
         }
-        write_new(&place, &bytes, 0o644).with_context(|| format!("cannot write {}", place.display()))?;
-        told(&signed, &json!({ "unproved": unproved }), as_json)?;
-        if unproved > 0 {
-            bail!("{unproved} writes cannot be proved by this node and are not in the checkpoint");
-        }
-        Ok(())
+        let new = |name: &str, bytes: &[u8]| {
+            let place = self.out.join(name);
+            write_new(&place, bytes, 0o644).with_context(|| format!("cannot write {}", place.display()))
+        };
+        endorsement.map_or(Ok(()), |endorsement| new(ENDORSEMENT, endorsement))?;
+        new(MANIFEST, &bytes)
     }
 
     fn identity(&self) -> anyhow::Result<Identity> {
@@ -106,55 +144,6 @@ impl CheckpointArgs {
         let secret = self.passphrase_file.clone().or(config.key.passphrase_file.clone());
         let ask = || PassphraseSource::from_process(secret).passphrase(Purpose::Open, "the key that signs");
         Ok(Identity::load(&config.key_file(), Protection::from_flag(config.key.allow_plain), ask)?)
-    }
-
-    /// Copies one collection. What cannot be proved is counted.
-    async fn copy(
-        &self,
-        client: &Client,
-        name: &str,
-        network: &NetworkName,
-    ) -> anyhow::Result<(CollectionChunks, u64)> {
-        let (mut tally, mut chunks, mut unproved, mut after) = (Tally::default(), Vec::new(), 0, None::<Version>);
-        loop {
-            let query: Vec<_> = after.iter().map(|after| ("after", after.to_string())).collect();
-            let response = client.send(client.request(Method::GET, &["state", name, "chunk"], &query)).await?;
-            if response.status() == StatusCode::NO_CONTENT {
-                break;
-            }
-            let strange = || format!("the node's answer about {name} is not a chunk");
-            let last = header_of::<Version>(response.headers(), LAST.as_str()).with_context(strange)?;
-            if after.is_some_and(|after| last <= after) {
-                bail!("{}: it does not get further", strange());
-            }
-            unproved += header_of::<u64>(response.headers(), UNPROVED.as_str()).with_context(strange)?;
-            after = Some(last);
-            let bytes = response.bytes().await.with_context(strange)?;
-            let proved = Chunk::decode(&bytes).and_then(|chunk| chunk.prove(network.id())).with_context(strange)?;
-            let writes = tally.add(name, &proved).map_err(anyhow::Error::msg).with_context(strange)?;
-            if writes > 0 {
-                let hash = Hash(*blake3::hash(&bytes).as_bytes());
-                self.keep(hash, &bytes)?;
-                chunks.push(ChunkName { hash, bytes: bytes.len() as u32, writes });
-            }
-        }
-        let copied = CollectionChunks {
-            name: name.into(),
-            writes: tally.writes,
-            root: tally.hash(),
-            clock: tally.clock(),
-            chunks,
-        };
-        Ok((copied, unproved))
-    }
-
-    fn keep(&self, hash: Hash, bytes: &[u8]) -> anyhow::Result<()> {
-        let place = self.out.join(hash.to_string());
-        match write_new(&place, bytes, 0o644) {
-            // What has the name and other bytes is found when the checkpoint is verified or joined.
-            Err(KeyError::Exists) => read_chunk(&self.out, hash, bytes.len() as u32).map(drop),
-            other => other.with_context(|| format!("cannot write {}", place.display())),
-        }
     }
 }
 
@@ -168,24 +157,53 @@ impl VerifyCheckpointArgs {
         if let Some(signer) = self.signer.filter(|signer| *signer != signed.signer) {
             bail!("the checkpoint is signed by {}, not by {signer}", signed.signer);
         }
-        let mut faults = Vec::new();
+        let Report { faults, endorsement } = Report::of(&self.checkpoint, &signed, &self.trust)?;
+        let sound = faults.is_empty();
+        told(&signed, &json!({ "sound": sound, "faults": faults, "endorsement": endorsement }), as_json)?;
+        refuse(&faults)
+    }
+}
+
+/// What is found in the files of a checkpoint.
+struct Report {
+    faults: Vec<Value>,
+    endorsement: Value,
+}
+
+impl Report {
+    /// Reads, proves and counts every chunk; the endorsement must hold if one is wanted.
+    fn of(dir: &Path, signed: &SignedManifest, trust: &TrustArgs) -> anyhow::Result<Report> {
+        let trust = trust.trust()?;
+        let found = read_endorsement(dir)?;
+        let end = found.as_ref().map(|found| found.extent.end()).unwrap_or_default();
+        let (mut faults, mut counted) = (Vec::new(), BTreeMap::new());
         for part in &signed.manifest.collections {
-            let mut tally = Tally::default();
+            let (mut tally, mut endorsed) = (Tally::default(), Tally::default());
             for chunk in &part.chunks {
-                if let Err(why) = count(&self.checkpoint, &signed.manifest, &part.name, chunk, &mut tally) {
+                if let Err(why) = count(dir, &signed.manifest, &part.name, chunk, &mut tally) {
                     faults.push(json!({"collection": part.name, "chunk": chunk.hash, "fault": format!("{why:#}")}));
                 }
+                if tally.last.is_some_and(|last| last < end) {
+                    endorsed = tally;
+                }
             }
-            let counted = (tally.writes, tally.hash(), tally.clock());
-            if counted != (part.writes, part.root, part.clock) && faults.is_empty() {
+            if (tally.writes, tally.hash(), tally.clock()) != (part.writes, part.root, part.clock) && faults.is_empty()
+            {
                 let fault = "its chunks do not come to what the manifest says";
                 faults.push(json!({"collection": part.name, "fault": fault}));
             }
+            counted.insert(part.name.clone(), endorsed);
         }
-        told(&signed, &json!({ "sound": faults.is_empty(), "faults": faults }), as_json)?;
-        let first = faults.first().map(|fault| plain(&fault["fault"]));
-        first.map_or(Ok(()), |first| bail!("the checkpoint is not sound: {first}"))
+        let (endorsement, fault) = endorse::checked(found.as_ref(), trust, &signed.manifest, &counted);
+        faults.extend(fault.map(|fault| json!({ "fault": fault })));
+        Ok(Report { faults, endorsement })
     }
+}
+
+/// Fails with the first fault, if there is one.
+fn refuse(faults: &[Value]) -> anyhow::Result<()> {
+    let first = faults.first().map(|fault| plain(&fault["fault"]));
+    first.map_or(Ok(()), |first| bail!("the checkpoint is not sound: {first}"))
 }
 
 impl JoinArgs {
@@ -195,6 +213,13 @@ impl JoinArgs {
         let network = network(client).await?;
         if network.id() != signed.manifest.network {
             bail!("the checkpoint is of another network than this node's, `{network}`");
+        }
+        let mut endorsement = Value::Null;
+        if self.trust.trust()?.is_some() {
+            // Nothing is joined of what the validators do not stand for.
+            let report = Report::of(&self.checkpoint, &signed, &self.trust)?;
+            refuse(&report.faults)?;
+            endorsement = report.endorsement;
         }
         let chosen = |part: &&CollectionChunks| self.collection.is_empty() || self.collection.contains(&part.name);
         let (mut sums, mut refused, mut chunks) = ([0u64; 5], Vec::new(), 0);
@@ -215,14 +240,16 @@ impl JoinArgs {
                 }
             }
         }
-        let mut answer = json!({ "chunks": chunks, "refused": refused });
+        let mut answer =
+            json!({ "chunks": chunks, "refused": refused, "signer": signed.signer, "endorsement": endorsement });
         NAMES.iter().zip(sums).for_each(|(name, sum)| answer[name] = json!(sum));
         if as_json {
             print_json(&answer)?;
         } else {
             let mut lines = vec![("chunks", chunks.to_string())];
             lines.extend(NAMES.iter().zip(sums).map(|(name, sum)| (*name, sum.to_string())));
-            print(&pairs(&lines))?;
+            lines.push(("signed by", signed.signer.to_string()));
+            print(&format!("{}{}", pairs(&lines), endorse::told(&endorsement)))?;
             for one in &refused {
                 eprintln!(
                     "metanode: {} of {}: {}",
@@ -267,31 +294,8 @@ async fn network(client: &Client) -> anyhow::Result<NetworkName> {
     plain(&status["network"]).parse().context("the node does not say which network it is in")
 }
 
-fn header_of<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
-    headers.get(name)?.to_str().ok()?.parse().ok()
-}
-
-fn read_manifest(dir: &Path) -> anyhow::Result<SignedManifest> {
-    let place = dir.join(MANIFEST);
-    let bytes = read(&place, limits::ROW_BYTES).with_context(|| format!("cannot read {}", place.display()))?;
-    SignedManifest::decode(&bytes).with_context(|| format!("{} is no manifest of a checkpoint", place.display()))
-}
-
-/// A chunk's bytes, if they are those that the manifest names.
-fn read_chunk(dir: &Path, hash: Hash, bytes: u32) -> anyhow::Result<Vec<u8>> {
-    let place = dir.join(hash.to_string());
-    let found = read(&place, bytes as usize).with_context(|| format!("cannot read {}", place.display()))?;
-    if found.len() != bytes as usize || blake3::hash(&found).as_bytes() != hash.as_bytes() {
-        bail!("{} is damaged: it is not the chunk that the manifest names", place.display());
-    }
-    Ok(found)
-}
-
-/// A file, up to one byte more than it should have.
-fn read(place: &Path, most: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(place)?.take(most as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn now() -> anyhow::Result<WallMs> {
+    Ok(WallMs(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64))
 }
 
 fn told(signed: &SignedManifest, more: &Value, as_json: bool) -> anyhow::Result<()> {
@@ -316,5 +320,6 @@ fn told(signed: &SignedManifest, more: &Value, as_json: bool) -> anyhow::Result<
     };
     let rows: Vec<Vec<String>> = parts.iter().map(row).collect();
     let table = table(&["NAME", "WRITES", "CHUNKS", "BYTES", "ROOT", "LAST"], &rows);
-    print(&format!("{table}\n\nsigned by {} at {}", signed.signer, time(&json!(made.0)))).map(drop)
+    let endorsement = endorse::told(&more["endorsement"]);
+    print(&format!("{table}\n\nsigned by {} at {}{endorsement}", signed.signer, time(&json!(made.0)))).map(drop)
 }

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod bodies;
+mod endorsed;
 mod genesis;
 mod pool;
 mod proofs;

@@ -20,7 +20,7 @@ fn precommit(world: &World, n: u8, height: u64, value: Hash) -> Signed<Vote> {
 }
 
 /// A block that its validators decided with real signatures.
-fn decided(world: &mut World) {
+pub(super) fn decided(world: &mut World) {
     let proposer = world.proposer();
     let executed = world.ledger.propose(&world.pool, &world.store, 0, START, proposer, &Agreement).unwrap();
     let height = executed.block.header().height;

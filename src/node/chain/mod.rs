@@ -241,6 +241,11 @@ impl Chain {
         (self.ledger.head().height, self.ledger.head().state_root)
     }
 
+    /// Whether this node votes when it is a validator.
+    pub fn validates(&self) -> bool {
+        self.validates
+    }
+
     pub fn next_wake(&self) -> Mono {
         let wakes = [
             self.agreement_wake(),

@@ -17,6 +17,8 @@ use crate::wire::agreement::{ChainResponse, Message, Proposal, Saying, Step as V
 use crate::wire::ledger::{Body, Order, Pack, Sealed, Transaction};
 use crate::wire::{Request, Response};
 
+mod endorse;
+
 const START: WallMs = WallMs(1_700_000_000_000);
 
 fn key(n: u8) -> SigningKey {

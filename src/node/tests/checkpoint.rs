@@ -29,7 +29,7 @@ pub(super) fn text(value: impl Into<serde_json::Value>) -> Json {
 /// All chunks of a collection, as files.
 fn chunks(machine: &Machine, collection: &str) -> Vec<Bytes> {
     let (mut files, mut after) = (Vec::new(), None::<Version>);
-    while let Some(cut) = cut(collection, after, &machine.store) {
+    while let Some(cut) = cut(collection, after, None, &machine.store) {
         assert!(Some(cut.last) > after && cut.unproved == 0);
         after = Some(cut.last);
         files.push(cut.chunk.encode().unwrap());
@@ -151,7 +151,7 @@ fn what_is_replaced_while_it_is_copied_is_not_lost() {
         write(&mut machine, "c", &format!("p/{n}"), Wished::Put(text(large.as_str())));
     }
     let (mut fresh, mut after, mut round) = (other(), None, 0);
-    while let Some(cut) = cut("c", after, &machine.store) {
+    while let Some(cut) = cut("c", after, None, &machine.store) {
         after = Some(cut.last);
         join(&mut fresh, &cut.chunk.encode().unwrap());
         // One that was copied, one that was not; a few times.

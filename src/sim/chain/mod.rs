@@ -8,6 +8,7 @@
 
 mod clients;
 mod disk;
+mod endorse;
 mod plan;
 mod words;
 
@@ -53,6 +54,8 @@ pub struct ChainWorld {
     pub chain: ChainId,
     pub ledgers: Ledgers,
     clients: Clients,
+    /// Endorsements that were enough since the network is whole.
+    endorsed: u64,
     /// What the first send does not reach the second: a bit for each peer.
     pub mute: Option<(u64, u64)>,
     slices: Rng,
@@ -134,6 +137,7 @@ impl ChainWorld {
             plan,
             genesis,
             chain,
+            endorsed: 0,
             mute: None,
             slices: Rng::new(seed, "slices"),
         })
@@ -220,6 +224,9 @@ impl World {
             self.trace.note(self.now_us, host, "submit", name.as_bytes(), format_args!("{account:?} {nonce}+{count}"));
             self.tell(host, Input::Call { id, call: Call::Submit(Box::new(sealed)) });
         }
+        if self.chain.as_ref().is_some_and(|chain| chain.plan.endorses) {
+            self.write_or_endorse();
+        }
         if self.alike_us.is_none() {
             let (low, high) = if fresh { self.plan.call_every_us } else { (20_000, 60_000) };
             self.agenda.add(self.now_us + self.rng.within(low, high), Event::Call);
@@ -271,6 +278,9 @@ impl World {
         }
         if !chain.clients.is_served(|account| chain.ledgers.nonce(account)) {
             return Err(format!("not all transactions are final at {}", chain.ledgers.height()));
+        }
+        if chain.plan.endorses && chain.endorsed == 0 {
+            return Err("nobody writes, and too few validators endorse what there is".into());
         }
         Ok(())
     }

@@ -53,6 +53,8 @@ pub struct ChainPlan {
     pub joiner: Option<(usize, u64)>,
     /// Who comes late is told a block by its operator.
     pub trusts: bool,
+    /// Clients write to replicated state, and have validators endorse it.
+    pub endorses: bool,
     /// Nothing may be decided while the vices last.
     pub stalls: bool,
 }
@@ -78,6 +80,7 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         crashes: Vec::new(),
         joiner: None,
         trusts: false,
+        endorses: false,
         stalls: false,
     };
     match scenario {
@@ -92,6 +95,10 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
             joins_late(plan, rng);
         }
         Scenario::ChainSnapshot => joins_by_state(plan, &mut chain, rng),
+        Scenario::ChainEndorse => {
+            chain.endorses = true;
+            if rng.chance(500) { loses(plan, rng) } else { falls_apart(plan, &mut chain, rng) }
+        }
         Scenario::ChainAmnesia => forgets(plan, &mut chain, rng),
         Scenario::ChainEverything => everything(plan, &mut chain, rng),
         Scenario::ChainCalm

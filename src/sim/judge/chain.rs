@@ -72,6 +72,12 @@ impl Ledgers {
         self.decided.get(at).map(|decided| Trusted { height: Height(at as u64 + 1), id: decided.id })
     }
 
+    /// Whether this block was decided at a height.
+    pub fn has_decided(&self, height: Height, block: BlockId) -> bool {
+        let at = (height.0 as usize).checked_sub(1);
+        at.and_then(|at| self.decided.get(at)).is_some_and(|decided| decided.id == block)
+    }
+
     /// The last height anyone decided.
     pub fn height(&self) -> Height {
         Height(self.decided.len() as u64)

@@ -7,6 +7,7 @@ mod anchor;
 mod block;
 mod body;
 mod branch;
+mod endorsement;
 mod pack;
 mod proof;
 mod record;
@@ -23,6 +24,7 @@ pub use block::{
 };
 pub use body::{Action, Body, EPOCHS, FEE, NAME_BYTES, PAYMENTS, RECORD_BYTES, STATEMENT_BYTES};
 pub use branch::{Branch, PAGE_SLOTS, PART_BYTES, PART_ROWS, PageSlot, nibble};
+pub use endorsement::{Endorsed, Endorsement, EndorsementAsk, Extent, end};
 pub use pack::{NotPack, PACK_BYTES, Pack};
 pub use proof::{CERTIFICATE_BYTES, Finality, LedgerProof, NotProof, PROOF_FINALITIES, StatePath};
 pub use record::{Effect, Event, Failure, Outcome, Receipt, Record, Tally};
