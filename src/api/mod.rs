@@ -32,6 +32,7 @@ mod dead_letters;
 mod economy;
 mod envelope;
 mod filter;
+mod floors;
 mod flow;
 mod governance;
 mod graphs;

@@ -22,6 +22,7 @@ use super::consumers::{Pause, SubscriptionForm, Subscriptions};
 use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
 use super::economy::{Supply, Validators};
 use super::envelope::Envelope;
+use super::floors::{FloorSet, NewFloor};
 use super::flow::{AlertList, Flow};
 use super::governance::{ChainRules, ProposalInfo, Proposals, Votes};
 use super::graphs::{GraphAt, GraphEdges, GraphEvent, GraphNodes, Neighbours, PathsChanged, ShortestPaths};
@@ -41,7 +42,7 @@ use super::routes::described;
 use super::schemas::{NewSchema, SchemaCheck, SchemaHistory, SchemaToCheck, SchemaVersion, Schemas};
 use super::status::NodeState;
 use super::transactions::TransactionInfo;
-use crate::crdt::{Cell, Listed};
+use crate::crdt::{Cell, Floors, Listed};
 use crate::graph::{EdgeWant, NodeWant};
 use crate::node::{AgreementStatus, Explained, Joined, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
@@ -203,6 +204,9 @@ fn schemas() -> Map<String, Value> {
         Proposals,
         PackTaken,
         Joined,
+        Floors,
+        FloorSet,
+        NewFloor,
         Submission,
         Submitted,
         Supply,

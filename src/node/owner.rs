@@ -7,6 +7,7 @@ use super::call::{Answer, Call, CallRefusal};
 use super::chain::Chain;
 use super::deferred::Deferred;
 use super::deliveries::fetch_letter;
+use super::floors::FloorDesk;
 use super::healing::Healing;
 use super::heartbeat::Beats;
 use super::holders::Holders;
@@ -64,6 +65,7 @@ pub struct Node {
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
     pub(super) healing: Healing,
+    pub(super) floors: FloorDesk,
     pub(super) deferred: Deferred,
     pub(super) holders: Holders,
     pub(super) chain: Option<Chain>,
@@ -134,6 +136,7 @@ impl Node {
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
             healing: Healing::new(setup.entropy),
+            floors: FloorDesk::default(),
             deferred: Deferred::default(),
             holders: Holders::default(),
             chain: None,
@@ -219,6 +222,7 @@ impl Node {
             | Input::State(
                 StateInput::Collections { from, id, .. }
                 | StateInput::Compared { from, id, .. }
+                | StateInput::Rolled { from, id, .. }
                 | StateInput::Taken { from, id },
             ) if Chain::is_about(id) => {
                 self.on_misanswered(from, id, turn);
@@ -310,6 +314,7 @@ impl Node {
             | Call::Sweep { .. }) => return self.on_deliver(id, call, turn),
             Call::Write(write) => return self.on_write(id, *write, turn),
             Call::Restore(restore) => return self.on_restore(id, *restore, turn),
+            Call::CountFloor(count) => return self.on_count_floor(id, count, turn),
             Call::Join(writes) => return self.on_join(id, &writes, turn),
             Call::Stop => return self.on_stop(id, turn),
         };

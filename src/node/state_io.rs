@@ -1,7 +1,7 @@
 //! What comes to a node about replicated state from its peers, checked.
 
 use crate::types::{NetworkId, NodeId};
-use crate::wire::{CollectionHead, Proven, Ranges, Refusal, StateResponse, prove_all};
+use crate::wire::{CollectionHead, Proven, Ranges, Refusal, RollEntry, StateResponse, prove_all};
 
 /// Something about replicated state.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub enum StateInput {
     Collections { from: NodeId, id: u64, heads: Vec<CollectionHead>, more: bool },
     /// What a peer says about ranges that it was asked about under `id`, and writes, each of them proved.
     Compared { from: NodeId, id: u64, ranges: Ranges, writes: Vec<Proven> },
+    /// The writes that count below a floor, by a peer that was asked under `id`.
+    Rolled { from: NodeId, id: u64, entries: Vec<RollEntry>, more: bool },
     /// A peer has looked at what it was given under `id`.
     Taken { from: NodeId, id: u64 },
     /// A peer gives writes, each of them proved; `id` names its request in the response.
@@ -27,6 +29,7 @@ impl StateInput {
         Ok(match response {
             StateResponse::Collections { heads, more } => (StateInput::Collections { from, id, heads, more }, None),
             StateResponse::Taken => (StateInput::Taken { from, id }, None),
+            StateResponse::Rolled { entries, more } => (StateInput::Rolled { from, id, entries, more }, None),
             StateResponse::Compared { ranges, writes } => {
                 let ranges = Ranges::decode(&ranges)?;
                 let (writes, bad) = prove_all(writes, network);
@@ -41,6 +44,7 @@ impl StateInput {
             StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
                 writes.iter().map(Proven::memory_bytes).sum()
             }
+            StateInput::Rolled { entries, .. } => std::mem::size_of_val(entries.as_slice()),
             StateInput::Collections { .. } | StateInput::Taken { .. } => 0,
         }
     }
@@ -51,7 +55,8 @@ impl StateInput {
             StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
                 writes.iter().flat_map(Proven::writes).map(|said| said.write.changes.len()).sum()
             }
-            StateInput::Collections { .. } | StateInput::Taken { .. } => 0,
+            // Its rows are written, not judged.
+            StateInput::Rolled { .. } | StateInput::Collections { .. } | StateInput::Taken { .. } => 0,
         }
     }
 }

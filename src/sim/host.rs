@@ -119,6 +119,8 @@ pub struct Process {
     pub durable_calls: BTreeMap<u64, Vec<Sent>>,
     /// Writes to the state that want to hear that they are on the disk.
     pub durable_writes: BTreeMap<u64, Write>,
+    /// Floors that clients want, by the number of their call: in which collection.
+    pub floor_counts: BTreeMap<u64, String>,
     /// Who may speak about the chain.
     pub roster: Option<Arc<Roster>>,
     /// The worker of a durable subscription.
@@ -284,6 +286,7 @@ impl Process {
             asked: BTreeMap::new(),
             durable_calls: BTreeMap::new(),
             durable_writes: BTreeMap::new(),
+            floor_counts: BTreeMap::new(),
             roster: None,
             worker: Worker::default(),
             next_number: 0,

@@ -80,6 +80,7 @@ impl fmt::Display for Summary<'_> {
                 write!(f, "{} bytes of ranges, writes of {} bundles", ranges.len(), writes.len())
             }
             Response::State(StateResponse::Taken) => write!(f, "taken"),
+            Response::State(StateResponse::Rolled { entries, .. }) => write!(f, "{} of a roll", entries.len()),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::wire::Verified;
 use crate::wire::kind::system::Heartbeat;
 use crate::wire::{
     Bundle, Category, CollectionHead, Course, Delivery, Draft, FeedId, Head, Header, Mode, Part, Payload, Pending,
-    Priority, Ranges, Receipt, Request, Response, StateRequest, StateResponse, Unserved,
+    Priority, Ranges, Receipt, Request, Response, RollEntry, StateRequest, StateResponse, Unserved,
 };
 
 /// Bundles a liar remembers.
@@ -229,6 +229,10 @@ impl Villain {
     fn false_state(&self, request: &StateRequest, rng: &mut Rng) -> Option<Bytes> {
         let answer = match request {
             StateRequest::Take { .. } => StateResponse::Taken,
+            StateRequest::Roll { floor, .. } => {
+                let entry = |_| RollEntry { version: floor.version, digest: Hash([9; 32]) };
+                StateResponse::Rolled { entries: (0..rng.below(3)).map(entry).collect(), more: rng.chance(100) }
+            }
             StateRequest::Collections { .. } => {
                 let names = ["sim", "other", "sim@", "none"].into_iter().filter(|_| rng.chance(700));
                 let mut names: Vec<&str> = names.collect();

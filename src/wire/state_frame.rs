@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::excerpt::{Excerpt, Proven};
 use super::refusal::Refusal;
-use crate::types::{Hash, NetworkId, limits};
+use crate::types::{Hash, NetworkId, Version, limits};
 
 /// What a node retains of a collection.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,6 +28,28 @@ pub enum StateRequest {
     Compare { collection: String, ranges: Bytes },
     /// These writes are for the asked: excerpts of bundles, each of another bundle.
     Take { writes: Vec<Bytes> },
+    /// The writes that count below a floor of a collection, after this one: see `docs/floor.md`.
+    Roll { collection: String, floor: FloorName, after: Option<RollEntry> },
+}
+
+/// A floor: the version below which only the writes of a set count, and count and sum of the set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FloorName {
+    /// Below this.
+    pub version: Version,
+    /// How many.
+    pub count: u64,
+    /// The sum over what the root counts them as.
+    pub root: Hash,
+}
+
+/// A write that counts below a floor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct RollEntry {
+    /// Which.
+    pub version: Version,
+    /// What the root counts it as.
+    pub digest: Hash,
 }
 
 /// What a node answers about its state.
@@ -39,13 +61,15 @@ pub enum StateResponse {
     Compared { ranges: Bytes, writes: Vec<Bytes> },
     /// The writes were looked at.
     Taken,
+    /// The writes that count below the floor, in order; `more` when there are some after the last.
+    Rolled { entries: Vec<RollEntry>, more: bool },
 }
 
 impl StateRequest {
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let name = match self {
             StateRequest::Collections { after } => after.as_ref(),
-            StateRequest::Compare { collection, .. } => Some(collection),
+            StateRequest::Compare { collection, .. } | StateRequest::Roll { collection, .. } => Some(collection),
             StateRequest::Take { .. } => None,
         };
         match self {
@@ -53,7 +77,7 @@ impl StateRequest {
                 Err(Refusal::Frame { reason: "the name of no collection".into() })
             }
             StateRequest::Take { writes } => within(writes),
-            StateRequest::Collections { .. } | StateRequest::Compare { .. } => Ok(()),
+            StateRequest::Collections { .. } | StateRequest::Compare { .. } | StateRequest::Roll { .. } => Ok(()),
         }
     }
 }
@@ -65,7 +89,10 @@ impl StateResponse {
                 Err(Refusal::Frame { reason: format!("{} collections", heads.len()) })
             }
             StateResponse::Compared { writes, .. } => within(writes),
-            StateResponse::Collections { .. } | StateResponse::Taken => Ok(()),
+            StateResponse::Rolled { entries, .. } if entries.len() > limits::ROLL_ENTRIES => {
+                Err(Refusal::Frame { reason: format!("{} writes of a roll", entries.len()) })
+            }
+            StateResponse::Collections { .. } | StateResponse::Taken | StateResponse::Rolled { .. } => Ok(()),
         }
     }
 }
