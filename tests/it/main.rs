@@ -10,6 +10,7 @@ mod cluster;
 mod deliver;
 mod direct;
 mod disk;
+mod floor;
 mod flow;
 mod graph;
 mod heal;
