@@ -31,7 +31,7 @@ const DIRECT: u64 = 150;
 /// Calls of a thousand that write to the state.
 const WRITES: u64 = 350;
 /// And of a thousand writes to the state, where floors are set, so many set one.
-const FLOORS: u64 = 60;
+const FLOORS: u64 = 250;
 
 /// Everything there is.
 pub struct World {
