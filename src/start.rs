@@ -237,6 +237,7 @@ fn setup(
         role: role(config),
         retention: retention(config),
         registration: Some(registration(config, identity.node_id(), listening, api)),
+        floor_waits: crate::types::limits::FLOOR_MEMBERS,
         chain: None,
     })
 }

@@ -166,6 +166,7 @@ fn replicated(room: &mut Registry, status: &Status) {
     counter(room, "sessions", "Comparisons of the state with peers that retained something else", counters.sessions);
     counter(room, "healed_changes", "Changes that such comparisons brought", counters.healed_changes);
     counter(room, "superseded_changes", "Changes later than which something stands", counters.superseded_changes);
+    counter(room, "floored_changes", "Changes below a floor that do not count", counters.floored_changes);
     counter(room, "denied_changes", "Changes their authors may not make", counters.denied_changes);
     counter(room, "unmerged_changes", "Changes for which there was no room", counters.unmerged_changes);
 }

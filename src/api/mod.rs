@@ -33,6 +33,7 @@ mod economy;
 mod endorsements;
 mod envelope;
 mod filter;
+mod floors;
 mod flow;
 mod governance;
 mod graphs;

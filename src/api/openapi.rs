@@ -23,6 +23,7 @@ use super::dead_letters::{DeadLetters, FoundDeadLetter, Selection, Swept};
 use super::economy::{Supply, Validators};
 use super::endorsements::{EndorsementInfo, ExtentForm, ExtentInfo};
 use super::envelope::Envelope;
+use super::floors::{FloorSet, NewFloor};
 use super::flow::{AlertList, Flow};
 use super::governance::{ChainRules, ProposalInfo, Proposals, Votes};
 use super::graphs::{GraphAt, GraphEdges, GraphEvent, GraphNodes, Neighbours, PathsChanged, ShortestPaths};
@@ -42,7 +43,7 @@ use super::routes::described;
 use super::schemas::{NewSchema, SchemaCheck, SchemaHistory, SchemaToCheck, SchemaVersion, Schemas};
 use super::status::NodeState;
 use super::transactions::TransactionInfo;
-use crate::crdt::{Cell, Listed};
+use crate::crdt::{Cell, Floors, Listed};
 use crate::graph::{EdgeWant, NodeWant};
 use crate::node::{AgreementStatus, Explained, Joined, Outbox, PeerInfo, Queues, SubscriptionInfo};
 use crate::types::MessageId;
@@ -207,6 +208,9 @@ fn schemas() -> Map<String, Value> {
         ExtentInfo,
         ExtentForm,
         EndorsementInfo,
+        Floors,
+        FloorSet,
+        NewFloor,
         Submission,
         Submitted,
         Supply,

@@ -183,6 +183,7 @@ impl From<CallError> for Problem {
                 Problem::new(cause, refused.to_string())
             }
             CallError::Refused(CallRefusal::State(refused)) => state(refused),
+            CallError::Refused(CallRefusal::Floor(refused)) => super::floors::refused(refused),
             CallError::Refused(CallRefusal::NoReader { .. }) => Problem::new(Cause::NoRoute, error.to_string()),
             CallError::Refused(CallRefusal::Full { .. } | CallRefusal::NoRoom { .. }) => {
                 Problem::new(Cause::Busy, error.to_string())

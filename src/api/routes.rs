@@ -13,9 +13,9 @@ use super::problem::{Cause, Problem};
 use super::state::ApiState;
 use super::{
     accounts, anchors, block_stream, blocks, bundles, cells, chain, chain_rows, changes, checkpoints, collections,
-    consume, consumers, dead_letters, economy, endorsements, flow, governance, graphs, health, keys, kinds, messages,
-    metrics, nodes, openapi, packs, peers, pending, perturbation, publish, queues, requests, routing, schemas, status,
-    subscribe, tap, transactions,
+    consume, consumers, dead_letters, economy, endorsements, floors, flow, governance, graphs, health, keys, kinds,
+    messages, metrics, nodes, openapi, packs, peers, pending, perturbation, publish, queues, requests, routing,
+    schemas, status, subscribe, tap, transactions,
 };
 use crate::types::limits;
 
@@ -60,6 +60,7 @@ pub(super) fn described() -> OpenApiRouter<ApiState> {
         .routes(routes!(collections::history))
         .routes(routes!(collections::conflicts))
         .routes(routes!(collections::check))
+        .routes(routes!(floors::show, floors::put))
         .routes(routes!(checkpoints::chunk))
         .routes(routes!(checkpoints::join))
         .routes(routes!(endorsements::extent))

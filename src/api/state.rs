@@ -208,6 +208,7 @@ pub(super) fn unexpected(answer: &Answer) -> Problem {
         Answer::Outbox(_) => "an outbox",
         Answer::Holders(_) => "who holds it",
         Answer::Wrote(_) => "versions",
+        Answer::Floor(_) => "a floor",
         Answer::Joined(_) => "what was joined",
         Answer::Extent(_) => "a sum",
         Answer::Endorsed(_) => "what validators said",

@@ -25,7 +25,7 @@ Examples:
   metanode sim --scenario crash --seed 7 --trace  one run, event by event
 
 Scenarios: calm, lossy, partition, crash, restart, skew, clock-jumps, equivocation, liar,
-late-joiner, retention, oblivion, saturated, everything; of a chain:
+late-joiner, retention, oblivion, floor, saturated, everything; of a chain:
 chain-calm, chain-lossy, chain-partition, chain-slow, chain-droppers,
 chain-twins, chain-crash, chain-full, chain-late, chain-snapshot,
 chain-amnesia, chain-endorse, chain-everything.

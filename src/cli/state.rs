@@ -4,6 +4,7 @@ mod checkpoint;
 mod copier;
 mod endorse;
 mod files;
+mod floor;
 mod told;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use self::checkpoint::{CheckpointArgs, JoinArgs, VerifyCheckpointArgs};
+use self::floor::FloorArgs;
 use self::told::{cell, cells, checked, collections, conflicts, fate, held, history, line};
 use super::client::{ApiArgs, Client, duration, plain, print, print_json};
 use super::subscribe::Events;
@@ -35,6 +37,8 @@ Examples:
   metanode state put settings ui/theme dark --peers 2 --client desk
   metanode state fate 01a1fbb5-4e66-7000-8264-e2daab035859
   metanode state watch settings --not-client desk
+  metanode state floor settings --dry-run
+  metanode state floor settings --older-than 14d
   metanode state checkpoint /backup/2026-11-21
   metanode state checkpoint /backup/2026-11-21 --endorsed
   metanode state verify-checkpoint /backup/2026-11-21 --genesis genesis.toml
@@ -217,6 +221,8 @@ enum StateCommand {
         /// The collection
         collection: Option<String>,
     },
+    /// Let go of deletes and removals that are old: nothing older than the floor comes back
+    Floor(FloorArgs),
     /// Copy collections into a directory: chunks of writes with their proofs, and a signed manifest
     Checkpoint(CheckpointArgs),
     /// Check a checkpoint offline: signatures, proofs, numbers, roots
@@ -259,6 +265,9 @@ impl StateArgs {
             let query =
                 [some(&place), some(&[("from", &from.map(|n| n.to_string())), ("not_client", not_client)])].concat();
             return watch(&client, &query, count.unwrap_or(u64::MAX), self.api.json).await;
+        }
+        if let StateCommand::Floor(args) = &self.command {
+            return args.run(&client, self.api.json).await;
         }
         let answer = self.ask(&client).await?;
         if self.api.json {
@@ -303,6 +312,7 @@ impl StateArgs {
             }
             StateCommand::Check { collection } => check(client, collection.as_deref()).await,
             StateCommand::Watch { .. }
+            | StateCommand::Floor(_)
             | StateCommand::Checkpoint(_)
             | StateCommand::VerifyCheckpoint(_)
             | StateCommand::Join(_) => Ok(Value::Null),
@@ -342,6 +352,7 @@ impl StateArgs {
             StateCommand::Conflicts { .. } => conflicts(answer),
             StateCommand::Check { .. } => checked(answer),
             StateCommand::Watch { .. }
+            | StateCommand::Floor(_)
             | StateCommand::Checkpoint(_)
             | StateCommand::VerifyCheckpoint(_)
             | StateCommand::Join(_) => String::new(),

@@ -7,6 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::floor::{FLOOR, is_floor};
 use super::row::Row;
 use super::unit::{Part, Unit, covers};
 use crate::types::storage::{Key, Table, View};
@@ -60,6 +61,11 @@ pub(super) fn is_rules(unit: &Unit) -> bool {
     unit.path == RULES && unit.part == Part::Register && owner(&unit.collection).is_some()
 }
 
+/// Whether former writes of a unit are retained beside the one that stands, and no prefix delete takes any.
+pub(super) fn is_lasting(unit: &Unit) -> bool {
+    is_rules(unit) || is_floor(unit)
+}
+
 /// Whether `author` may write at a place as of `version`, by the rules that are known.
 pub(super) fn allows(unit: &Unit, author: NodeId, version: Version, view: &dyn View) -> bool {
     allows_by(unit, author, version, view, &|row| row.status.is_retained())
@@ -77,8 +83,8 @@ pub(super) fn allows_by(
     if owner == author {
         return true;
     }
-    // A prefix delete above the rules would take them; below them there is nothing to write.
-    if covers(RULES, &unit.path) {
+    // A prefix delete above the rules would take them; below them there is nothing to write. So it is with the floor.
+    if covers(RULES, &unit.path) || covers(FLOOR, &unit.path) {
         return false;
     }
     rules_at(&unit.collection, version, view, counts).allow(&unit.path, author)

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::event::events_end;
+use super::floor::{FloorBook, Floors, floors};
 use super::index::{self, Entry, Index};
 use super::past::{known_from, remember_from};
 use super::root::Root;
@@ -48,6 +49,8 @@ pub struct CollectionInfo {
     pub prefixes: u64,
     /// When the latest write was made, milliseconds, by its author's clock.
     pub last_ms: u64,
+    /// Below which version only the writes of a set count.
+    pub floors: Floors,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +71,7 @@ pub struct Replica {
     /// From this event on it is remembered when writes come, and whether its row says so.
     remembers: (u64, bool),
     pub(super) sweeps: Sweeps,
+    pub(super) floors: FloorBook,
     /// What is retained, in order: what ranges are compared by.
     indexes: BTreeMap<String, Index>,
     standing: Standing,
@@ -86,6 +90,7 @@ impl Replica {
             events,
             remembers: known_from(view).map_or((events, false), |from| (from, true)),
             sweeps: Sweeps::load(view)?,
+            floors: FloorBook::load(view)?,
             indexes,
             standing,
             let_go: Vec::new(),
@@ -105,6 +110,7 @@ impl Replica {
 
     /// A write is retained from now on.
     pub(super) fn enter(&mut self, unit: &Unit, entry: Entry) {
+        self.floors.on_entered(&unit.collection, entry.version);
         match self.indexes.get_mut(&unit.collection) {
             Some(index) => index.insert(entry),
             None => self.indexes.entry(unit.collection.clone()).or_default().insert(entry),
@@ -143,6 +149,11 @@ impl Replica {
     /// The number the next event will have.
     pub fn events_end(&self) -> u64 {
         self.events
+    }
+
+    /// Whether nothing is to be done about floors until something happens.
+    pub fn is_at_rest(&self) -> bool {
+        self.floors.is_at_rest()
     }
 
     /// Whether something is left to be judged anew: until then the root may change without a new write.
@@ -193,6 +204,7 @@ impl Replica {
             self.remembers = (from, true);
         }
         self.sweeps.save(tx);
+        self.floors.save(tx);
         self.let_go.clear();
     }
 }
@@ -229,6 +241,7 @@ pub(super) fn stored(collection: &str, view: &dyn View) -> Option<Summary> {
 pub fn collections(view: &dyn View) -> Vec<CollectionInfo> {
     let all = load_all(view).unwrap_or_default();
     let info = |(name, summary): (String, Summary)| CollectionInfo {
+        floors: floors(&name, view),
         name,
         retained: summary.retained,
         root: summary.root.hash(),

@@ -24,6 +24,8 @@ pub enum Reason {
     Fork,
     /// Its author said later that it had counted less.
     Shrunk,
+    /// It is below the floor of its collection, and not one of the writes that count there.
+    Floor,
 }
 
 /// A write that lost.

@@ -46,7 +46,8 @@ impl Sum {
         self.root = self.root.plus(other.root);
     }
 
-    fn with(self, entry: &Entry) -> Sum {
+    /// The sum with one write more.
+    pub(super) fn with(self, entry: &Entry) -> Sum {
         Sum { count: self.count + 1, root: self.root.with(entry.digest) }
     }
 

@@ -6,10 +6,11 @@
 
 use std::ops::ControlFlow;
 
-use super::access::{allows, is_rules};
+use super::access::{allows, is_lasting, is_rules};
 use super::collection::Replica;
 use super::conflict::{self, Reason};
 use super::event::{self, What};
+use super::floor::is_floor;
 use super::index::Entry;
 use super::row::{Member, Row, Status};
 use super::standing::is_single;
@@ -29,6 +30,8 @@ pub enum Outcome {
     Duplicate,
     /// Its author may not write there.
     Denied,
+    /// It is below the floor of its collection, and does not count.
+    Floored,
     /// There are as many collections as this node holds.
     NoRoom,
 }
@@ -55,7 +58,12 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         let new = Row { arrived: Some(self.replica.events), ..Row::new(member, Status::Superseded) };
         // What is later than all that ever came cannot have come.
         let is_latest = member.version.stamp > self.replica.summary(&unit.collection).clock;
-        if let Some(old) = (!is_latest).then(|| self.row(unit, member.version)).flatten() {
+        let old = (!is_latest).then(|| self.row(unit, member.version)).flatten();
+        if self.is_sunk(unit, &new) {
+            let waits = old.is_some_and(|old| old.raw == new.raw);
+            return if waits { Outcome::Duplicate } else { self.refuse(unit, &new) };
+        }
+        if let Some(old) = old {
             // Two writes of one version take a collision of the digest. The larger one stands, at every node.
             if old.raw >= new.raw {
                 return Outcome::Duplicate;
@@ -202,7 +210,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
     }
 
     /// Whether a later write of the unit had seen a version. Looks at the nearest ones only: more are not kept.
-    fn is_named(&self, unit: &Unit, version: Version) -> bool {
+    pub(super) fn is_named(&self, unit: &Unit, version: Version) -> bool {
         let (mut named, mut looked) = (false, 0);
         self.tx.scan(&unit.row(version), &unit.key().after_prefix(), &mut |key, value| {
             named = Row::read(key, value).is_some_and(|(_, row)| row.body.over.contains(&version));
@@ -210,6 +218,11 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             if named || looked > 2 * limits::CELL_HISTORY { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         named
+    }
+
+    /// Whether a version is in the conflict log.
+    pub(super) fn is_lost(&self, unit: &Unit, version: Version) -> bool {
+        self.tx.get(&unit.conflict(version)).is_some()
     }
 
     /// Writes a row that is not there, and counts it.
@@ -252,6 +265,9 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
     }
 
     fn count(&mut self, unit: &Unit, row: &Row, more: bool) {
+        if is_floor(unit) {
+            self.replica.floors.hear(&unit.collection);
+        }
         let digest = row.digest(unit);
         let summary = self.replica.summary_mut(&unit.collection);
         let prefix = u64::from(unit.part == Part::Prefix);
@@ -288,9 +304,8 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
 
     /// A version was seen by who took its place after all, or stands again.
     pub(super) fn forgive(&mut self, unit: &Unit, version: Version) {
-        let key = unit.conflict(version);
-        if self.tx.get(&key).is_some() {
-            self.tx.delete(key);
+        if self.is_lost(unit, version) {
+            self.tx.delete(unit.conflict(version));
         }
     }
 
@@ -310,7 +325,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
     /// Lets the oldest history of a unit go. Done for some versions only, the same everywhere, so that it costs little.
     fn trim(&mut self, unit: &Unit, version: Version) {
         let often = limits::CELL_HISTORY / 2;
-        if unit.part == Part::Set || is_rules(unit) || !usize::from(version.digest[15]).is_multiple_of(often) {
+        if unit.part == Part::Set || is_lasting(unit) || !usize::from(version.digest[15]).is_multiple_of(often) {
             return;
         }
         let (mut past, mut gone) = (0, Vec::new());
@@ -329,9 +344,10 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
     }
 }
 
-/// What a row becomes when something later stands: former rules still decide about what was written under them.
+/// What a row becomes when something later stands: former rules still decide about what was written under them, and a
+/// former floor may be the highest.
 fn superseded(unit: &Unit) -> Status {
-    if is_rules(unit) { Status::Hollow } else { Status::Superseded }
+    if is_lasting(unit) { Status::Hollow } else { Status::Superseded }
 }
 
 /// Why `before` lost to what took its place, if that is a loss at all.
@@ -362,7 +378,7 @@ pub(super) fn head(unit: &Unit, view: &dyn View) -> Option<Row> {
 /// delete what is at a path and put something else there. Those of one path compete with each other, and are under
 /// those of the paths above. Rules of access are replaced or deleted themselves; no prefix delete takes them.
 pub(super) fn shade(unit: &Unit, version: Version, view: &dyn View) -> Option<Row> {
-    if is_rules(unit) {
+    if is_lasting(unit) {
         return None;
     }
     let above = ancestors(&unit.path).skip(usize::from(unit.part == Part::Prefix));

@@ -9,6 +9,7 @@
 //!                       ├────▶ root: a sum over what is retained
 //!                       ├────▶ conflicts: who lost to one that had not seen it
 //!                       └────▶ events: what happened, in the order in which it did here
+//!  floor ──count, or a peer's roll──▶ what is below and not on the roll goes
 //! ```
 //!
 //! Invariants: what is retained, and so the root, depends on nothing but the writes that are known and the forks that
@@ -20,6 +21,7 @@ mod collection;
 mod compare;
 mod conflict;
 mod event;
+mod floor;
 mod index;
 mod merge;
 mod past;
@@ -28,6 +30,7 @@ mod resolve;
 mod root;
 mod row;
 mod session;
+mod sink;
 mod standing;
 mod sweep;
 mod unit;
@@ -40,6 +43,7 @@ pub use collection::{CollectionInfo, Replica, collections};
 pub use compare::{Compared, compare, tag};
 pub use conflict::{Conflict, Reason, conflict, conflicts};
 pub use event::{Event, What, events, events_end, first_event};
+pub use floor::{FLOOR, Floor, Floors, floors};
 pub use index::{Entry, Index, Sum, retained};
 pub use merge::{Merge, Outcome};
 pub use past::{Forgotten, ForgottenPath, Then};
@@ -48,6 +52,7 @@ pub use resolve::{Condition, Refused, Wish, Wished, resolve};
 pub use root::Root;
 pub use row::{Body, Member, Origin, Status, origin_of};
 pub use session::{Asked, Found, Nonsense, Session};
+pub use sink::Counted;
 
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,9 @@ use std::ops::ControlFlow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{allows_by, is_rules};
+use super::access::{allows_by, is_lasting};
 use super::event::events_end;
+use super::floor::adopted;
 use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
 use super::row::{Row, Status};
 use super::unit::{Part, Unit, ancestors, at_path};
@@ -109,9 +110,16 @@ impl State<'_> {
 
     /// Whether there was such a time.
     fn answers(&self, then: Then) -> Result<(), Forgotten> {
-        let Then::Known(number) = then else { return Ok(()) };
+        let floor = adopted(self.collection, self.view);
+        let number = match (then, floor) {
+            (Then::Made(at), Some(adopted)) if at < adopted.floor.version.stamp => {
+                return Err(Forgotten::OldestMs(adopted.floor.version.stamp.ms()));
+            }
+            (Then::Made(_), _) => return Ok(()),
+            (Then::Known(number), _) => number,
+        };
         let end = events_end(self.view);
-        let from = known_from(self.view).unwrap_or(end);
+        let from = known_from(self.view).unwrap_or(end).max(floor.map_or(0, |adopted| adopted.known_from));
         match number {
             _ if number > end => Err(Forgotten::NotYet(end)),
             _ if number < from => Err(Forgotten::KnownFrom(from)),
@@ -216,9 +224,9 @@ impl<'a> Share<'a> {
 
     /// What may have stood: the latest of those that may count. Former ones may have been let go since.
     fn latest(&self, deleted: Stamp) -> Result<Option<Row>, Forgotten> {
-        let rules = is_rules(&self.unit);
+        let lasting = is_lasting(&self.unit);
         let latest = self.rows.iter().rfind(|row| row.status.is_eligible());
-        if latest.is_none() && self.known >= limits::CELL_HISTORY && !rules {
+        if latest.is_none() && self.known >= limits::CELL_HISTORY && !lasting {
             return Err(match self.then {
                 Then::Made(_) => Forgotten::OldestMs(self.oldest_ms),
                 Then::Known(_) => {
@@ -226,8 +234,8 @@ impl<'a> Share<'a> {
                 }
             });
         }
-        // No prefix delete takes rules of access.
-        Ok(latest.filter(|row| rules || row.version.stamp >= deleted).cloned())
+        // No prefix delete takes rules of access, or the floor.
+        Ok(latest.filter(|row| lasting || row.version.stamp >= deleted).cloned())
     }
 
     /// All of them, with what each counted for under the latest prefix delete.
@@ -246,7 +254,7 @@ impl<'a> Share<'a> {
             return Ok(self.rows);
         }
         let stood = self.latest(deleted)?.map(|row| row.version);
-        let former = if is_rules(&self.unit) { Status::Hollow } else { Status::Superseded };
+        let former = if is_lasting(&self.unit) { Status::Hollow } else { Status::Superseded };
         for row in self.rows.iter_mut().filter(|row| row.status.is_eligible()) {
             row.status = if stood == Some(row.version) { Status::Kept } else { former };
         }

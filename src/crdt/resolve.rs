@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::access::allows;
 use super::collection::stored;
+use super::floor::adopted;
 use super::merge::{head, shade};
 use super::row::{Row, Status};
 use super::unit::{Part, Unit, at_path, below, share};
@@ -109,7 +110,9 @@ pub fn resolve(
     if !allows(&unit, author, latest, view) {
         return Err(Refused::Denied { collection: collection.into(), path: wish.path.clone() });
     }
-    let after = change.over.iter().map(|version| version.stamp).chain(seen.latest(&unit)).max();
+    // What is written below the floor does not count.
+    let floor = adopted(collection, view).map(|adopted| adopted.floor.version.stamp);
+    let after = change.over.iter().map(|version| version.stamp).chain(seen.latest(&unit)).chain(floor).max();
     Ok(Some((change, after.unwrap_or_default())))
 }
 

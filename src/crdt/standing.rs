@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use super::access::is_rules;
+use super::access::is_lasting;
 use super::unit::{Part, Unit};
 use crate::types::Version;
 
 /// A unit's name: the beginning of its hash.
 pub type Name = [u8; 16];
 
-/// Where something stands: registers, shares of counters, prefix deletes. Not sets, nor rules of access: of those more
-/// than one write is retained.
+/// Where something stands: registers, shares of counters, prefix deletes. Not sets, nor rules of access and floors: of
+/// those more than one write is retained.
 #[derive(Debug, Default)]
 pub struct Standing {
     units: BTreeMap<Name, Version>,
@@ -65,7 +65,7 @@ impl Standing {
 /// Whether at most one write of a unit is retained at a time.
 pub fn is_single(unit: &Unit) -> bool {
     match unit.part {
-        Part::Prefix | Part::Register | Part::Counter => !is_rules(unit),
+        Part::Prefix | Part::Register | Part::Counter => !is_lasting(unit),
         Part::Set | Part::Named | Part::Element => false,
     }
 }

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::access::{allows, is_rules};
+use super::access::{allows, is_lasting, is_rules};
 use super::conflict::Reason;
 use super::event::What;
 use super::merge::{Merge, loss};
@@ -175,7 +175,10 @@ impl Merge<'_, '_, '_> {
         found
     }
 
-    fn judge(&mut self, unit: &Unit, mut rows: Vec<Row>, fork: Option<(NodeId, Incarnation, u64)>) {
+    fn judge(&mut self, unit: &Unit, rows: Vec<Row>, fork: Option<(NodeId, Incarnation, u64)>) {
+        let before = rows.len();
+        let mut rows = self.sink(unit, rows);
+        let sank = rows.len() < before;
         if let Some((author, incarnation, at)) = fork {
             let said = |row: &Row| row.body.author == author && row.body.incarnation == incarnation;
             let mut any = false;
@@ -187,7 +190,7 @@ impl Merge<'_, '_, '_> {
                 self.retire(unit, row, Status::Masked, Reason::Fork);
                 any = true;
             }
-            if !any {
+            if !any && !sank {
                 return;
             }
         }
@@ -220,7 +223,7 @@ impl Merge<'_, '_, '_> {
     }
 
     /// What a row of a set had named may stand again.
-    fn stand_again(&mut self, unit: &Unit, version: Version) {
+    pub(super) fn stand_again(&mut self, unit: &Unit, version: Version) {
         let Some(row) = self.row(unit, version).filter(|row| row.status.is_eligible()) else { return };
         let status = self.standing(unit, &row);
         if status == Status::Kept && row.status != Status::Kept {
@@ -259,9 +262,9 @@ impl Merge<'_, '_, '_> {
                 winner = Some(row.version);
             }
         }
-        let rules = is_rules(unit);
+        let lasting = is_lasting(unit);
         for row in rows.iter().filter(|row| row.status.is_eligible()) {
-            let status = match (winner == Some(row.version), rules) {
+            let status = match (winner == Some(row.version), lasting) {
                 (true, _) => Status::Kept,
                 (false, true) => Status::Hollow,
                 (false, false) => Status::Superseded,

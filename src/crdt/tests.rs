@@ -14,6 +14,7 @@ use crate::types::{Domain, Hash, Incarnation, MemoryStore, MessageId, NodeId, St
 use crate::wire::kind::Json;
 use crate::wire::kind::state::{Change, CollectionWrite, Op, collection_fault, owner, path_fault};
 
+mod floor;
 mod healing;
 mod known;
 mod reading;

@@ -42,6 +42,7 @@ impl Loop {
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
+            floor_waits: crate::types::limits::FLOOR_MEMBERS,
             registration: None,
             chain: None,
         };

@@ -69,6 +69,7 @@ impl TestNode {
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
+            floor_waits: crate::types::limits::FLOOR_MEMBERS,
             registration: None,
             chain: None,
         };

@@ -38,6 +38,8 @@ pub struct Setup {
     pub role: Role,
     /// How long messages are kept.
     pub retention: Retention,
+    /// A floor of a collection waits for every node heard from in this time.
+    pub floor_waits: std::time::Duration,
     /// What the node says of itself at every start.
     pub registration: Option<Draft>,
     /// The chain it takes part in, if any.

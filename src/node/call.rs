@@ -5,6 +5,7 @@ use super::chain::AgreementStatus;
 use super::checkpoint::Joined;
 use super::deliveries::SubscriptionInfo;
 use super::endorse::{Endorse, Gathered, NotAsked};
+use super::floors::{CountFloor, FloorCount, FloorRefusal};
 use super::output::Stage;
 use super::peers::PeerInfo;
 use super::queues::Queues;
@@ -115,6 +116,8 @@ pub enum Call {
     Write(Box<Write>),
     /// Write again what lost a conflict.
     Restore(Box<Restore>),
+    /// What would stay below a floor of a collection? Unless it is dry, writing that to its register sets it.
+    CountFloor(CountFloor),
     /// Join writes of a checkpoint, each proved, into replicated state.
     Join(Vec<Proven>),
     /// How much is retained of a collection, from one version on, up to and without another?
@@ -160,6 +163,8 @@ pub enum Answer {
     Holders(Vec<NodeId>),
     /// What writing to a collection came to.
     Wrote(Wrote),
+    /// What a floor would come to.
+    Floor(FloorCount),
     /// What joining writes of a checkpoint came to.
     Joined(Joined),
     /// How many writes, and the sum over them.
@@ -193,6 +198,8 @@ pub enum CallRefusal {
     Deliver(#[from] Refused),
     #[error(transparent)]
     State(#[from] crdt::Refused),
+    #[error(transparent)]
+    Floor(#[from] FloorRefusal),
     #[error("this node takes part in no chain; give it one with `chain.genesis`")]
     NoChain,
     #[error(transparent)]
@@ -215,6 +222,7 @@ impl CallRefusal {
             CallRefusal::UnknownPeer(_) => "unknown_peer",
             CallRefusal::Deliver(_) => "deliver",
             CallRefusal::State(_) => "state",
+            CallRefusal::Floor(_) => "floor",
             CallRefusal::NoChain => "no_chain",
             CallRefusal::NotTaken(_) => "not_taken",
             CallRefusal::NotAsked(why) => why.code(),

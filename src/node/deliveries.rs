@@ -117,6 +117,7 @@ impl Node {
             | Call::Write(_)
             | Call::Restore(_)
             | Call::Join(_)
+            | Call::CountFloor(_)
             | Call::Submit(_)
             | Call::Agreement
             | Call::Extent { .. }

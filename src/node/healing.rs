@@ -21,11 +21,12 @@ use super::output::Output;
 use super::owner::{Node, Turn};
 use super::peers::scramble;
 use super::state_io::StateInput;
-use crate::crdt::{self, Asked, Member, Merge, Nonsense, Outcome, Session, compare, tag};
+use crate::crdt::{self, Asked, Entry, Floor, Member, Merge, Nonsense, Outcome, Session, compare, tag};
 use crate::types::{Hash, Mono, NodeId, Stamp, Version, limits};
 use crate::wire::kind::state::collection_fault;
 use crate::wire::{
-    Category, CollectionHead, Proven, Ranges, Refusal, Request, Response, StateRequest, StateResponse, Tag, Unserved,
+    Category, CollectionHead, FloorName, Proven, Ranges, Refusal, Request, Response, RollEntry, StateRequest,
+    StateResponse, Tag, Unserved,
 };
 
 /// How long two roots must have differed: twice heard, where the feeds are alike; else the feeds have so long to bring
@@ -68,6 +69,9 @@ struct Talk {
     useful: u64,
     promised: u64,
     kept: u64,
+    /// The collection whose roll the peer is asked for, and how far it has come; and those that it was asked for.
+    roll: Option<(String, Option<RollEntry>)>,
+    rolls: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ enum Flight {
     Collections,
     Compare(Asked),
     Take,
+    Roll,
 }
 
 /// What this node compares with its peers.
@@ -150,6 +155,8 @@ impl Talk {
             useful: 0,
             promised: 0,
             kept: 0,
+            roll: None,
+            rolls: BTreeSet::new(),
         }
     }
 
@@ -209,6 +216,76 @@ impl Node {
         turn.want(Output::Request { to: peer, id, request: Request::State(request) });
     }
 
+    /// The peer is asked for what counts below a floor that what is retained here does not come to.
+    fn begin_roll(&mut self, peer: NodeId, name: String, turn: &mut Turn<'_>) {
+        if let Some(talk) = self.healing.talks.get_mut(&peer) {
+            talk.rolls.insert(name.clone());
+            talk.roll = Some((name.clone(), None));
+        }
+        Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).begin_roll(&name, peer);
+        self.ask_roll(peer, turn);
+    }
+
+    fn ask_roll(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        let roll = self.healing.talks.get(&peer).and_then(|talk| talk.roll.clone());
+        let Some((collection, after)) = roll else { return };
+        let Some(floor) = self.states.replica.pending_floor(&collection) else { return self.drop_roll(peer, turn) };
+        let floor = FloorName { version: floor.version, count: floor.count, root: floor.root };
+        self.ask_state(peer, StateRequest::Roll { collection, floor, after }, Flight::Roll, turn);
+    }
+
+    fn drop_roll(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        let talk = self.healing.talks.get_mut(&peer);
+        if let Some((name, _)) = talk.and_then(|talk| talk.roll.take()) {
+            Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).drop_roll(&name, peer);
+        }
+    }
+
+    /// What the peer's roll was asked for may be counted again, after what the comparison brought.
+    fn end_rolls(&mut self, peer: NodeId, talk: &Talk, turn: &mut Turn<'_>) {
+        if let Some((name, _)) = &talk.roll {
+            Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).drop_roll(name, peer);
+        }
+        talk.rolls.iter().for_each(|name| self.states.replica.doubt(name));
+    }
+
+    fn on_rolled(&mut self, from: NodeId, id: u64, entries: &[RollEntry], more: bool, turn: &mut Turn<'_>) {
+        let Some(Flight::Roll) = self.flight(from, id) else { return };
+        let Some(talk) = self.healing.talks.get_mut(&from) else { return };
+        talk.bytes += std::mem::size_of_val(entries) as u64 + 64;
+        let Some((name, after)) = talk.roll.take() else { return };
+        let entry = |entry: RollEntry| Entry { version: entry.version, digest: entry.digest };
+        let page: Vec<Entry> = entries.iter().copied().map(entry).collect();
+        let last = entries.last().copied().or(after);
+        let more = more && !entries.is_empty();
+        let mut merge = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall);
+        if let Err(Nonsense(reason)) = merge.take_roll(&name, from, after.map(entry), &page, more) {
+            merge.drop_roll(&name, from);
+            self.on_refused(from, &Refusal::Unasked { reason }, turn);
+            return self.end_talk(from, false, turn);
+        }
+        if more {
+            talk.roll = Some((name, last));
+            return self.ask_roll(from, turn);
+        }
+        // What it lets go of is judged first; the comparison comes after, by another session.
+        talk.useful += 1;
+        self.end_talk(from, true, turn);
+    }
+
+    fn serve_roll(&self, name: &str, floor: FloorName, after: Option<RollEntry>, turn: &Turn<'_>) -> Response {
+        let floor = Floor { version: floor.version, count: floor.count, root: floor.root };
+        let after = after.map(|after| Entry { version: after.version, digest: after.digest });
+        let roll = self.states.replica.roll(name, &floor, after, limits::ROLL_ENTRIES, &turn.tx);
+        let entry = |entry: Entry| RollEntry { version: entry.version, digest: entry.digest };
+        match roll {
+            Some((entries, more)) => {
+                Response::State(StateResponse::Rolled { entries: entries.into_iter().map(entry).collect(), more })
+            }
+            None => Response::Unserved(Unserved::UnknownFeed),
+        }
+    }
+
     /// Asks and gives as much as may be under way.
     fn go_on(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         while let Some(talk) = self.healing.talks.get_mut(&peer)
@@ -221,6 +298,15 @@ impl Node {
                 }
                 continue;
             };
+            // First what counts, then what of it is not here.
+            if !talk.rolls.contains(name.as_str()) && self.states.replica.lacks_roll(name).is_some() {
+                let name = name.clone();
+                self.begin_roll(peer, name, turn);
+                break;
+            }
+            if talk.roll.is_some() {
+                break;
+            }
             if let Some((ranges, asked)) = session.ask(self.states.replica.index(name)) {
                 let request = StateRequest::Compare { collection: name.clone(), ranges: ranges.encode().into() };
                 self.ask_state(peer, request, Flight::Compare(asked), turn);
@@ -260,6 +346,7 @@ impl Node {
     /// A comparison is over; what came of it decides when the next one is.
     fn end_talk(&mut self, peer: NodeId, well: bool, turn: &mut Turn<'_>) {
         let Some(mut talk) = self.healing.talks.remove(&peer) else { return };
+        self.end_rolls(peer, &talk, turn);
         if let Some((_, session)) = &talk.current {
             talk.promised += session.found().promised;
             talk.kept += session.found().kept;
@@ -287,6 +374,12 @@ impl Node {
 
     /// A request of a comparison came to nothing.
     pub(super) fn on_state_failed(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
+        // It has no roll: the two compare as always.
+        if self.healing.talks.get(&from).is_some_and(|talk| matches!(talk.flights.get(&id), Some(Flight::Roll))) {
+            self.flight(from, id);
+            self.drop_roll(from, turn);
+            return self.go_on(from, turn);
+        }
         if self.healing.talks.get(&from).is_some_and(|talk| talk.flights.contains_key(&id)) {
             self.end_talk(from, false, turn);
         }
@@ -296,6 +389,7 @@ impl Node {
         match input {
             StateInput::Collections { from, id, heads, more } => self.on_collections(from, id, heads, more, turn),
             StateInput::Compared { from, id, ranges, writes } => self.on_compared(from, id, &ranges, writes, turn),
+            StateInput::Rolled { from, id, entries, more } => self.on_rolled(from, id, &entries, more, turn),
             StateInput::Taken { from, id } => {
                 if self.flight(from, id).is_some() {
                     self.go_on(from, turn);
@@ -336,7 +430,8 @@ impl Node {
         let ours: BTreeMap<&str, (u64, Hash)> =
             self.states.replica.heads().map(|(name, retained, root)| (name, (retained, root))).collect();
         let names: BTreeSet<&str> = ours.keys().copied().chain(listed.keys().map(String::as_str)).collect();
-        let differ = names.into_iter().filter(|name| ours.get(name) != listed.get(*name));
+        let lacking: BTreeSet<&str> = self.states.replica.lacking().collect();
+        let differ = names.into_iter().filter(|name| ours.get(name) != listed.get(*name) || lacking.contains(name));
         let room = |name: &&str| collection_fault(name).is_none() && self.states.replica.has_room(name);
         talk.next = differ.filter(room).map(str::to_string).collect();
         self.go_on(from, turn);
@@ -395,7 +490,8 @@ impl Node {
                 let outcome = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).apply(&member);
                 self.states.spend(outcome);
                 self.counters.merged(outcome);
-                new += u64::from(outcome != Outcome::Duplicate && outcome != Outcome::NoRoom);
+                let floored = outcome == Outcome::Floored;
+                new += u64::from(outcome != Outcome::Duplicate && outcome != Outcome::NoRoom && !floored);
                 known |= outcome != Outcome::NoRoom;
             }
         }
@@ -433,6 +529,7 @@ impl Node {
                 Ok(asked) => Response::State(self.serve_ranges(collection, &asked, turn)),
                 Err(_) => Response::Unserved(Unserved::UnknownFeed),
             },
+            StateRequest::Roll { collection, floor, after } => self.serve_roll(collection, *floor, *after, turn),
             // Those are checked first, and come another way.
             StateRequest::Take { .. } | StateRequest::Endorse(_) => Response::Unserved(Unserved::Busy),
         }

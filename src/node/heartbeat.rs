@@ -65,6 +65,11 @@ impl Beats {
         worth
     }
 
+    /// Whether a node has said in this life that it lives.
+    pub fn has_heard(&self, node: NodeId) -> bool {
+        self.heard.contains_key(&(node, Category::System))
+    }
+
     /// Whether something ephemeral is newer than what its author said before on the topic.
     fn is_news(&mut self, author: NodeId, topic: Category, stamp: Stamp, wall: WallMs) -> bool {
         let last = self.heard.get(&(author, topic)).copied().unwrap_or_default();
@@ -148,13 +153,16 @@ impl Node {
         let heard = Beat { at: turn.now.mono, alike, clock_offset_ms };
         self.note_roots(author, &beat.roots);
         self.peers.on_beat(author, heard, turn.now);
+        self.note_state_of(author, beat.state_root, turn.now.mono);
         self.beats.differs |= !alike && self.peers.is_connected(author);
         if let Some(theirs) =
             beat.state_root.filter(|_| self.follows(Category::Data) && self.peers.is_connected(author))
         {
             let same = theirs == self.states.replica.root();
             self.beats.differs |= !same;
-            self.healing.on_beat(author, same, alike, turn.now.mono);
+            // Peers that have come to a floor have the same root, if it takes nothing away.
+            let lacks = self.states.replica.lacking().next().is_some();
+            self.healing.on_beat(author, same && !lacks, alike, turn.now.mono);
         }
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
         let holder = if self.peers.is_connected(author) { author } else { from };

@@ -8,6 +8,7 @@ use super::chain::Chain;
 use super::deferred::Deferred;
 use super::deliveries::fetch_letter;
 use super::endorse::Endorsing;
+use super::floors::FloorDesk;
 use super::healing::Healing;
 use super::heartbeat::Beats;
 use super::holders::Holders;
@@ -65,6 +66,7 @@ pub struct Node {
     pub(super) schemas: crate::schema::Rows,
     pub(super) states: States,
     pub(super) healing: Healing,
+    pub(super) floors: FloorDesk,
     pub(super) deferred: Deferred,
     pub(super) holders: Holders,
     pub(super) endorsing: Endorsing,
@@ -136,6 +138,7 @@ impl Node {
             schemas: crate::schema::Rows::load(view),
             states: States::load(view)?,
             healing: Healing::new(setup.entropy),
+            floors: FloorDesk::default(),
             deferred: Deferred::default(),
             holders: Holders::default(),
             endorsing: Endorsing::default(),
@@ -223,6 +226,7 @@ impl Node {
                 StateInput::Collections { from, id, .. }
                 | StateInput::Compared { from, id, .. }
                 | StateInput::Taken { from, id }
+                | StateInput::Rolled { from, id, .. }
                 | StateInput::Endorsed { from, id, .. },
             ) if Chain::is_about(id) => {
                 self.on_misanswered(from, id, turn);
@@ -316,6 +320,7 @@ impl Node {
             | Call::Sweep { .. }) => return self.on_deliver(id, call, turn),
             Call::Write(write) => return self.on_write(id, *write, turn),
             Call::Restore(restore) => return self.on_restore(id, *restore, turn),
+            Call::CountFloor(count) => return self.on_count_floor(id, count, turn),
             Call::Join(writes) => return self.on_join(id, &writes, turn),
             Call::Extent { collection, from, to } => Ok(Answer::Extent(self.extent_of(&collection, from, to))),
             Call::Endorse(wanted) => return self.on_endorse(id, *wanted, turn),

@@ -152,6 +152,11 @@ impl Peers {
         self.known.iter().filter(|(_, peer)| peer.connected).map(|(id, _)| *id)
     }
 
+    /// Peers seen at some time or later.
+    pub fn seen_since(&self, since: WallMs) -> impl Iterator<Item = NodeId> {
+        self.known.iter().filter(move |(_, peer)| peer.record.last_seen >= since).map(|(id, _)| *id)
+    }
+
     pub fn is_connected(&self, id: NodeId) -> bool {
         self.known.get(&id).is_some_and(|peer| peer.connected)
     }

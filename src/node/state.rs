@@ -69,7 +69,7 @@ impl States {
 
     /// Whether something is to be done even if nothing happens.
     pub fn is_due(&self) -> bool {
-        !self.waiting.is_empty() || self.behind || !self.replica.is_settled()
+        !self.waiting.is_empty() || self.behind || !self.replica.is_settled() || !self.replica.is_at_rest()
     }
 
     /// Whether the step has merged as much as it may.
@@ -175,6 +175,7 @@ impl Node {
         if let Some(offset) = self.peers.clock_offset_ms().filter(|offset| offset.abs() > CLOCK_OFFSET_MS) {
             return Err(Refused::Clock { seconds: offset / 1000 }.into());
         }
+        self.check_floor(write)?;
         let Resolved { changes, places, after } = self.resolve(write, turn)?;
         let mut versions = vec![None; write.wishes.len()];
         if changes.is_empty() {
@@ -304,6 +305,7 @@ impl Node {
         }
         self.states.left = limits::STEP_CHANGES;
         self.merge(turn).sweep(limits::STEP_SWEEP);
+        self.tend_floors(turn);
         self.note_let_go(turn);
         self.states.replica.save(&mut turn.tx);
         let end = self.states.replica.events_end();

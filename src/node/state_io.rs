@@ -2,7 +2,7 @@
 
 use crate::types::{NetworkId, NodeId};
 use crate::wire::ledger::Endorsed;
-use crate::wire::{CollectionHead, Proven, Ranges, Refusal, StateResponse, prove_all};
+use crate::wire::{CollectionHead, Proven, Ranges, Refusal, RollEntry, StateResponse, prove_all};
 
 /// Something about replicated state.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub enum StateInput {
     Collections { from: NodeId, id: u64, heads: Vec<CollectionHead>, more: bool },
     /// What a peer says about ranges that it was asked about under `id`, and writes, each of them proved.
     Compared { from: NodeId, id: u64, ranges: Ranges, writes: Vec<Proven> },
+    /// The writes that count below a floor, by a peer that was asked under `id`.
+    Rolled { from: NodeId, id: u64, entries: Vec<RollEntry>, more: bool },
     /// A peer has looked at what it was given under `id`.
     Taken { from: NodeId, id: u64 },
     /// What a validator says that was asked under `id` to endorse an extent; nobody has checked its signature.
@@ -31,6 +33,7 @@ impl StateInput {
             StateResponse::Collections { heads, more } => (StateInput::Collections { from, id, heads, more }, None),
             StateResponse::Endorsed(said) => (StateInput::Endorsed { from, id, said }, None),
             StateResponse::Taken => (StateInput::Taken { from, id }, None),
+            StateResponse::Rolled { entries, more } => (StateInput::Rolled { from, id, entries, more }, None),
             StateResponse::Compared { ranges, writes } => {
                 let ranges = Ranges::decode(&ranges)?;
                 let (writes, bad) = prove_all(writes, network);
@@ -45,6 +48,7 @@ impl StateInput {
             StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
                 writes.iter().map(Proven::memory_bytes).sum()
             }
+            StateInput::Rolled { entries, .. } => std::mem::size_of_val(entries.as_slice()),
             StateInput::Collections { .. } | StateInput::Taken { .. } | StateInput::Endorsed { .. } => 0,
         }
     }
@@ -55,7 +59,11 @@ impl StateInput {
             StateInput::Compared { writes, .. } | StateInput::Offered { writes, .. } => {
                 writes.iter().flat_map(Proven::writes).map(|said| said.write.changes.len()).sum()
             }
-            StateInput::Collections { .. } | StateInput::Taken { .. } | StateInput::Endorsed { .. } => 0,
+            // The rows of a roll are written, not judged.
+            StateInput::Rolled { .. }
+            | StateInput::Collections { .. }
+            | StateInput::Taken { .. }
+            | StateInput::Endorsed { .. } => 0,
         }
     }
 }

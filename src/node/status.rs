@@ -44,10 +44,11 @@ pub struct Counters {
     /// Requests of peers that asked too much.
     pub requests_put_off: u64,
     /// Changes of replicated state that count, that came later than what stands in their place, that their authors
-    /// may not make, and for which there is no room.
+    /// may not make, that are below a floor, and for which there is no room.
     pub merged_changes: u64,
     pub superseded_changes: u64,
     pub denied_changes: u64,
+    pub floored_changes: u64,
     pub unmerged_changes: u64,
     /// Comparisons of the state with peers that retained something else, and changes they brought that were new.
     pub sessions: u64,
@@ -80,6 +81,7 @@ impl Counters {
             Outcome::Applied => self.merged_changes += 1,
             Outcome::Superseded => self.superseded_changes += 1,
             Outcome::Denied => self.denied_changes += 1,
+            Outcome::Floored => self.floored_changes += 1,
             Outcome::NoRoom => self.unmerged_changes += 1,
             Outcome::Duplicate => {}
         }

@@ -72,6 +72,7 @@ impl Machine {
             strategy: Default::default(),
             role: Default::default(),
             retention,
+            floor_waits: crate::types::limits::FLOOR_MEMBERS,
             registration: None,
             chain: None,
         };

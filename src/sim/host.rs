@@ -121,6 +121,8 @@ pub struct Process {
     pub durable_writes: BTreeMap<u64, Write>,
     /// Endorsements a client asked for with what is not so.
     pub lied: BTreeSet<u64>,
+    /// Floors that clients want, by the number of their call: in which collection.
+    pub floor_counts: BTreeMap<u64, String>,
     /// Who may speak about the chain.
     pub roster: Option<Arc<Roster>>,
     /// The worker of a durable subscription.
@@ -287,6 +289,7 @@ impl Process {
             durable_calls: BTreeMap::new(),
             durable_writes: BTreeMap::new(),
             lied: BTreeSet::new(),
+            floor_counts: BTreeMap::new(),
             roster: None,
             worker: Worker::default(),
             next_number: 0,

@@ -1,7 +1,8 @@
 //! Steps: a host's inputs go in, its outputs come out, and the judges look at both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use super::event::{Event, Topic};
 use super::host::{Host, Process, Released, Sent};
@@ -10,13 +11,18 @@ use super::library::Library;
 use super::trace::Slots;
 use super::workload;
 use super::world::World;
-use crate::crdt::collections;
+use crate::crdt::{Condition, FLOOR, Floors, Wish, Wished, collections};
 use crate::feed::{Log, Room, Stored, bundles_from, find, page};
-use crate::node::{Answer, CallRefusal, Event as Told, Input, Output, Setup, Step, Verdict as Word, Wrote};
+use crate::node::{
+    Ack, Answer, Call, CallRefusal, Event as Told, FloorCount, Input, Output, Setup, Step, Verdict as Word, Write,
+    Wrote,
+};
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, MessageId, NodeId, limits};
 use crate::wire::{Bundle, Category, Course, Filter, Slot, Verified};
 
+/// How long a node that was heard from is waited for before a floor is set.
+const FLOOR_WAITS: Duration = Duration::from_secs(6);
 /// How long the disk takes, microseconds.
 const FLUSH_US: (u64, u64) = (200, 30_000);
 /// The least time from one step to the next, microseconds.
@@ -73,6 +79,7 @@ impl World {
             strategy: Default::default(),
             role: Default::default(),
             retention: self.plan.retention.clone(),
+            floor_waits: FLOOR_WAITS,
             registration: Some(workload::registration(wall)),
             chain,
         })
@@ -299,6 +306,7 @@ impl World {
         let answer = match answer {
             Ok(Answer::Wrote(wrote)) => return self.on_wrote(host, id, &wrote),
             Ok(Answer::Endorsed(gathered)) => return self.on_gathered(host, id, &gathered),
+            Ok(Answer::Floor(counted)) => return self.on_counted(host, id, &counted),
             other => other,
         };
         let machine = &mut self.hosts[host];
@@ -336,6 +344,19 @@ impl World {
         machine.written.extend(promises);
     }
 
+    /// A client is told what a floor would come to, and sets it.
+    fn on_counted(&mut self, host: usize, id: u64, counted: &FloorCount) {
+        let Some(process) = self.hosts[host].process.as_mut() else { return };
+        let Some(collection) = process.floor_counts.remove(&id) else { return };
+        let id = process.number();
+        let FloorCount { floor, tombstones } = counted;
+        let said = format_args!("{:?} of {collection}, {} stay, {tombstones} go", floor.version, floor.count);
+        self.trace.note(self.now_us, host, "floor", &floor.version.to_bytes(), said);
+        let wishes = vec![Wish { path: FLOOR.into(), wished: Wished::Put(floor.json()), condition: Condition::None }];
+        let write = Write { collection, client: None, wishes, restores: None, ack: Ack::Durable };
+        self.tell(host, Input::Call { id, call: Call::Write(Box::new(write)) });
+    }
+
     /// Whether retention takes what the state was written by.
     fn lets_go_of_state(&self) -> bool {
         self.plan.retention.contains_key(&Category::Data)
@@ -345,8 +366,9 @@ impl World {
     pub(super) fn awaits_state(&self) -> bool {
         let running = || self.hosts.iter().filter_map(|host| host.process.as_ref());
         let roots: BTreeSet<Hash> = running().map(|process| process.node.replica().root()).collect();
-        let settled = running().all(|process| process.node.is_settled());
-        self.lets_go_of_state() && !self.is_last_look() && (roots.len() > 1 || !settled)
+        let settled = running().all(|process| process.node.is_settled() && process.node.replica().is_at_rest());
+        let settled = settled && running().all(|process| process.node.replica().pending_floors().next().is_none());
+        (self.lets_go_of_state() || self.plan.floors) && !self.is_last_look() && (roots.len() > 1 || !settled)
     }
 
     /// Whether all that run have the same state, and what was written is in it or in the conflict logs.
@@ -361,6 +383,15 @@ impl World {
         if verdict.is_ok() && roots.len() > 1 {
             let of = |(n, machine, _): (usize, &Host, &Process)| format!("node {n} {:?}", collections(&machine.store));
             verdict = Err(running().map(of).collect::<Vec<_>>().join("; "));
+        }
+        let floors = |machine: &Host| -> BTreeMap<String, Floors> {
+            collections(&machine.store).into_iter().map(|info| (info.name, info.floors)).collect()
+        };
+        let mut all: Vec<BTreeMap<String, Floors>> = running().map(|(_, machine, _)| floors(machine)).collect();
+        let pending = all.iter().flat_map(BTreeMap::values).any(|floors| floors.pending.is_some());
+        all.dedup();
+        if verdict.is_ok() && (all.len() > 1 || pending) {
+            verdict = Err(format!("nodes have come to different floors: {all:?}"));
         }
         let mut promises = running().flat_map(|(_, author, _)| &author.written);
         let survival = promises.try_for_each(|promise| {

@@ -41,6 +41,8 @@ pub enum Scenario {
     Retention,
     /// What wrote the state is let go while nodes are apart or not there yet: the state itself is repaired.
     Oblivion,
+    /// Floors of the state are set and adopted while nodes are apart, late or not there.
+    Floor,
     /// Clients say more than can leave, over links that lose frames, and workers are unreliable.
     Saturated,
     /// Some of everything at once.
@@ -75,7 +77,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 27] = [
+    pub const ALL: [Scenario; 28] = [
         Scenario::Calm,
         Scenario::Lossy,
         Scenario::Partition,
@@ -88,6 +90,7 @@ impl Scenario {
         Scenario::LateJoiner,
         Scenario::Retention,
         Scenario::Oblivion,
+        Scenario::Floor,
         Scenario::Saturated,
         Scenario::Everything,
         Scenario::ChainCalm,
@@ -120,6 +123,7 @@ impl Scenario {
             Scenario::LateJoiner => "late-joiner",
             Scenario::Retention => "retention",
             Scenario::Oblivion => "oblivion",
+            Scenario::Floor => "floor",
             Scenario::Saturated => "saturated",
             Scenario::Everything => "everything",
             Scenario::ChainCalm => "chain-calm",
@@ -223,6 +227,8 @@ pub struct Plan {
     pub workers: bool,
     /// How many calls of a thousand bring many messages.
     pub bursts: u64,
+    /// Whether clients set floors.
+    pub floors: bool,
     /// How long messages are kept.
     pub retention: Retention,
     /// Each host's wall clock is wrong by so much, milliseconds.
@@ -253,6 +259,7 @@ impl Plan {
             scheduler: Policy::default(),
             workers: false,
             bursts: rng.within(0, 40),
+            floors: false,
             retention: Retention::new(),
             skew_ms: (0..hosts).map(|_| rng.within(0, 100) as i64 - 50).collect(),
             start_us: (0..hosts).map(|_| rng.within(0, 300 * MS)).collect(),
@@ -273,6 +280,7 @@ impl Plan {
             Scenario::LateJoiner => plan.joins_late(&mut rng),
             Scenario::Retention => plan.forgets(&mut rng),
             Scenario::Oblivion => plan.outlives(&mut rng),
+            Scenario::Floor => plan.rises(&mut rng),
             Scenario::Saturated => plan.saturates(&mut rng),
             Scenario::Everything => plan.everything(&mut rng),
             Scenario::ChainCalm
@@ -448,6 +456,21 @@ impl Plan {
         }
         if rng.chance(300) {
             self.villains.push(Role::Liar);
+        }
+    }
+
+    fn rises(&mut self, rng: &mut Rng) {
+        self.floors = true;
+        self.storm_us = rng.within(14 * SECOND, 22 * SECOND);
+        // One is away for longer than it is waited for.
+        let (at, side) = (rng.within(SECOND, 4 * SECOND), 1 << rng.below(self.hosts));
+        self.faults.push((at, Fault::Cut { side }));
+        self.faults.push((at + rng.within(7 * SECOND, 12 * SECOND), Fault::Mend));
+        let parts: [fn(&mut Plan, &mut Rng); 4] = [Plan::falls_apart, Plan::joins_late, Plan::restarts, Plan::loses];
+        for (part, chance) in parts.into_iter().zip([300, 500, 300, 300]) {
+            if rng.chance(chance) {
+                part(self, rng);
+            }
         }
     }
 

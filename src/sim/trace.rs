@@ -81,6 +81,7 @@ impl fmt::Display for Summary<'_> {
             }
             Response::State(StateResponse::Taken) => write!(f, "taken"),
             Response::State(StateResponse::Endorsed(said)) => write!(f, "{said:?}"),
+            Response::State(StateResponse::Rolled { entries, .. }) => write!(f, "{} of a roll", entries.len()),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::wire::kind::system::Heartbeat;
 use crate::wire::ledger::Endorsed;
 use crate::wire::{
     Bundle, Category, CollectionHead, Course, Delivery, Draft, FeedId, Head, Header, Mode, Part, Payload, Pending,
-    Priority, Ranges, Receipt, Request, Response, Signature, StateRequest, StateResponse, Unserved,
+    Priority, Ranges, Receipt, Request, Response, RollEntry, Signature, StateRequest, StateResponse, Unserved,
 };
 
 /// Bundles a liar remembers.
@@ -233,6 +233,10 @@ impl Villain {
             // It is no validator, and signs with what it has.
             StateRequest::Endorse(_) => {
                 StateResponse::Endorsed(Endorsed::Signed(Signature([rng.below(250) as u8; 64])))
+            }
+            StateRequest::Roll { floor, .. } => {
+                let entry = |_| RollEntry { version: floor.version, digest: Hash([9; 32]) };
+                StateResponse::Rolled { entries: (0..rng.below(3)).map(entry).collect(), more: rng.chance(100) }
             }
             StateRequest::Collections { .. } => {
                 let names = ["sim", "other", "sim@", "none"].into_iter().filter(|_| rng.chance(700));

@@ -36,7 +36,8 @@ pub fn write(rng: &mut Rng) -> Write {
     Write { collection: collection(rng), client: None, wishes, restores: None, ack }
 }
 
-fn collection(rng: &mut Rng) -> String {
+/// A collection that clients write to.
+pub fn collection(rng: &mut Rng) -> String {
     if rng.chance(700) { "sim".into() } else { "other".into() }
 }
 

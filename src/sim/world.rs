@@ -1,6 +1,7 @@
 //! The run itself: machines, connections, the agenda, and the judges who watch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 
@@ -15,7 +16,7 @@ use super::trace::Trace;
 use super::urgent::Urgent;
 use super::villain::Villain;
 use super::workload;
-use crate::node::{Ack, Call, Input};
+use crate::node::{Ack, Call, CountFloor, Input};
 use crate::types::{Domain, MessageId, NetworkName, NodeId, WallMs};
 use crate::wire::{Destination, Draft, Priority};
 
@@ -29,6 +30,8 @@ const REMEMBERED: usize = 32;
 const DIRECT: u64 = 150;
 /// Calls of a thousand that write to the state.
 const WRITES: u64 = 350;
+/// And of a thousand writes to the state, where floors are set, so many set one.
+const FLOORS: u64 = 250;
 
 /// Everything there is.
 pub struct World {
@@ -270,8 +273,21 @@ impl World {
         drafts.iter_mut().map(sent).collect()
     }
 
+    /// A client wants the floor of a collection at what was written a moment ago.
+    fn set_floor(&mut self, host: usize) {
+        let (collection, older_ms) = (workload::collection(&mut self.rng), self.rng.within(300, 3_000));
+        let Some(process) = &mut self.hosts[host].process else { return };
+        let id = process.number();
+        process.floor_counts.insert(id, collection.clone());
+        let count = CountFloor { collection, older_than: Duration::from_millis(older_ms), dry: false };
+        self.tell(host, Input::Call { id, call: Call::CountFloor(count) });
+    }
+
     /// A client writes to the state.
     pub(super) fn write(&mut self, host: usize) {
+        if self.plan.floors && self.rng.chance(FLOORS) {
+            return self.set_floor(host);
+        }
         let write = workload::write(&mut self.rng);
         let Some(process) = &mut self.hosts[host].process else { return };
         let id = process.number();

@@ -285,6 +285,13 @@ pub const SESSION_FIRST: Duration = Duration::from_secs(2);
 pub const SESSION_MOST: Duration = Duration::from_secs(120);
 /// Collections in one frame.
 pub const COLLECTION_HEADS: usize = 1_024;
+/// Writes of a roll in one frame.
+pub const ROLL_ENTRIES: usize = 4_096;
+/// A floor waits for every node heard from in this time, and counts a root that was equal when heard for so long.
+pub const FLOOR_MEMBERS: Duration = Duration::from_secs(3 * 24 * 3600);
+pub const FLOOR_ALIKE: Duration = Duration::from_secs(10);
+/// What is younger than this is above a floor, unless an operator says otherwise.
+pub const FLOOR_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Excerpts looked through for what is not needed any more, at each round of [`RETENTION_EVERY`].
 pub const TIDY_EXCERPTS: usize = 256;
 

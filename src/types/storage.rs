@@ -69,6 +69,10 @@ pub enum Table {
     Loose = 0x38,
     /// From which event on it is remembered when writes to the state came.
     Arrival = 0x39,
+    /// The writes that count below the floors of collections, by number of roll and version.
+    Roll = 0x3A,
+    /// Which floor counts in a collection, and what is to be done about others.
+    Floor = 0x3B,
     /// The ledger's state as it is now.
     LedgerState = 0x40,
     /// What rows of it were before a height changed them.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::excerpt::{Excerpt, Proven};
 use super::ledger::{Endorsed, EndorsementAsk};
 use super::refusal::Refusal;
-use crate::types::{Hash, NetworkId, limits};
+use crate::types::{Hash, NetworkId, Version, limits};
 
 /// What a node retains of a collection.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -31,6 +31,28 @@ pub enum StateRequest {
     Take { writes: Vec<Bytes> },
     /// Whether the asked, a validator, retains as much, and signs it.
     Endorse(Box<EndorsementAsk>),
+    /// The writes that count below a floor of a collection, after this one: see `docs/floor.md`.
+    Roll { collection: String, floor: FloorName, after: Option<RollEntry> },
+}
+
+/// A floor: the version below which only the writes of a set count, and count and sum of the set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FloorName {
+    /// Below this.
+    pub version: Version,
+    /// How many.
+    pub count: u64,
+    /// The sum over what the root counts them as.
+    pub root: Hash,
+}
+
+/// A write that counts below a floor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct RollEntry {
+    /// Which.
+    pub version: Version,
+    /// What the root counts it as.
+    pub digest: Hash,
 }
 
 /// What a node answers about its state.
@@ -44,13 +66,15 @@ pub enum StateResponse {
     Taken,
     /// The signature, or why there is none.
     Endorsed(Endorsed),
+    /// The writes that count below the floor, in order; `more` when there are some after the last.
+    Rolled { entries: Vec<RollEntry>, more: bool },
 }
 
 impl StateRequest {
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let name = match self {
             StateRequest::Collections { after } => after.as_ref(),
-            StateRequest::Compare { collection, .. } => Some(collection),
+            StateRequest::Compare { collection, .. } | StateRequest::Roll { collection, .. } => Some(collection),
             StateRequest::Take { .. } | StateRequest::Endorse(_) => None,
         };
         match self {
@@ -62,7 +86,7 @@ impl StateRequest {
                 Some(fault) => Err(Refusal::Frame { reason: fault.into() }),
                 None => Ok(()),
             },
-            StateRequest::Collections { .. } | StateRequest::Compare { .. } => Ok(()),
+            StateRequest::Collections { .. } | StateRequest::Compare { .. } | StateRequest::Roll { .. } => Ok(()),
         }
     }
 }
@@ -77,7 +101,13 @@ impl StateResponse {
             StateResponse::Endorsed(Endorsed::Differs(head)) if head.name.len() > limits::COLLECTION_BYTES => {
                 Err(Refusal::Frame { reason: "the name of no collection".into() })
             }
-            StateResponse::Collections { .. } | StateResponse::Taken | StateResponse::Endorsed(_) => Ok(()),
+            StateResponse::Rolled { entries, .. } if entries.len() > limits::ROLL_ENTRIES => {
+                Err(Refusal::Frame { reason: format!("{} writes of a roll", entries.len()) })
+            }
+            StateResponse::Collections { .. }
+            | StateResponse::Taken
+            | StateResponse::Endorsed(_)
+            | StateResponse::Rolled { .. } => Ok(()),
         }
     }
 }

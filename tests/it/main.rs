@@ -11,6 +11,7 @@ mod deliver;
 mod direct;
 mod disk;
 mod endorse;
+mod floor;
 mod flow;
 mod graph;
 mod heal;

@@ -41,6 +41,7 @@ scenarios! {
     a_network_one_joins_late_keeps_its_promises: LateJoiner,
     a_network_that_forgets_keeps_its_promises: Retention,
     a_network_that_forgets_how_its_state_was_written_keeps_its_promises: Oblivion,
+    a_network_whose_deletes_go_below_floors_keeps_its_promises: Floor,
     a_saturated_network_keeps_its_promises: Saturated,
     a_network_with_all_troubles_keeps_its_promises: Everything,
     a_calm_chain_keeps_its_promises: ChainCalm,

@@ -440,13 +440,20 @@ def read_excerpt(data):
 def read_state_request(data):
     r = Reader(data)
     same("request tag", r.enum(6), 5)
-    variant = r.enum(3)
+    variant = r.enum(5)
     if variant == 0:
         request = ("collections", r.option(r.text))
     elif variant == 1:
         request = ("compare", r.text(), r.blob())
-    else:
+    elif variant == 2:
         request = ("take", r.list(r.blob))
+    elif variant == 3:
+        at, block, chain, network, until = r.varint(64), r.take(32), r.take(32), r.take(32), r.varint(64)
+        collections = r.list(lambda: (r.text(), r.varint(64), r.take(32)))
+        request = ("endorse", at, block, chain, network, until, collections)
+    else:
+        name, floor = r.text(), (r.take(24), r.varint(64), r.take(32))
+        request = ("roll", name, floor, r.option(lambda: (r.take(24), r.take(32))))
     r.end()
     return request
 
@@ -454,13 +461,17 @@ def read_state_request(data):
 def read_state_response(data):
     r = Reader(data)
     same("response tag", r.enum(7), 6)
-    variant = r.enum(3)
+    variant = r.enum(5)
     if variant == 0:
         response = ("collections", r.list(lambda: (r.text(), r.varint(64), r.take(32))), r.boolean())
     elif variant == 1:
         response = ("compared", r.blob(), r.list(r.blob))
-    else:
+    elif variant == 2:
         response = ("taken",)
+    elif variant == 3:
+        raise Refused("what a validator says of an extent is not read here")
+    else:
+        response = ("rolled", r.list(lambda: (r.take(24), r.take(32))), r.boolean())
     r.end()
     return response
 
@@ -483,6 +494,13 @@ def check_states(b):
     same("response collections", read_state_response(b["response_collections"]), listed)
     same("response compared", read_state_response(b["response_compared"]), ("compared", b["ranges"], [b"excerpt"]))
     same("response taken", read_state_response(b["response_taken"]), ("taken",))
+
+    def entry(n):
+        return (((start << 16) + n).to_bytes(8, "big") + bytes([n]) * 16, bytes([n]) * 32)
+
+    floor = (entry(9)[0], 3, b"\x08" * 32)
+    same("request roll", read_state_request(b["request_roll"]), ("roll", "c", floor, entry(1)))
+    same("response rolled", read_state_response(b["response_rolled"]), ("rolled", [entry(2), entry(3)], True))
 
 
 # Section 13 and 14: kinds and their payloads, as the page lists them

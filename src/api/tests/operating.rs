@@ -188,6 +188,8 @@ async fn every_route_is_described_and_every_reference_leads_somewhere() {
         ("get", "/v1/state/{collection}/history"),
         ("get", "/v1/state/{collection}/conflicts"),
         ("get", "/v1/state/{collection}/check"),
+        ("get", "/v1/state/{collection}/floor"),
+        ("put", "/v1/state/{collection}/floor"),
         ("get", "/v1/state/{collection}/chunk"),
         ("post", "/v1/state/join"),
         ("get", "/v1/state/{collection}/extent"),

@@ -77,6 +77,7 @@ impl BenchNode {
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
+            floor_waits: crate::types::limits::FLOOR_MEMBERS,
             registration: None,
             chain: None,
         };

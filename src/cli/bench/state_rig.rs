@@ -51,6 +51,7 @@ impl Rig {
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
+            floor_waits: crate::types::limits::FLOOR_MEMBERS,
             registration: None,
             chain: None,
         };

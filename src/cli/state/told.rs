@@ -71,10 +71,25 @@ pub(super) fn collections(answer: &Value) -> String {
     if all.is_empty() {
         return "there are no collections; write to one with `metanode state put COLLECTION PATH VALUE`".into();
     }
-    let row =
-        |one: &Value| vec![plain(&one["name"]), plain(&one["retained"]), plain(&one["root"]), time(&one["last_ms"])];
-    let table = table(&["NAME", "WRITES", "ROOT", "LAST"], &all.iter().map(row).collect::<Vec<_>>());
+    let row = |one: &Value| {
+        let (name, retained, root) = (plain(&one["name"]), plain(&one["retained"]), plain(&one["root"]));
+        vec![name, retained, root, time(&one["last_ms"]), floor(&one["floors"])]
+    };
+    let table = table(&["NAME", "WRITES", "ROOT", "LAST", "FLOOR"], &all.iter().map(row).collect::<Vec<_>>());
     format!("{table}\n\nstate root {}", plain(&answer["root"]))
+}
+
+/// The floor of a collection, and one that is said and not come to.
+fn floor(floors: &Value) -> String {
+    let adopted = if floors["adopted"].is_null() { "-".into() } else { since(&floors["adopted"]) };
+    if floors["pending"].is_null() { adopted } else { format!("{adopted}, pending {}", since(&floors["pending"])) }
+}
+
+/// The time of a floor: its version begins with milliseconds since 1970, twelve digits of them.
+pub(super) fn since(floor: &Value) -> String {
+    let version = plain(&floor["version"]);
+    let ms = version.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    ms.map_or(version, |ms| time(&Value::from(ms)))
 }
 
 pub(super) fn cells(answer: &Value) -> String {

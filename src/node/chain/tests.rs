@@ -91,6 +91,7 @@ impl Lone {
             strategy: Default::default(),
             role: Default::default(),
             retention: Default::default(),
+            floor_waits: crate::types::limits::FLOOR_MEMBERS,
             registration: None,
             chain: Some(chain),
         };

@@ -114,6 +114,7 @@ pub fn draw(plan: &mut Plan, scenario: Scenario, rng: &mut Rng) {
         | Scenario::LateJoiner
         | Scenario::Retention
         | Scenario::Oblivion
+        | Scenario::Floor
         | Scenario::Saturated
         | Scenario::Everything => {}
     }

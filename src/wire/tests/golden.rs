@@ -35,9 +35,11 @@ struct Vectors {
     request_collections: String,
     request_compare: String,
     request_take: String,
+    request_roll: String,
     response_collections: String,
     response_compared: String,
     response_taken: String,
+    response_rolled: String,
 }
 
 fn full_message() -> Message<'static> {
@@ -126,6 +128,11 @@ fn current() -> Vectors {
         request_collections: state(StateRequest::Collections { after: Some("a".into()) }),
         request_compare: state(StateRequest::Compare { collection: "c".into(), ranges: ranges.clone().into() }),
         request_take: state(StateRequest::Take { writes: vec![Bytes::from_static(b"excerpt")] }),
+        request_roll: state(StateRequest::Roll {
+            collection: "c".into(),
+            floor: FloorName { version: roll_entry(9).version, count: 3, root: Hash([8; 32]) },
+            after: Some(roll_entry(1)),
+        }),
         response_collections: stated(StateResponse::Collections {
             heads: vec![CollectionHead { name: "c".into(), retained: 3, root: Hash([8; 32]) }],
             more: false,
@@ -135,7 +142,13 @@ fn current() -> Vectors {
             writes: vec![Bytes::from_static(b"excerpt")],
         }),
         response_taken: stated(StateResponse::Taken),
+        response_rolled: stated(StateResponse::Rolled { entries: vec![roll_entry(2), roll_entry(3)], more: true }),
     }
+}
+
+fn roll_entry(n: u8) -> RollEntry {
+    let version = crate::types::Version { stamp: Stamp::new(START_MS, n.into()), digest: [n; 16] };
+    RollEntry { version, digest: Hash([n; 32]) }
 }
 
 /// A bundle of five writes, and the second and the fifth of them.
