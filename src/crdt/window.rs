@@ -16,6 +16,7 @@ const NOTES: usize = 256;
 const NOTE_ROWS: usize = 4;
 
 type Rows = Vec<(Vec<u8>, Bytes)>;
+type Between = (Vec<u8>, Vec<u8>);
 
 /// A view of the same rows, some of which are in memory.
 pub struct Window<'a> {
@@ -25,7 +26,7 @@ pub struct Window<'a> {
     to: Vec<u8>,
     rows: Rows,
     /// What was found in small ranges elsewhere: what lies above a path is asked for with every path below it.
-    notes: RefCell<BTreeMap<(Vec<u8>, Vec<u8>), Rows>>,
+    notes: RefCell<BTreeMap<Between, Rows>>,
 }
 
 impl<'a> Window<'a> {

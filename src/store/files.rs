@@ -45,6 +45,9 @@ pub struct Usage {
     pub dead: u64,
 }
 
+/// What is done with a record, where it begins, and its rows.
+type Take<'a> = dyn FnMut(&Head, u32, Vec<Row>) -> ControlFlow<()> + 'a;
+
 struct Open {
     file: Arc<File>,
     usage: Usage,
@@ -184,13 +187,7 @@ impl Files {
 
     /// Hands over the records of a file from `at` on, with where each begins, until one is not whole; says where that
     /// is. Bodies are read and compared with their sums if they are to be `proved`.
-    pub fn records(
-        &self,
-        number: u32,
-        at: u32,
-        proved: bool,
-        take: &mut dyn FnMut(&Head, u32, Vec<Row>) -> ControlFlow<()>,
-    ) -> Result<u64, Damage> {
+    pub fn records(&self, number: u32, at: u32, proved: bool, take: &mut Take<'_>) -> Result<u64, Damage> {
         let path = self.path(number);
         let file = self.file(number).ok_or_else(|| Damage::Missing { path: path.clone() })?;
         let failed = |cause| Damage::Io { path: path.clone(), cause };

@@ -38,6 +38,9 @@ pub fn untagged(row: sled::IVec) -> Result<Value, String> {
     value.ok_or_else(|| "a row is not as it was written".into())
 }
 
+/// A key, and where its body is.
+type Body = (Vec<u8>, Place);
+
 /// What the thread knows.
 pub struct Settler<'a> {
     shared: &'a Shared,
@@ -138,7 +141,7 @@ impl<'a> Settler<'a> {
     }
 
     /// The bodies of a file that sled's rows name. None if the file cannot be read to its end: it is left alone.
-    fn needed(&self, number: u32, size: u64) -> Result<Option<Vec<(Vec<u8>, Place)>>, String> {
+    fn needed(&self, number: u32, size: u64) -> Result<Option<Vec<Body>>, String> {
         let (mut needed, mut failed) = (Vec::new(), Ok(()));
         let read = self.shared.files.records(number, 0, false, &mut |_, _, rows| {
             for (key, value) in rows {
@@ -160,7 +163,7 @@ impl<'a> Settler<'a> {
     }
 
     /// Writes bodies again at the journal's end. Their file can go when that is settled.
-    fn move_on(&self, needed: Vec<(Vec<u8>, Place)>) -> Result<(), String> {
+    fn move_on(&self, needed: Vec<Body>) -> Result<(), String> {
         let shared = self.shared;
         let mut rest = needed.into_iter().peekable();
         while rest.peek().is_some() {
