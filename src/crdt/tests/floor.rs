@@ -108,8 +108,17 @@ fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bo
     let says = !matches!(member.body.op, Op::Delete | Op::Remove | Op::DeletePrefix) && path != FLOOR;
     let same = |other: &&Member| other.unit == member.unit;
     let seen = all.iter().filter(same).any(|other| other.body.over.contains(&member.version));
-    let counted_on =
-        member.unit.part == Part::Counter && all.iter().filter(same).any(|other| other.version > member.version);
+    // A later total, or what stands, or is in the log, comes to as much.
+    let covers_totals = |other: &Member| match (&other.body.op, &member.body.op) {
+        (Op::Count { plus, minus }, Op::Count { plus: said, minus: less }) => plus >= said && minus >= less,
+        _ => false,
+    };
+    let is_there = |other: &Member| {
+        let logged = conflict(collection, path, other.version, &host.store).is_some();
+        logged || shown.contains(&(other.unit.clone(), other.version))
+    };
+    let counted_on = member.unit.part == Part::Counter
+        && all.iter().filter(same).any(|one| one.version > member.version || (is_there(one) && covers_totals(one)));
     let deleted = all.iter().any(|other| {
         let above = other.unit.part == Part::Prefix && covers(&other.unit.path, path);
         let own = other.body.author == member.body.author && other.unit.collection == collection;
