@@ -36,10 +36,14 @@ impl Merge<'_, '_, '_> {
     pub(super) fn refuse(&mut self, unit: &Unit, new: &Row) -> Outcome {
         new.body.over.iter().for_each(|seen| self.forgive(unit, *seen));
         let head = Some(unit).filter(|unit| unit.part != Part::Set).and_then(|unit| self.head(unit));
+        // What stands and is not judged yet may be let go next.
+        let head = head.filter(|head| !self.is_sunk(unit, head));
         let seen = match new.body.op {
             Op::Set { .. } => is_floor(unit) || self.is_named(unit, new.version),
             Op::Add { .. } => self.is_removed(unit, new.version),
-            Op::Count { .. } => head.as_ref().is_some_and(|head| loss(new, head).is_none()),
+            Op::Count { .. } => {
+                head.as_ref().is_some_and(|head| head.version > new.version && loss(new, head).is_none())
+            }
             Op::Delete | Op::Remove | Op::DeletePrefix => true,
         };
         if !seen && !self.is_lost(unit, new.version) {

@@ -108,17 +108,8 @@ fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bo
     let says = !matches!(member.body.op, Op::Delete | Op::Remove | Op::DeletePrefix) && path != FLOOR;
     let same = |other: &&Member| other.unit == member.unit;
     let seen = all.iter().filter(same).any(|other| other.body.over.contains(&member.version));
-    // A later total, or what stands, or is in the log, comes to as much.
-    let covers_totals = |other: &Member| match (&other.body.op, &member.body.op) {
-        (Op::Count { plus, minus }, Op::Count { plus: said, minus: less }) => plus >= said && minus >= less,
-        _ => false,
-    };
-    let is_there = |other: &Member| {
-        let logged = conflict(collection, path, other.version, &host.store).is_some();
-        logged || shown.contains(&(other.unit.clone(), other.version))
-    };
-    let counted_on = member.unit.part == Part::Counter
-        && all.iter().filter(same).any(|one| one.version > member.version || (is_there(one) && covers_totals(one)));
+    let counted_on =
+        member.unit.part == Part::Counter && all.iter().filter(same).any(|other| other.version > member.version);
     let deleted = all.iter().any(|other| {
         let above = other.unit.part == Part::Prefix && covers(&other.unit.path, path);
         let own = other.body.author == member.body.author && other.unit.collection == collection;
@@ -312,6 +303,29 @@ fn a_roll_that_does_not_come_to_the_floor_changes_nothing() {
     assert_eq!(other.replica.floor(OPEN), Some(counted.floor));
     (1..6).for_each(|n| other.take(&put(&format!("p/{n}"), n)));
     assert_eq!(other.replica.root(), setter.replica.root());
+}
+
+#[test]
+fn a_count_that_comes_to_no_more_than_an_older_one_is_lost_with_a_trace() {
+    let count = |at| written("n", at, &[], Op::Count { plus: 0, minus: 1 });
+    let (early, late) = (count(3), count(7));
+    let is_logged =
+        |host: &Host| conflict(OPEN, "n", late.version, &host.store).is_some_and(|found| found.reason == Reason::Floor);
+    // The older one is on the roll, and stands.
+    let mut setter = Host::default();
+    setter.take(&early);
+    setter.set_floor(OPEN, 10, 20, 4);
+    setter.take(&late);
+    assert!(is_logged(&setter));
+    // It is not, and stands only until it is judged.
+    let (mut setter, mut other) = (Host::default(), Host::default());
+    let (said, _) = setter.set_floor(OPEN, 10, 20, 4);
+    [&early, &said].into_iter().for_each(|member| other.take(member));
+    other.rest(4);
+    other.take_roll(OPEN, &setter);
+    other.take(&late);
+    other.rest(4);
+    assert!(is_logged(&other));
 }
 
 #[test]
