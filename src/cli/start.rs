@@ -14,7 +14,8 @@ use crate::keys::{Identity, PassphraseSource, Protection, Purpose};
 use crate::start::{Running, start};
 use crate::types::{NodeId, limits};
 
-/// Open files of a node: its API's connections, and as many as its peers, its store and everything else may need.
+/// Open files of a node: its API's connections, and as many as its peers, its store and everything else may need; the
+/// store holds every file of its journal open, one for each 64 MiB.
 const DESCRIPTORS: u64 = limits::API_CONNECTIONS as u64 + 2_048;
 
 /// Run a node.
@@ -157,19 +158,17 @@ impl StartArgs {
     }
 }
 
-/// As many descriptors as all connections and the store can need, if the system allows it.
+/// As many descriptors as the system allows: connections have their bounds, the store grows.
 fn allow_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
-    let (now, most) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
-    if now < DESCRIPTORS {
-        limit.current = Some(DESCRIPTORS.min(most));
-        if setrlimit(Resource::Nofile, limit).is_err() || most < DESCRIPTORS {
-            tracing::warn!(
-                most,
-                needed = DESCRIPTORS,
-                "few open files are allowed: under many connections the store may find none; raise `ulimit -n`"
-            );
-        }
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    limit.current = limit.maximum;
+    if setrlimit(Resource::Nofile, limit).is_err() || most < DESCRIPTORS {
+        tracing::warn!(
+            most,
+            needed = DESCRIPTORS,
+            "few open files are allowed: under many connections the store may find none; raise `ulimit -n`"
+        );
     }
 }
 

@@ -16,6 +16,11 @@ pub enum StoreError {
     )]
     Open { path: PathBuf, cause: String },
     #[error(
+        "cannot open the store at {path}: it has more files than this process may open, one for each 64 MiB of its \
+         journal; raise `ulimit -n`"
+    )]
+    Descriptors { path: PathBuf },
+    #[error(
         "the store at {path} has schema {found} and this program knows {known}: it was written by a newer metanode; \
          run that one, or start with an empty --dir and let the node catch up from its peers"
     )]

@@ -149,7 +149,8 @@ impl Files {
         Err(io::Error::other(format!("{} was altered at byte {}", self.path(place.file).display(), place.at)))
     }
 
-    /// Hands over all records from a position to the journal's end with their file, and cuts off what a crash left of the last one.
+    /// Hands over all records from a position to the journal's end with their file, and cuts off what a crash left of
+    /// the last one.
     pub fn replay(&self, from: Position, mut take: impl FnMut(&Head, u32, Vec<Row>)) -> Result<(), Damage> {
         let numbers: Vec<u32> = self.open.read().range(from.file..).map(|(number, _)| *number).collect();
         if numbers.is_empty() && from == Position::default() {

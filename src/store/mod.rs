@@ -19,6 +19,7 @@ mod settle;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -97,6 +98,8 @@ struct Written {
 /// What the store's own thread shares with everyone else.
 struct Shared {
     db: sled::Db,
+    /// sled's own file.
+    pages: File,
     /// Rows that are settled.
     rows: sled::Tree,
     /// How far the journal is settled.
@@ -108,6 +111,9 @@ struct Shared {
     work: Condvar,
     /// A layer has been settled.
     room: Condvar,
+    /// Held while the journal is brought to the disk: of several who wait for that at once, the disk tells only one
+    /// that it failed.
+    syncing: Mutex<()>,
     limits: Limits,
     flush_every: Duration,
     path: PathBuf,
@@ -147,7 +153,7 @@ impl Store {
         let shared = Arc::new(shared);
         let work = {
             let shared = shared.clone();
-            move || Settler::new(&shared, settled, unsure).run()
+            move || shared.guard(|| Settler::new(&shared, settled, unsure).run())
         };
         let settler = std::thread::Builder::new().name("settler".into()).spawn(work);
         let settler = settler.map_err(|e| StoreError::Open { path: options.path.clone(), cause: e.to_string() })?;
@@ -238,6 +244,16 @@ impl Shared {
         }
     }
 
+    /// Does the work of the store's own thread. If it panics, nobody waits for it any more.
+    fn guard(&self, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.poisoned_by("settling", &"its thread panicked; the panic is on standard error");
+        }
+        // Whoever has looked at the poison and not begun to wait holds this.
+        drop(self.front.lock());
+        self.room.notify_all();
+    }
+
     fn poisoned_by(&self, doing: &str, error: &dyn Display) -> StoreError {
         let cause = format!("{doing}: {error}");
         let _ = self.poison.set(cause.clone());
@@ -246,6 +262,8 @@ impl Shared {
 
     /// Writes a batch at the journal's end, and lets readers see it.
     fn append(&self, front: &mut Front, batch: Batch) -> Result<Size, StoreError> {
+        // Behind what was not written whole nothing is found again.
+        self.healthy()?;
         let failed = |e: &dyn Display| self.poisoned_by("writing", e);
         if u64::from(front.end.at) > files::FILE_BYTES_MOST / 2 {
             self.rotate(front).map_err(|e| failed(&e))?;
@@ -316,11 +334,24 @@ impl Shared {
 
     /// Ends the journal's file and begins another.
     fn rotate(&self, front: &mut Front) -> io::Result<()> {
-        front.file.sync_data()?;
+        self.sync(&front.file)?;
         let number = front.end.file + 1;
         front.file = self.files.begin(number)?;
         (front.end, front.synced) = (Position { file: number, at: 0 }, 0);
         Ok(())
+    }
+
+    /// Brings a file of the journal to the disk. Not while another does, nor after it failed.
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let _syncing = self.syncing.lock();
+        self.healthy().map_err(io::Error::other)?;
+        file.sync_data().inspect_err(|e| drop(self.poisoned_by("flushing", e)))
+    }
+
+    /// Brings what sled was given to the disk. sled itself only hands it to the system.
+    fn flush_rows(&self) -> Result<(), String> {
+        self.db.flush().map_err(|e| e.to_string())?;
+        self.pages.sync_all().map_err(|e| e.to_string())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
@@ -330,7 +361,7 @@ impl Shared {
             front.dirty = None;
             (front.file.clone(), front.end)
         };
-        file.sync_data().map_err(failed)?;
+        self.sync(&file).map_err(failed)?;
         let mut front = self.front.lock();
         if front.end.file != end.file {
             return Ok(());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use super::files::Position;
+use super::files::{Position, Usage};
 use super::layer::Layer;
 use super::record::{Place, Value};
 use super::{Shared, StoreError};
@@ -50,48 +50,52 @@ pub struct Settler<'a> {
     said: Position,
     /// Files to be looked at once, because a crash may have lost how much of them is needed.
     unsure: BTreeSet<u32>,
+    /// Files in which little may be needed, to be looked at when there is nothing else to do.
+    spare: Vec<u32>,
 }
 
 impl<'a> Settler<'a> {
     /// For a store as it was opened.
     pub fn new(shared: &'a Shared, settled: Position, unsure: BTreeSet<u32>) -> Settler<'a> {
-        Settler { shared, settled, said: settled, unsure }
+        let mut settler = Settler { shared, settled, said: settled, unsure, spare: Vec::new() };
+        settler.find_spare();
+        settler
     }
 
     /// Works until the store is closed, or poisoned.
     pub fn run(mut self) {
         let shared = self.shared;
+        let poison = |done: Result<(), String>| {
+            if let Err(cause) = done {
+                shared.poisoned_by("writing", &cause);
+            }
+        };
         let mut front = shared.front.lock();
         while shared.healthy().is_ok() {
             let waiting = shared.layers.read().settling.clone();
             if let Some((layer, end)) = waiting {
                 let settled = MutexGuard::unlocked(&mut front, || self.settle(&layer, end));
-                if let Err(cause) = settled {
-                    shared.poisoned_by("writing", &cause);
-                }
+                poison(settled);
                 shared.room.notify_all();
             } else if front.closing {
                 if shared.layers.read().active.is_empty() {
-                    let end = front.end;
-                    if let Err(e) = shared.mark(end, true).and_then(|()| shared.db.flush()) {
-                        shared.poisoned_by("writing", &e);
-                    }
-                    return;
+                    let (end, is_certain) = (front.end, self.unsure.is_empty());
+                    let marked = shared.mark(end, is_certain).map_err(|e| e.to_string());
+                    return poison(marked.and_then(|()| shared.flush_rows()));
                 }
                 shared.hand_over(&mut front);
+            } else if front.dirty.is_some_and(|since| Instant::now() >= since + shared.flush_every) {
+                // What went wrong has poisoned the store.
+                let _ = MutexGuard::unlocked(&mut front, || shared.flush());
+            } else if let Some(number) = self.spare.pop() {
+                let reclaimed = MutexGuard::unlocked(&mut front, || self.reclaim(number));
+                poison(reclaimed);
             } else if let Some(since) = front.dirty {
-                let due = since + shared.flush_every;
-                if Instant::now() >= due {
-                    // What went wrong has poisoned the store.
-                    let _ = MutexGuard::unlocked(&mut front, || shared.flush());
-                } else {
-                    shared.work.wait_until(&mut front, due);
-                }
+                shared.work.wait_until(&mut front, since + shared.flush_every);
             } else {
                 shared.work.wait(&mut front);
             }
         }
-        shared.room.notify_all();
     }
 
     /// Puts a layer into sled, after everything in it is in the journal on the disk.
@@ -112,32 +116,39 @@ impl<'a> Settler<'a> {
             Ok::<(), String>(())
         })?;
         // With this the mark before is on the disk as well, and with it all that it speaks of.
-        shared.db.flush().map_err(|e| e.to_string())?;
+        shared.flush_rows()?;
         self.settled = self.said;
         shared.mark(end, false).map_err(|e| e.to_string())?;
         self.said = end;
         shared.layers.write().settling = None;
         shared.room.notify_all();
-        self.reclaim()
+        self.find_spare();
+        Ok(())
     }
 
-    /// Removes files in which nothing is needed, and moves what is needed out of those in which it is little.
-    fn reclaim(&mut self) -> Result<(), String> {
+    /// Files that are settled for certain, of which half is not needed or nothing is known. The oldest are looked at
+    /// first.
+    fn find_spare(&mut self) {
+        let usage = self.shared.files.usage();
+        let is_spare = |(number, usage): &(&u32, &Usage)| self.unsure.contains(number) || usage.dead * 2 >= usage.size;
+        self.spare = usage.range(..self.settled.file).filter(is_spare).map(|(number, _)| *number).rev().collect();
+    }
+
+    /// Removes a file in which nothing is needed, or moves what is needed out of one in which it is little.
+    fn reclaim(&mut self, number: u32) -> Result<(), String> {
         let shared = self.shared;
-        for (number, usage) in shared.files.usage().range(..self.settled.file) {
-            if !self.unsure.remove(number) && usage.dead * 2 < usage.size {
-                continue;
-            }
-            let Some(needed) = self.needed(*number, usage.size)? else { continue };
-            let bytes: u64 = needed.iter().map(|(_, place)| u64::from(place.len)).sum();
-            shared.files.counted(*number, usage.size.saturating_sub(bytes));
-            if needed.is_empty() {
-                shared.files.remove(*number).map_err(|e| e.to_string())?;
-            } else if bytes * 2 < usage.size {
-                self.move_on(needed)?;
-            }
+        let Some(size) = shared.files.usage().get(&number).map(|usage| usage.size) else { return Ok(()) };
+        self.unsure.remove(&number);
+        let Some(needed) = self.needed(number, size)? else { return Ok(()) };
+        let bytes: u64 = needed.iter().map(|(_, place)| u64::from(place.len)).sum();
+        shared.files.counted(number, size.saturating_sub(bytes));
+        if needed.is_empty() {
+            shared.files.remove(number).map_err(|e| e.to_string())
+        } else if bytes * 2 < size {
+            self.move_on(needed)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// The bodies of a file that sled's rows name. None if the file cannot be read to its end: it is left alone.
@@ -163,7 +174,7 @@ impl<'a> Settler<'a> {
     }
 
     /// Writes bodies again at the journal's end. Their file can go when that is settled.
-    fn move_on(&self, needed: Vec<Body>) -> Result<(), String> {
+    fn move_on(&mut self, needed: Vec<Body>) -> Result<(), String> {
         let shared = self.shared;
         let mut rest = needed.into_iter().peekable();
         while rest.peek().is_some() {
@@ -179,6 +190,8 @@ impl<'a> Settler<'a> {
             }
             let mut front = shared.front.lock();
             if shared.is_full(&front, 1) {
+                // Nor is there room for those of other files before the next layer is settled.
+                self.spare.clear();
                 return Ok(());
             }
             let mut batch = Batch::default();

@@ -241,14 +241,19 @@ fn files_in_which_little_is_needed_are_given_back() {
             store.commit(batch(&vec![(vec![k], None)])).unwrap();
         }
     }
-    let mut store = Some(store);
-    for turn in 0..6 {
-        drop(store.take());
-        let open = Store::open_within(&options(dir.path()), TINY).unwrap();
-        open.commit(batch(&vec![(vec![200], Some(vec![turn; 2000]))])).unwrap();
-        store = Some(open);
+    // It happens beside what is written, and after a start as well.
+    let mut store = store;
+    for turn in 0..2_000_u32 {
+        if journal(dir.path()).len() <= 12 {
+            break;
+        }
+        if turn % 500 == 499 {
+            drop(store);
+            store = Store::open_within(&options(dir.path()), TINY).unwrap();
+        }
+        store.commit(batch(&vec![(vec![200], Some(vec![turn as u8; 2000]))])).unwrap();
+        store.flush().unwrap();
     }
-    let store = store.unwrap();
     assert!(journal(dir.path()).len() <= 12, "of {whole} files {} are left", journal(dir.path()).len());
     for k in 0..100 {
         assert_eq!(store.get(&key(&[k])).map(Vec::from), body(k).filter(|_| k % 10 == 0));
@@ -278,6 +283,35 @@ fn a_reader_misses_nothing_while_rows_are_settled_and_moved() {
         stop.store(true, Ordering::Relaxed);
     });
     store.healthy().unwrap();
+}
+
+#[test]
+fn a_thread_that_panicked_poisons_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_within(&quiet(dir.path()), TINY).unwrap();
+    store.shared.guard(|| panic!("on purpose"));
+    let refused = store.commit(batch(&vec![(vec![1], Some(vec![1; 9000]))])).unwrap_err().to_string();
+    assert!(refused.contains("its thread panicked"), "{refused}");
+}
+
+#[test]
+fn what_is_left_of_a_take_over_that_did_not_end_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = Key::new(Table::Meta, &[b"schema"]);
+    let store = Store::open_within(&options(dir.path()), TINY).unwrap();
+    for k in 0..30 {
+        store.commit(batch(&vec![(vec![k], Some(vec![k; 2000]))])).unwrap();
+    }
+    drop(store);
+    // The schema is still the first; a program that knows only that one has removed rows since.
+    let db = sled::Config::new().path(dir.path()).open().unwrap();
+    let first = db.open_tree("metanode").unwrap();
+    first.insert(schema.as_bytes(), &1_u32.to_be_bytes()).unwrap();
+    first.insert(key(&[7]).as_bytes(), vec![7; 10]).unwrap();
+    drop((first, db));
+    let store = Store::open(&options(dir.path())).unwrap();
+    assert_eq!(all(&store), BTreeMap::from([(key(&[7]).into_bytes(), Bytes::from(vec![7; 10]))]));
+    assert_eq!(journal(dir.path()).len(), 1, "nor does its journal stay");
 }
 
 #[test]
