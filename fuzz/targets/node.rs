@@ -251,7 +251,7 @@ impl World {
                 Output::Request { to, id, request: Request::Range { feed, .. } } => {
                     self.asked.push((*to, *id, Some(*feed)));
                 }
-                Output::Request { to, id, request: Request::Heads { .. } | Request::Fork { .. } } => {
+                Output::Request { to, id, request: Request::Heads { .. } | Request::Fork { .. } | Request::Ends { .. } } => {
                     self.asked.push((*to, *id, None));
                 }
                 Output::Halt { .. } => alive = false,

@@ -78,5 +78,9 @@ fn told(answer: &Value) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = lanes.iter().map(row).collect();
-    format!("scheduler: {}\n\n{}", plain(&answer["scheduler"]), table(&head, &rows))
+    let window = &answer["window"];
+    let (with_room, peers) = (plain(&window["with_room"]), plain(&window["peers"]));
+    let window =
+        format!("{with_room} of {peers} peers have room, {} bytes on their way", plain(&window["unheld_bytes"]));
+    format!("scheduler: {}\nwindow: {window}\n\n{}", plain(&answer["scheduler"]), table(&head, &rows))
 }

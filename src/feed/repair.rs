@@ -158,7 +158,11 @@ impl Repair {
 
     fn ask_one(&mut self, peer: NodeId, sequence: u64, request: Request, now: Mono) -> Option<Asked> {
         let (feed, proof) = match request {
-            Request::Heads { .. } | Request::Deliver { .. } | Request::Chain(_) | Request::State(_) => return None,
+            Request::Heads { .. }
+            | Request::Deliver { .. }
+            | Request::Chain(_)
+            | Request::State(_)
+            | Request::Ends { .. } => return None,
             Request::Range { feed, .. } => (feed, false),
             Request::Fork { feed } => (feed, true),
         };

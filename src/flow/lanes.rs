@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::scheduler::{DEADLINES, LANES, Policy, Scheduler};
+use super::window::Pass;
 use crate::types::{Mono, limits};
 use crate::wire::{Category, Course, Destination, Draft, Priority, STRATEGY_HEADER, Seal};
 
@@ -33,6 +34,14 @@ impl Kinship {
         let to = (course == Course::Direct)
             .then(|| (draft.destination.clone(), draft.headers.get(STRATEGY_HEADER).cloned()));
         Kinship { topic: draft.kind().category(), priority: draft.priority, course, to }
+    }
+
+    fn needs(&self) -> Pass {
+        match self.course {
+            Course::Direct | Course::Ephemeral => Pass::Direct,
+            Course::Feed if self.priority.rank(self.topic) == Priority::Critical => Pass::Critical,
+            Course::Feed => Pass::All,
+        }
     }
 }
 
@@ -109,11 +118,18 @@ pub struct Bounds {
     pub bytes: usize,
     /// Bytes that leave in one step.
     pub step_bytes: usize,
+    /// Bytes that have left and are not held by peers yet.
+    pub window_bytes: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { messages: limits::LANE_MESSAGES, bytes: limits::LANE_BYTES, step_bytes: limits::STEP_SEAL_BYTES }
+        Bounds {
+            messages: limits::LANE_MESSAGES,
+            bytes: limits::LANE_BYTES,
+            step_bytes: limits::STEP_SEAL_BYTES,
+            window_bytes: limits::WINDOW_BYTES,
+        }
     }
 }
 
@@ -236,30 +252,36 @@ impl Lanes {
         self.lanes.iter().map(|lane| lane.messages).sum()
     }
 
-    /// The next load for one bundle, from the lane whose turn it is: as many drafts as fit, at least one.
-    pub fn take(&mut self, now: Mono) -> Option<Load> {
-        let waits = self.lanes.each_ref().map(|lane| lane.oldest().map(|since| now - since));
+    /// The next load for one bundle of what may pass, from the lane whose turn it is: as many drafts as fit, at least
+    /// one.
+    pub fn take(&mut self, pass: Pass, now: Mono) -> Option<Load> {
+        let waits = self.lanes.each_ref().map(|lane| lane.oldest(pass).map(|since| now - since));
         let rank = self.scheduler.next(&waits)?;
-        self.take_of(rank, now)
+        self.take_of(rank, pass, now)
     }
 
     /// The next load of what is Critical, then of what is High. It counts against their shares like any other.
-    pub fn take_urgent(&mut self, now: Mono) -> Option<Load> {
-        let lane = self.lanes.iter().take(URGENT).position(|lane| lane.messages > 0)?;
-        self.take_of(*Priority::ALL.get(lane)?, now)
+    pub fn take_urgent(&mut self, pass: Pass, now: Mono) -> Option<Load> {
+        let lane = self.lanes.iter().take(URGENT).position(|lane| lane.waits(pass))?;
+        self.take_of(*Priority::ALL.get(lane)?, pass, now)
     }
 
-    fn take_of(&mut self, rank: Priority, now: Mono) -> Option<Load> {
+    fn take_of(&mut self, rank: Priority, pass: Pass, now: Mono) -> Option<Load> {
         let lane = &mut self.lanes[rank as usize];
-        let waited = lane.oldest().map(|since| now - since);
-        let load = lane.take(DEADLINES[rank as usize], now)?;
+        let waited = lane.oldest(pass).map(|since| now - since);
+        let load = lane.take(pass, DEADLINES[rank as usize], now)?;
         self.scheduler.served(rank, load.bytes, waited.unwrap_or_default());
         Some(load)
     }
 
-    /// Whether anything Critical or High waits.
-    pub fn urgent_waits(&self) -> bool {
-        self.lanes.iter().take(URGENT).any(|lane| lane.messages > 0)
+    /// Whether anything waits that may pass.
+    pub fn waits(&self, pass: Pass) -> bool {
+        self.lanes.iter().any(|lane| lane.waits(pass))
+    }
+
+    /// Whether anything Critical or High waits that may pass.
+    pub fn urgent_waits(&self, pass: Pass) -> bool {
+        self.lanes.iter().take(URGENT).any(|lane| lane.waits(pass))
     }
 
     /// Where every lane stands, most urgent first.
@@ -268,7 +290,7 @@ impl Lanes {
             priority,
             messages: lane.messages,
             bytes: lane.bytes,
-            oldest: lane.oldest().map(|since| now - since),
+            oldest: lane.oldest(Pass::All).map(|since| now - since),
             counts: lane.counts,
         };
         Priority::ALL.into_iter().zip(&self.lanes).map(state).collect()
@@ -276,15 +298,24 @@ impl Lanes {
 }
 
 impl Lane {
+    /// The queues of what may pass.
+    fn passing(&self, pass: Pass) -> impl Iterator<Item = (&Kinship, &VecDeque<Queued>)> {
+        self.queues.iter().filter(move |(kinship, _)| kinship.needs() <= pass)
+    }
+
+    fn waits(&self, pass: Pass) -> bool {
+        self.passing(pass).next().is_some()
+    }
+
     /// When the oldest came.
-    fn oldest(&self) -> Option<Mono> {
-        self.queues.values().filter_map(VecDeque::front).map(|queued| queued.since).min()
+    fn oldest(&self, pass: Pass) -> Option<Mono> {
+        self.passing(pass).filter_map(|(_, queue)| queue.front()).map(|queued| queued.since).min()
     }
 
     /// From the queue whose first came first.
-    fn take(&mut self, deadline: Duration, now: Mono) -> Option<Load> {
+    fn take(&mut self, pass: Pass, deadline: Duration, now: Mono) -> Option<Load> {
         let first = |queue: &VecDeque<Queued>| queue.front().map(|queued| queued.number);
-        let kinship = self.queues.iter().min_by_key(|(_, queue)| first(queue))?.0.clone();
+        let kinship = self.passing(pass).min_by_key(|(_, queue)| first(queue))?.0.clone();
         let queue = self.queues.get_mut(&kinship)?;
         let mut load = Load { parcels: Vec::new(), bytes: 0 };
         while let Some(queued) = queue.front() {

@@ -1,5 +1,7 @@
 //! What travels together, and in what order.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::types::storage::{Batch, Txn};
 use zeroize::Zeroizing;
@@ -8,11 +10,15 @@ use crate::types::{Hash, MemoryStore, MessageId, Mono, NetworkName, NodeId, Wall
 use crate::wire::{Destination, Draft, Kind, Payload, Priority, Seal, SealingKey, seal_for};
 
 mod schedule;
+mod window;
+
+static VECTORS: LazyLock<Vec<serde_json::Value>> = LazyLock::new(|| {
+    let vectors = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/kinds.json"));
+    serde_json::from_str(vectors).unwrap()
+});
 
 fn payload(kind: Kind) -> Payload {
-    let vectors = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/kinds.json"));
-    let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).unwrap();
-    let vector = vectors.iter().find(|v| v["kind"] == kind.to_string()).unwrap();
+    let vector = VECTORS.iter().find(|v| v["kind"] == kind.to_string()).unwrap();
     Payload::from_json(kind, &vector["payload"]).unwrap()
 }
 
@@ -27,7 +33,9 @@ fn push(lanes: &mut Lanes, parcel: Parcel) {
 }
 
 fn drain(lanes: &mut Lanes) -> Vec<Vec<u64>> {
-    std::iter::from_fn(|| lanes.take(Mono(0))).map(|load| load.parcels.iter().map(|p| p.call).collect()).collect()
+    std::iter::from_fn(|| lanes.take(Pass::All, Mono(0)))
+        .map(|load| load.parcels.iter().map(|p| p.call).collect())
+        .collect()
 }
 
 #[test]

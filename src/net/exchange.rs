@@ -30,7 +30,11 @@ impl Protocol {
         match request {
             Request::Deliver { .. } => Protocol::Direct,
             Request::State(_) => Protocol::State,
-            Request::Heads { .. } | Request::Range { .. } | Request::Fork { .. } | Request::Chain(_) => Protocol::Sync,
+            Request::Heads { .. }
+            | Request::Range { .. }
+            | Request::Fork { .. }
+            | Request::Chain(_)
+            | Request::Ends { .. } => Protocol::Sync,
         }
     }
 
@@ -138,6 +142,7 @@ impl Net {
             | Request::Range { .. }
             | Request::Fork { .. }
             | Request::Chain(_)
+            | Request::Ends { .. }
             | Request::State(_)) => {
                 self.tell(Input::Request { from, id, request });
             }

@@ -26,7 +26,7 @@ impl Holders {
 }
 
 impl Node {
-    fn own_writes(&self) -> FeedId {
+    pub(super) fn own_writes(&self) -> FeedId {
         FeedId { author: self.id, incarnation: self.life.incarnation, topic: Category::Data }
     }
 

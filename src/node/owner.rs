@@ -25,7 +25,7 @@ use super::sync::Listing;
 use crate::consensus::Record;
 use crate::deliver::Deliveries;
 use crate::feed::{Directs, Feeds, Log, NotPlaced, Placed, Repair, Stored};
-use crate::flow::{Idempotency, Lanes, Spill};
+use crate::flow::{Idempotency, Lanes, Pass, Spill, Window};
 use crate::meter::{Laps, Passage, Station};
 use crate::route::Routes;
 use crate::types::chain::Height;
@@ -47,6 +47,9 @@ pub struct Node {
     pub(super) listings: BTreeMap<u64, Listing>,
     pub(super) log: Log,
     pub(super) lanes: Lanes,
+    pub(super) window: Window,
+    /// What of the lanes may pass until the window is looked at again.
+    pub(super) pass: Pass,
     pub(super) spill: Spill,
     pub(super) queued: Queued,
     /// The last step sealed only what was urgent.
@@ -121,6 +124,8 @@ impl Node {
             listings: BTreeMap::new(),
             log: Log::load(view),
             lanes: Lanes::within(setup.scheduler, setup.lanes),
+            window: Window::new(setup.lanes.window_bytes),
+            pass: Pass::All,
             queued: Queued::load(&spill, view),
             spill,
             hurried: false,
@@ -254,6 +259,7 @@ impl Node {
         self.report_links(turn);
         self.write_waiting(turn);
         self.seal_waiting(turn);
+        self.ask_ends(turn);
         self.settle_state(turn);
         self.heal(turn);
         self.settle_endorsements(turn);
@@ -269,9 +275,11 @@ impl Node {
 
     /// When the node wants to be called even if nothing happens.
     pub fn next_wake(&self) -> Mono {
-        if self.lanes.waiting() > 0 || !self.spill.is_empty() || self.states.is_due() {
+        let spilled = !self.spill.is_empty() && self.lanes.wants_spilled();
+        if self.lanes.waits(self.pass) || spilled || self.states.is_due() {
             return Mono::default();
         }
+        let window = (self.pass < Pass::All && self.lanes.waiting() > 0).then(|| self.window.next_wake()).flatten();
         let beat = (!self.stopping).then(|| self.beats.due());
         let deliver = self.deliveries.next_wake();
         let post = (!self.stopping).then(|| self.post_wake());
@@ -279,7 +287,7 @@ impl Node {
         let (repair, peers) = (self.repair.next_wake(), self.peers.next_wake());
         let heal = self.healing.next_wake();
         let endorse = self.endorsing.next_wake();
-        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain, heal, endorse];
+        let timers = [beat, post, Some(self.retention_due), repair, peers, deliver, chain, heal, endorse, window];
         timers.into_iter().flatten().min().unwrap_or_default()
     }
 

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use super::call::{Ack, Answer, CallRefusal};
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
-use crate::flow::{Fit, Parcel, Spill, Unreadable, rank};
+use crate::flow::{Fit, Load, Parcel, Pass, Spill, Unreadable, rank};
 use crate::meter::{Outcome, Passage, Station};
 use crate::route::Strategy;
 use crate::types::storage::View;
-use crate::types::{Hash, MessageId, Stamp, limits};
+use crate::types::{Hash, MessageId, NodeId, Stamp, limits};
 use crate::wire::{
-    Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Header, PREFIX_BYTES, Pending, Priority,
-    STRATEGY_HEADER, Verified,
+    Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Head, Header, PREFIX_BYTES, Pending, Priority,
+    Request, STRATEGY_HEADER, Verified,
 };
 
 /// A publish call whose drafts are in the lanes.
@@ -246,20 +246,52 @@ impl Node {
         // What is urgent does not wait until a whole step's worth is sealed and committed with it; the next step is for
         // everyone again.
         self.take_spilled(turn);
-        self.hurried = self.lanes.urgent_waits() && !self.hurried && !self.stopping;
+        self.look_through_window(turn);
+        self.hurried = self.lanes.urgent_waits(self.pass) && !self.hurried && !self.stopping;
         let share = self.step_share(turn);
         let mut sealed = 0;
         while (sealed < share || self.stopping)
-            && let Some(load) =
-                if self.hurried { self.lanes.take_urgent(turn.now.mono) } else { self.lanes.take(turn.now.mono) }
+            && let Some(load) = self.next_load(turn)
         {
             sealed += load.bytes;
             self.seal(load.parcels, turn);
+            self.look_through_window(turn);
         }
         self.frame.send(turn);
         for (call, Waiting { ack, ids, .. }) in self.waiting.extract_if(.., |_, waiting| waiting.left == 0) {
             turn.out.push((ack.stage(), Output::Reply { id: call, answer: Ok(Answer::Published { ids }) }));
         }
+    }
+
+    fn next_load(&mut self, turn: &Turn<'_>) -> Option<Load> {
+        let (pass, now) = (self.pass, turn.now.mono);
+        if self.hurried { self.lanes.take_urgent(pass, now) } else { self.lanes.take(pass, now) }
+    }
+
+    /// What may leave the lanes; of a node that stops, everything.
+    fn look_through_window(&mut self, turn: &Turn<'_>) {
+        self.pass = if self.stopping { Pass::All } else { self.window.pass(turn.now.mono) };
+    }
+
+    /// Asks peers how far they hold what this node says, when that is worth knowing.
+    pub(super) fn ask_ends(&mut self, turn: &mut Turn<'_>) {
+        let request = Request::Ends { author: self.id, incarnation: self.life.incarnation };
+        let fresh = || self.repair.fresh_id();
+        for (to, id) in self.window.questions(turn.now.mono, fresh) {
+            turn.want(Output::Request { to, id, request: request.clone() });
+        }
+    }
+
+    /// A peer said how far it holds what this node said; false when it was not asked that.
+    pub(super) fn on_ends(&mut self, from: NodeId, id: u64, heads: &[Head]) -> bool {
+        let is_own = |head: &&Head| head.feed == FeedId { topic: head.feed.topic, ..self.own_writes() };
+        let own: Vec<&Head> = heads.iter().filter(is_own).collect();
+        let nexts = own.iter().map(|head| (head.feed.topic, head.next)).collect();
+        let asked = self.window.on_answer(from, id, &nexts);
+        if asked {
+            own.into_iter().for_each(|head| self.note_holder(from, head));
+        }
+        asked
     }
 
     /// What a step seals, bytes: little while something Critical may come at any moment, since that would wait for it.
@@ -333,6 +365,7 @@ impl Node {
             return self.post_own(&bundle, turn);
         }
         if self.admit_own(bundle, turn) {
+            self.window.on_said(header.feed.topic, header.sequence + 1, bytes.len(), turn.now.mono);
             self.frame.add(header.feed.topic, header.body_bytes, &bytes, turn);
         }
     }

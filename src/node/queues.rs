@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::owner::{Node, Turn};
-use crate::flow::{DEADLINES, LaneState, Policy};
+use crate::flow::{DEADLINES, LaneState, Policy, WindowState};
 use crate::wire::Priority;
 
 /// The lanes of what this node says.
@@ -13,6 +13,8 @@ pub struct Queues {
     pub scheduler: Policy,
     /// Most urgent first.
     pub lanes: Vec<LaneInfo>,
+    /// What was said and peers do not hold yet: while it is full, the lanes wait.
+    pub window: WindowState,
 }
 
 /// One lane; counts are since the start.
@@ -49,7 +51,7 @@ impl Node {
         if let Some(normal) = lanes.iter_mut().find(|lane| lane.priority == Priority::Normal) {
             (normal.on_disk_messages, normal.on_disk_bytes) = self.spill.depth();
         }
-        Queues { scheduler: self.lanes.policy(), lanes }
+        Queues { scheduler: self.lanes.policy(), lanes, window: self.window.state() }
     }
 }
 

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::feed::{Feeds, Fork, Stored};
-use crate::types::{NodeId, limits};
+use crate::types::{Incarnation, NodeId, limits};
 use crate::wire::agreement::ChainResponse;
 use crate::wire::{
-    Bundle, FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, StateRequest, Unserved, Verified,
+    Bundle, Category, FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, StateRequest, Unserved, Verified,
 };
 
 /// Pages of heads that one peer is asked for, one after the other: as many as the feeds a node follows, twice.
@@ -26,6 +26,7 @@ impl Node {
     pub(super) fn on_peer_up(&mut self, peer: NodeId, dialled: Option<String>, turn: &mut Turn<'_>) {
         if self.peers.on_up(peer, dialled.as_deref(), turn) {
             self.routes.on_up(peer);
+            self.window.on_up(peer);
             self.links_changed(turn);
             self.ask_heads(peer, turn);
             self.ask_decisions(peer, turn);
@@ -36,6 +37,7 @@ impl Node {
         self.peers.on_down(peer, turn);
         self.repair.drop_peer(peer);
         self.routes.on_down(peer);
+        self.window.on_down(peer);
         self.drop_relays_of(peer);
         self.healing.drop_peer(peer);
         self.links_changed(turn);
@@ -102,11 +104,20 @@ impl Node {
             }
             Request::Range { feed, from, to, newest_first } => self.serve_range(feed, from, to, newest_first, turn),
             Request::Fork { feed } => self.serve_fork(feed, turn),
+            Request::Ends { author, incarnation } => self.serve_ends(author, incarnation),
             // Those are checked first, and come another way.
             Request::Deliver { .. } => Response::Unserved(Unserved::NoRoute),
             Request::Chain(request) => self.serve_chain(request, turn),
             Request::State(ref request) => self.serve_state(request, turn),
         }
+    }
+
+    fn serve_ends(&self, author: NodeId, incarnation: Incarnation) -> Response {
+        let feed = |topic| FeedId { author, incarnation, topic };
+        let head = |feed: FeedId| self.feeds.chain(feed)?.announcement(feed);
+        let mut heads: Vec<Head> = Category::ALL.into_iter().map(feed).filter_map(head).collect();
+        heads.sort_by_key(|head| head.feed);
+        Response::Heads { heads, more: false }
     }
 
     fn serve_range(&self, feed: FeedId, from: u64, to: u64, newest_first: bool, turn: &Turn<'_>) -> Response {
@@ -146,6 +157,9 @@ impl Node {
     }
 
     pub(super) fn on_heads(&mut self, from: NodeId, id: u64, heads: &[Head], more: bool, turn: &mut Turn<'_>) {
+        if self.on_ends(from, id, heads) {
+            return;
+        }
         // An answer that nobody waits for any more is late, not wrong.
         let Some(listing) = self.listings.remove(&id).filter(|listing| listing.peer == from) else { return };
         let after = heads.first().is_none_or(|first| listing.after.is_none_or(|after| after < first.feed));
@@ -238,6 +252,7 @@ impl Node {
     pub(super) fn on_failed(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
         self.on_undelivered(id, turn);
         self.listings.remove(&id);
+        self.window.on_failed(from, id);
         self.on_chain_failed(id);
         self.on_state_failed(from, id, turn);
         self.on_endorse_failed(from, id, turn.now.mono);

@@ -488,6 +488,7 @@ impl Plan {
             messages: rng.within(100, 400) as usize,
             bytes: rng.within(64, 1024) as usize * 1024,
             step_bytes: rng.within(4, 64) as usize * 1024,
+            window_bytes: 4096 << rng.within(0, 8),
         };
         self.scheduler = rng.pick(&Policy::ALL).unwrap_or_default();
         self.workers = true;

@@ -181,6 +181,7 @@ impl World {
                     | Request::Range { .. }
                     | Request::Fork { .. }
                     | Request::Chain(_)
+                    | Request::Ends { .. }
                     | Request::State(_)) => {
                         self.tell(to, Input::Request { from: sender, id: number, request });
                     }

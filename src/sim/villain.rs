@@ -87,6 +87,7 @@ impl Villain {
                 Some(self.branch_range(from, *feed, *low, *to).encode())
             }
             (_, Request::Chain(_)) => None,
+            (Role::Equivocator { .. }, Request::Ends { .. }) => None,
             (Role::Equivocator { .. }, Request::State(_)) => Some(Response::Unserved(Unserved::Busy).encode()),
             (Role::Liar, Request::State(request)) => self.false_state(request, rng),
             (Role::Equivocator { .. }, Request::Fork { .. }) => {
@@ -94,7 +95,7 @@ impl Villain {
             }
             (Role::Equivocator { .. }, Request::Deliver { .. }) => Some(Response::Unserved(Unserved::NoRoute).encode()),
             (Role::Liar, Request::Deliver { bundle, .. }) => self.false_receipt(bundle),
-            (Role::Liar, Request::Heads { .. }) => self.false_heads(rng),
+            (Role::Liar, Request::Heads { .. } | Request::Ends { .. }) => self.false_heads(rng),
             (Role::Liar, Request::Fork { .. }) => self.false_proof(rng),
             (Role::Liar, Request::Range { feed, from: low, to, .. }) => self.false_range(*feed, *low, *to, rng),
         }

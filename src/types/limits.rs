@@ -69,9 +69,9 @@ pub const CLAIMS_PER_PEER: usize = 4_096;
 /// After this long a request counts as failed and another peer is asked.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests a peer may make before it must wait.
-pub const REQUEST_BURST: u32 = 256;
+pub const REQUEST_BURST: u32 = 512;
 /// Requests a peer may make in a second, over time.
-pub const REQUESTS_PER_SECOND: u32 = 128;
+pub const REQUESTS_PER_SECOND: u32 = 256;
 
 /// Out-of-order bundles held in memory for one feed, count.
 pub const HELD_PER_FEED: usize = 64;
@@ -90,6 +90,10 @@ pub const FEEDS_PER_AUTHOR: usize = 8_192;
 /// Messages and bytes that wait in one lane before it is full.
 pub const LANE_MESSAGES: usize = 65_536;
 pub const LANE_BYTES: usize = 32 * MIB;
+/// What this node has said and its peers do not hold yet, bytes, before the rest waits in the lanes; and how many peers
+/// are asked how far they are.
+pub const WINDOW_BYTES: usize = 2 * MIB;
+pub const WINDOW_PEERS: usize = 16;
 /// Drafts of the Normal lane that wait on the disk when it is full, bytes.
 pub const SPILL_BYTES: u64 = 1 << 30;
 /// For so long after something Critical steps are short: the next may come at any moment.

@@ -10,7 +10,7 @@ use super::feed_id::FeedId;
 use super::message::bincode_config;
 use super::refusal::Refusal;
 use super::state_frame::{StateRequest, StateResponse};
-use crate::types::{Hash, limits};
+use crate::types::{Hash, Incarnation, NodeId, limits};
 
 /// Where a feed stands at some node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub enum Request {
     Chain(ChainRequest),
     /// About replicated state.
     State(StateRequest),
+    /// How far the feeds of one life of an author are held: their heads, in order, however few.
+    Ends { author: NodeId, incarnation: Incarnation },
 }
 
 /// Why a request was not served.
@@ -108,7 +110,11 @@ impl Request {
             Request::Chain(asked) if !asked.is_proper() => {
                 Err(Refusal::Frame { reason: "a branch that is not in its one form".into() })
             }
-            Request::Range { .. } | Request::Heads { .. } | Request::Fork { .. } | Request::Chain(_) => Ok(request),
+            Request::Range { .. }
+            | Request::Heads { .. }
+            | Request::Fork { .. }
+            | Request::Chain(_)
+            | Request::Ends { .. } => Ok(request),
         }
     }
 }

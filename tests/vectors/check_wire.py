@@ -341,13 +341,17 @@ def read_head(r):
 
 def decode_request(data):
     r = Reader(data)
-    variant = r.enum(3)
+    variant = r.enum(7)
     if variant == 0:
         request = ("heads", r.option(lambda: read_feed(r)))
     elif variant == 1:
         request = ("range", read_feed(r), r.varint(64), r.varint(64), r.boolean())
-    else:
+    elif variant == 2:
         request = ("fork", read_feed(r))
+    elif variant == 6:
+        request = ("ends", r.take(32), r.varint(64))
+    else:
+        raise Refused("frame another protocol's request")
     r.end()
     return request
 
@@ -620,6 +624,7 @@ def check_wire(v):
     same("request heads", decode_request(b["request_heads"]), ("heads", feed))
     same("request range", decode_request(b["request_range"]), ("range", feed, 3, 300, True))
     same("request fork", decode_request(b["request_fork"]), ("fork", feed))
+    same("request ends", decode_request(b["request_ends"]), ("ends", author, header["incarnation"]))
     same("response fork", decode_response(b["response_fork"]), ("fork", b"first", b"second"))
     check_states(b)
     same("response heads", decode_response(b["response_heads"]), ("heads", [head], True))

@@ -139,7 +139,7 @@ fn a_full_lane_overflows_by_its_own_rule_and_holds_back_no_other() {
     fill(&mut lanes, Priority::Bulk);
     drafts.push(parcel(Kind::ExchangeData, Priority::Bulk, 0).draft);
     assert_eq!(lanes.fit(&drafts), Fit::Drop(Priority::Bulk), "a call is not cut in two: what drops comes before");
-    while lanes.take(Mono(0)).is_some() {}
+    while lanes.take(Pass::All, Mono(0)).is_some() {}
     assert!(lanes.wants_spilled());
 }
 
@@ -150,7 +150,7 @@ fn a_lane_counts_what_waited_and_what_was_late() {
     lanes.push(parcel(Kind::SecurityAlert, Priority::Normal, 2), Mono(15_000));
     let state = lanes.states(Mono(20_000))[0];
     assert_eq!((state.messages, state.oldest), (2, Some(Duration::from_millis(20))));
-    assert_eq!(lanes.take(Mono(20_000)).unwrap().parcels.len(), 2);
+    assert_eq!(lanes.take(Pass::All, Mono(20_000)).unwrap().parcels.len(), 2);
     let state = lanes.states(Mono(20_000))[0];
     assert_eq!((state.messages, state.bytes, state.oldest), (0, 0, None));
     let counts = state.counts;
@@ -166,7 +166,7 @@ fn rounds_of_bulk(policy: Policy) -> Option<usize> {
         while lanes.states(Mono(0))[0].messages < 200 {
             push(&mut lanes, Parcel { draft: urgent.clone(), call: 0, index: 0 });
         }
-        if lanes.take(Mono(0))?.parcels.iter().any(|parcel| parcel.call == 1) {
+        if lanes.take(Pass::All, Mono(0))?.parcels.iter().any(|parcel| parcel.call == 1) {
             return Some(round);
         }
     }
@@ -190,11 +190,11 @@ fn critical_leaves_before_bulk_that_came_earlier_whatever_the_rule() {
         for call in 0..2_000 {
             push(&mut lanes, Parcel { draft: bulk.clone(), call, index: 0 });
         }
-        lanes.take(Mono(0));
+        lanes.take(Pass::All, Mono(0));
         push(&mut lanes, parcel(Kind::SecurityAlert, Priority::Critical, 1000));
-        let next: Vec<u64> = (0..2).filter_map(|_| Some(lanes.take(Mono(0))?.parcels[0].call)).collect();
+        let next: Vec<u64> = (0..2).filter_map(|_| Some(lanes.take(Pass::All, Mono(0))?.parcels[0].call)).collect();
         assert!(next.contains(&1000), "{policy}: {next:?}");
         push(&mut lanes, parcel(Kind::SecurityAlert, Priority::Critical, 1001));
-        assert_eq!(lanes.take_urgent(Mono(0)).unwrap().parcels[0].call, 1001, "{policy}");
+        assert_eq!(lanes.take_urgent(Pass::All, Mono(0)).unwrap().parcels[0].call, 1001, "{policy}");
     }
 }

@@ -26,6 +26,7 @@ struct Vectors {
     response_heads: String,
     response_range: String,
     request_fork: String,
+    request_ends: String,
     response_fork: String,
     request_deliver: String,
     response_receipt: String,
@@ -98,6 +99,7 @@ fn current() -> Vectors {
             Response::Range { floor: 3, bundles: vec![Bytes::from_static(b"bundle")] }.encode(),
         ),
         request_fork: hex::encode(Request::Fork { feed }.encode()),
+        request_ends: hex::encode(Request::Ends { author: feed.author, incarnation: feed.incarnation }.encode()),
         response_fork: hex::encode(
             Response::Fork { first: Bytes::from_static(b"first"), second: Bytes::from_static(b"second") }.encode(),
         ),

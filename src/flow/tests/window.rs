@@ -1,0 +1,209 @@
+//! The window: whom it waits for, and for how long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::flow::{Pass, Window};
+use crate::types::{Mono, NodeId};
+use crate::wire::Category;
+
+const BYTES: usize = 1000;
+const TOPIC: Category = Category::Data;
+
+/// A window, its peers, and a clock.
+struct Bench {
+    window: Window,
+    now: Mono,
+    next: u64,
+    questions: u64,
+    asked: BTreeMap<NodeId, u64>,
+}
+
+fn peer(n: u8) -> NodeId {
+    NodeId([n; 32])
+}
+
+impl Bench {
+    fn with(peers: u8) -> Bench {
+        let mut window = Window::new(BYTES);
+        (0..peers).for_each(|n| window.on_up(peer(n)));
+        Bench { window, now: Mono(10_000_000), next: 0, questions: 0, asked: BTreeMap::new() }
+    }
+
+    fn say(&mut self, bytes: usize) {
+        self.next += 1;
+        self.window.on_said(TOPIC, self.next, bytes, self.now);
+    }
+
+    fn after(&mut self, time: Duration) {
+        self.now = self.now + time;
+    }
+
+    /// Asks whoever is to be asked, a while later.
+    fn ask(&mut self) -> Vec<NodeId> {
+        self.after(Duration::from_millis(20));
+        let number = &mut self.questions;
+        let asked = self.window.questions(self.now, || {
+            *number += 1;
+            *number
+        });
+        self.asked.extend(asked.iter().copied());
+        asked.into_iter().map(|(peer, _)| peer).collect()
+    }
+
+    fn holds(&mut self, n: u8, next: u64) -> bool {
+        let Some(id) = self.asked.remove(&peer(n)) else { return false };
+        self.window.on_answer(peer(n), id, &BTreeMap::from([(TOPIC, next)]))
+    }
+
+    fn pass(&mut self) -> Pass {
+        self.window.pass(self.now)
+    }
+}
+
+#[test]
+fn a_node_that_is_alone_waits_for_nobody() {
+    let mut bench = Bench::with(0);
+    bench.say(10 * BYTES);
+    assert_eq!(bench.pass(), Pass::All);
+    assert_eq!(bench.ask(), []);
+}
+
+#[test]
+fn it_closes_when_a_peer_lacks_a_window_and_opens_when_it_holds_more() {
+    let mut bench = Bench::with(1);
+    bench.say(600);
+    assert_eq!(bench.ask(), [peer(0)]);
+    assert_eq!(bench.pass(), Pass::All, "nothing is known of it yet");
+    assert!(bench.holds(0, 0));
+    bench.say(600);
+    assert_eq!(bench.pass(), Pass::Critical);
+    bench.say(800);
+    assert_eq!(bench.pass(), Pass::Direct, "what is Critical has its bound as well");
+    assert_eq!(bench.ask(), [peer(0)]);
+    assert_eq!(bench.ask(), [], "one question at a time");
+    assert!(bench.holds(0, 2));
+    assert_eq!(bench.pass(), Pass::All);
+    assert_eq!(bench.window.state().unheld_bytes, 800);
+}
+
+#[test]
+fn the_faster_half_is_waited_for() {
+    let mut bench = Bench::with(3);
+    (0..3).for_each(|_| bench.say(500));
+    assert_eq!(bench.ask().len(), 3);
+    assert!(bench.holds(0, 3) && bench.holds(1, 0));
+    assert_eq!(bench.pass(), Pass::All, "one of the two that answered");
+    assert!(bench.holds(2, 0));
+    assert_eq!(bench.pass(), Pass::Critical, "one of three");
+    bench.window.on_down(peer(1));
+    assert_eq!(bench.pass(), Pass::All);
+}
+
+#[test]
+fn who_does_not_keep_up_is_not_waited_for() {
+    let mut bench = Bench::with(1);
+    bench.say(200);
+    bench.ask();
+    bench.holds(0, 0);
+    bench.say(5 * BYTES);
+    assert_eq!(bench.pass(), Pass::Direct);
+    assert!(bench.window.next_wake().is_some());
+    bench.after(Duration::from_secs(3));
+    assert_eq!(bench.pass(), Pass::All);
+    bench.say(5 * BYTES);
+    assert_eq!(bench.pass(), Pass::All, "until it has caught up");
+    bench.ask();
+    assert!(bench.holds(0, 3));
+    bench.say(BYTES);
+    assert_eq!(bench.pass(), Pass::Critical);
+}
+
+#[test]
+fn a_topic_that_a_peer_does_not_follow_is_not_waited_for() {
+    let mut bench = Bench::with(1);
+    bench.say(5 * BYTES);
+    bench.ask();
+    let id = bench.asked[&peer(0)];
+    assert!(bench.window.on_answer(peer(0), id, &BTreeMap::new()));
+    assert_eq!(bench.pass(), Pass::All);
+}
+
+#[test]
+fn an_answer_to_another_question_counts_for_nothing() {
+    let mut bench = Bench::with(2);
+    bench.say(5 * BYTES);
+    bench.ask();
+    let id = bench.asked[&peer(0)];
+    assert!(!bench.window.on_answer(peer(1), id, &BTreeMap::from([(TOPIC, 1)])));
+    assert!(!bench.window.on_answer(peer(9), id, &BTreeMap::from([(TOPIC, 1)])));
+    bench.window.on_failed(peer(0), id);
+    assert!(!bench.holds(0, 1), "it failed");
+    assert_eq!(bench.ask(), [], "and nothing more is to be learnt");
+    bench.say(BYTES);
+    assert_eq!(bench.ask(), [peer(0)]);
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Say(usize),
+    Ask,
+    Holds(u8, u64),
+    Fails(u8),
+    Comes(u8),
+    Goes(u8),
+    After(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (1..3 * BYTES).prop_map(Act::Say),
+        3 => Just(Act::Ask),
+        3 => (0..4u8, 0..40u64).prop_map(|(peer, next)| Act::Holds(peer, next)),
+        1 => (0..4u8).prop_map(Act::Fails),
+        1 => (0..4u8).prop_map(Act::Comes),
+        1 => (0..4u8).prop_map(Act::Goes),
+        1 => (1..3_000u64).prop_map(Act::After),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_never_stays_closed(acts in prop::collection::vec(act(), 0..60)) {
+        let mut bench = Bench::with(2);
+        let mut said = Vec::new();
+        for act in acts {
+            match act {
+                Act::Say(bytes) => {
+                    bench.say(bytes);
+                    said.push((bytes, bench.now));
+                }
+                Act::Ask => drop(bench.ask()),
+                Act::Holds(n, next) => drop(bench.holds(n, next)),
+                Act::Fails(n) => if let Some(id) = bench.asked.remove(&peer(n)) {
+                    bench.window.on_failed(peer(n), id);
+                },
+                Act::Comes(n) => bench.window.on_up(peer(n)),
+                Act::Goes(n) => {
+                    bench.asked.remove(&peer(n));
+                    bench.window.on_down(peer(n));
+                }
+                Act::After(ms) => bench.after(Duration::from_millis(ms)),
+            }
+            let pass = bench.pass();
+            // Nobody is waited for but for what was said in the last two seconds.
+            let since = |at: Mono| bench.now - at <= Duration::from_secs(2);
+            let recent: usize = said.iter().filter(|(_, at)| since(*at)).map(|(bytes, _)| bytes).sum();
+            prop_assert!(pass == Pass::All || recent >= BYTES, "closed for {recent} bytes");
+            let state = bench.window.state();
+            prop_assert_eq!(pass == Pass::All, 2 * state.with_room >= state.peers);
+            prop_assert!(pass == Pass::All || bench.window.next_wake().is_some());
+        }
+        bench.after(Duration::from_secs(2));
+        prop_assert_eq!(bench.pass(), Pass::All);
+    }
+}
