@@ -192,6 +192,14 @@ fn flow(room: &mut Registry, queues: &Queues) {
     room.register("late_messages", "Messages that waited beyond their deadline", counters(|lane| lane.late_messages));
     let help = "Messages that found their lane full and were refused";
     room.register("overflowed_messages", help, counters(|lane| lane.overflowed_messages));
+    gauge(
+        room,
+        "unheld_bytes",
+        "Bytes that were said and a peer that keeps up lacks, at most",
+        queues.window.unheld_bytes,
+    );
+    let full = queues.window.peers - queues.window.with_room;
+    gauge(room, "full_peers", "Peers that keep up and lack a window, so that the lanes may wait", full as u64);
     let waits: Family<Labels, Counter<f64, std::sync::atomic::AtomicU64>> = Family::default();
     for lane in &queues.lanes {
         waits.get_or_create(&labels(lane)).inc_by(lane.mean_wait_ms * lane.sent_messages as f64 / 1e3);

@@ -33,6 +33,8 @@ use crate::wire::{Category, Refusal};
 const LISTEN_WITHIN: Duration = Duration::from_secs(5);
 /// A connection nobody uses is closed after this.
 const IDLE: Duration = Duration::from_secs(60);
+/// What waits in a socket to be sent, bytes.
+const UNSENT_BYTES: u32 = 64 << 10;
 /// Bans are looked through this often.
 const BANS_EVERY: Duration = Duration::from_secs(5);
 /// Bytes on connections are added up this often.
@@ -432,7 +434,11 @@ pub(super) fn build(
         .with_quic()
         .with_other_transport(|key| {
             let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-            let tcp = tcp.map(move |stream, _| Slow::new(stream, perturbed.clone())).upgrade(Version::V1Lazy);
+            let tcp = tcp.map(move |stream, _| {
+                keep_little_unsent(&stream.0);
+                Slow::new(stream, perturbed.clone())
+            });
+            let tcp = tcp.upgrade(Version::V1Lazy);
             Ok(tcp.authenticate(noise::Config::new(key)?).multiplex(yamux::Config::default()))
         })
         .map_err(|e| transport(e.to_string()))?
@@ -443,6 +449,17 @@ pub(super) fn build(
         .map_err(|e| transport(e.to_string()))?;
     let swarm = builder.with_swarm_config(|config| config.with_idle_connection_timeout(IDLE)).build();
     Ok((swarm, bandwidth))
+}
+
+/// What is in a socket and not on its way goes before everything that is said later, whatever its stream. The system
+/// would take megabytes; so it is told that this is enough. What is under way on a long line is not in this.
+fn keep_little_unsent(stream: &tokio::net::TcpStream) {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Err(e) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!(cause = %e, "what waits in a socket is not bounded");
+    }
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = (stream, UNSENT_BYTES);
 }
 
 type Early = Vec<SwarmEvent<BehaviourEvent>>;

@@ -159,7 +159,7 @@ async fn a_wrong_passphrase_is_a_clear_error() {
     let made = run(root.path(), &right, &["init", "--dir", dir.to_str().unwrap()]).await;
     assert!(made.status.success(), "{}", both(&made));
     let set = ["net.listen=[\"/ip4/127.0.0.1/tcp/0\"]".into(), "api.listen=127.0.0.1:0".into()];
-    let home = Home { dir, set: set.into(), bootstrap: Vec::new() };
+    let home = Home { dir, set: set.into(), bootstrap: Vec::new(), namespace: None };
     let output = home.fail(&[("METANODE_PASSPHRASE", "wrong")]).await;
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     assert!(both(&output).contains("passphrase is wrong"), "{}", both(&output));

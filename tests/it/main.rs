@@ -21,6 +21,7 @@ mod perturb;
 mod schema;
 mod sealed;
 mod sim;
+mod slow_link;
 mod state;
 mod state_faults;
 mod tidy;

@@ -41,6 +41,22 @@ fn program(home: &Path) -> std::process::Command {
     command
 }
 
+/// The same on a host of its own: a network namespace.
+fn program_within(namespace: Option<&str>, home: &Path) -> std::process::Command {
+    let inner = program(home);
+    let Some(namespace) = namespace else { return inner };
+    let mut command = std::process::Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(inner.get_program());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
 /// Runs the program to its end.
 pub async fn run(home: &Path, env: &[(&str, &str)], words: &[&str]) -> Output {
     let mut command = program(home);
@@ -80,6 +96,8 @@ pub struct Home {
     pub dir: PathBuf,
     pub set: Vec<String>,
     pub bootstrap: Vec<String>,
+    /// The network namespace it runs in, if it is not that of the tests.
+    pub namespace: Option<String>,
 }
 
 impl Home {
@@ -93,7 +111,13 @@ impl Home {
             format!("api.listen=127.0.0.1:{}", free_port()),
             "net.limits.per_address=256".into(),
         ];
-        Home { dir, set: set.into(), bootstrap: Vec::new() }
+        Home { dir, set: set.into(), bootstrap: Vec::new(), namespace: None }
+    }
+
+    /// The same, in a network namespace.
+    pub fn within(mut self, namespace: &str) -> Home {
+        self.namespace = Some(namespace.into());
+        self
     }
 
     /// The same, told of `bootstrap`.
@@ -122,7 +146,7 @@ impl Home {
         let ready_file = self.dir.join("ready.json");
         let _ = fs::remove_file(&ready_file);
         let log = File::options().create(true).append(true).open(self.dir.join("log.txt")).unwrap();
-        let mut command = program(&self.dir);
+        let mut command = program_within(self.namespace.as_deref(), &self.dir);
         command.args(self.words()).arg("--ready-file").arg(&ready_file);
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let mut node = Node { child, home: self.clone(), ready: Value::Null, client: client() };

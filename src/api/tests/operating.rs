@@ -117,6 +117,7 @@ async fn lanes_are_shown_and_served_by_another_rule_when_told() {
     rig.trades(0..3).await;
     let (status, queues) = rig.get("/v1/queues").await;
     assert_eq!((status, &queues["scheduler"]), (200, &json!("weighted")));
+    assert_eq!(queues["window"]["peers"], 0, "it is alone");
     let normal = &queues["lanes"][2];
     assert_eq!((&normal["priority"], &normal["waiting_messages"]), (&json!("Normal"), &json!(0)));
     assert!(normal["sent_messages"].as_u64().unwrap() >= 3, "{queues}");
