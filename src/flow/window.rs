@@ -2,9 +2,14 @@
 //!
 //! What was handed to gossip has lost its rank: it waits in one line for each peer, and behind that in the line of the
 //! one who checks it. So little is handed over at a time, and the rest waits in the lanes. A peer is asked how far it
-//! holds this life's feeds; the window is open while at least half of the peers that keep up have less than a window
+//! holds this life's feeds; the window is open while at least half of the peers that keep up have less than their share
 //! before them. Whoever does not hold what was said [`BEHIND`] ago does not keep up: it catches up by repair, and is
 //! not waited for, so that neither a slow peer nor a silent one stops a node.
+//!
+//! A peer's share is what it takes in [`AHEAD`] and a round trip, by the rate at which it was seen to take things while
+//! it had some before it: bandwidth times delay, as in BBR (Cardwell et al., ACM Queue 14:5, 2016). So the line to it is
+//! kept busy, and what is urgent does not find a long queue on it. A share is larger than what a peer takes before its
+//! answer comes, so the rate is found from below.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,7 +23,11 @@ use crate::wire::Category;
 const BEHIND: Duration = Duration::from_secs(2);
 /// A peer is asked at most this often.
 const ASK_EVERY: Duration = Duration::from_millis(10);
-/// Questions to a window.
+/// How long a peer is to be busy with what was said and it does not hold.
+const AHEAD: Duration = Duration::from_millis(100);
+/// The rate is measured over at least this long.
+const MEASURED_OVER: Duration = Duration::from_millis(100);
+/// Questions to a share.
 const QUESTIONS: u64 = 8;
 
 /// What may leave the lanes.
@@ -35,7 +44,7 @@ pub enum Pass {
 /// Where the window stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct WindowState {
-    /// How much a peer may lack before it counts as full, bytes.
+    /// How much a peer may lack before it counts as full, bytes: the largest share.
     pub bytes: u64,
     /// Peers that keep up, and those of them that have room.
     pub peers: usize,
@@ -84,20 +93,64 @@ struct Peer {
     /// When it was asked last, and what had been said then.
     asked: Mono,
     asked_total: u64,
+    /// The shortest time from a question to its answer.
+    round_trip: Option<Duration>,
+    /// Since when its rate is measured, what it held of all then, and whether it had half its share before it.
+    since: Mono,
+    held_then: u64,
+    was_busy: bool,
+    /// Bytes it takes in a second; none until that was measured.
+    rate: Option<u64>,
+}
+
+impl Peer {
+    /// How much it may lack, within bounds, bytes.
+    fn share(&self, bounds: &Bounds) -> u64 {
+        let time = AHEAD + self.round_trip.unwrap_or_default();
+        let share = self.rate.map_or(bounds.first, |rate| (u128::from(rate) * time.as_micros() / 1_000_000) as u64);
+        share.clamp(bounds.least, bounds.most)
+    }
+
+    /// It was found to hold so much of all that was said.
+    fn measure(&mut self, held: u64, is_busy: bool, now: Mono) {
+        let took = now - self.since;
+        if took < MEASURED_OVER && self.was_busy {
+            return;
+        }
+        if self.was_busy {
+            let rate = (u128::from(held.saturating_sub(self.held_then)) * 1_000_000 / took.as_micros().max(1)) as u64;
+            // It may be more at once, and is less by and by: frames are large, and come one by one. What it took while
+            // it waited for more says nothing of what it could.
+            let least = self.rate.map_or(0, |before| if is_busy { before - before / 4 } else { before });
+            self.rate = Some(rate.max(least));
+        }
+        (self.since, self.held_then, self.was_busy) = (now, held, is_busy);
+    }
+}
+
+/// How large a share is, bytes.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    least: u64,
+    first: u64,
+    most: u64,
 }
 
 /// The window of a node.
 #[derive(Debug)]
 pub struct Window {
-    bytes: u64,
+    bounds: Bounds,
     said: BTreeMap<Category, Said>,
     peers: BTreeMap<NodeId, Peer>,
 }
 
 impl Window {
-    /// A window of so many bytes.
+    /// A window of so many bytes at most.
     pub fn new(bytes: usize) -> Window {
-        Window { bytes: bytes as u64, said: BTreeMap::new(), peers: BTreeMap::new() }
+        let most = bytes as u64;
+        let (least, first) = (most.min(2 * limits::BUNDLE_TARGET_BYTES as u64), most / 8);
+        let bounds = Bounds { least, first: first.max(least), most };
+        Window { bounds, said: BTreeMap::new(), peers: BTreeMap::new() }
     }
 
     /// A peer is there. Beyond [`limits::WINDOW_PEERS`] it is not asked.
@@ -120,7 +173,8 @@ impl Window {
     }
 
     /// A peer answered how far it holds this life's feeds. False when it was not asked this.
-    pub fn on_answer(&mut self, from: NodeId, id: u64, nexts: &BTreeMap<Category, u64>) -> bool {
+    pub fn on_answer(&mut self, from: NodeId, id: u64, nexts: &BTreeMap<Category, u64>, now: Mono) -> bool {
+        let total = self.total();
         let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.question == Some(id)) else { return false };
         peer.question = None;
         peer.answered = true;
@@ -129,6 +183,11 @@ impl Window {
             let held = nexts.get(topic).map_or(Some(said.total), |next| said.up_to(*next)).unwrap_or_default();
             peer.held.insert(*topic, held);
         }
+        let trip = now - peer.asked;
+        peer.round_trip = Some(peer.round_trip.map_or(trip, |shortest| shortest.min(trip)));
+        let held: u64 = peer.held.values().sum();
+        let is_busy = total.saturating_sub(held) >= peer.share(&self.bounds) / 2;
+        peer.measure(held, is_busy, now);
         true
     }
 
@@ -156,10 +215,11 @@ impl Window {
 
     /// Whom to ask, and when: of whom something may be learnt, and who has answered what it was asked before.
     fn due(&self) -> impl Iterator<Item = (NodeId, Mono)> {
-        let (total, part) = (self.total(), self.bytes / QUESTIONS);
+        let total = self.total();
         let is_due = move |peer: &Peer| {
-            let lacks_much = self.lacks(peer).is_some_and(|lacks| lacks >= self.bytes / 2);
-            peer.question.is_none() && (total - peer.asked_total > part || lacks_much)
+            let share = peer.share(&self.bounds);
+            let lacks_much = self.lacks(peer).is_some_and(|lacks| lacks >= share / 2);
+            peer.question.is_none() && (total - peer.asked_total > share / QUESTIONS || lacks_much)
         };
         self.peers.iter().filter(move |(_, peer)| is_due(peer)).map(|(id, peer)| (*id, peer.asked + ASK_EVERY))
     }
@@ -175,9 +235,9 @@ impl Window {
     pub fn pass(&mut self, now: Mono) -> Pass {
         let before = Mono(now.0.saturating_sub(BEHIND.as_micros() as u64));
         self.said.values_mut().for_each(|said| said.forget(before));
-        if self.is_open(self.bytes) {
+        if self.is_open(1) {
             Pass::All
-        } else if self.is_open(2 * self.bytes) {
+        } else if self.is_open(2) {
             Pass::Critical
         } else {
             Pass::Direct
@@ -186,27 +246,28 @@ impl Window {
 
     /// Where it stands.
     pub fn state(&self) -> WindowState {
-        let lacks: Vec<u64> = self.lacking().map(|(_, lacks)| lacks).collect();
+        let lacking: Vec<(u64, u64)> = self.lacking().collect();
         WindowState {
-            bytes: self.bytes,
-            peers: lacks.len(),
-            with_room: lacks.iter().filter(|lacks| **lacks < self.bytes).count(),
-            unheld_bytes: lacks.into_iter().max().unwrap_or_default(),
+            bytes: lacking.iter().map(|(_, share)| *share).max().unwrap_or(self.bounds.first),
+            peers: lacking.len(),
+            with_room: lacking.iter().filter(|(lacks, share)| lacks < share).count(),
+            unheld_bytes: lacking.into_iter().map(|(lacks, _)| lacks).max().unwrap_or_default(),
         }
     }
 
-    fn is_open(&self, bytes: u64) -> bool {
+    /// Whether half of those that keep up have room in so many times their share.
+    fn is_open(&self, times: u64) -> bool {
         let (mut peers, mut with_room) = (0, 0);
-        for (_, lacks) in self.lacking() {
+        for (lacks, share) in self.lacking() {
             peers += 1;
-            with_room += usize::from(lacks < bytes);
+            with_room += usize::from(lacks < times * share);
         }
         2 * with_room >= peers
     }
 
-    /// Those that keep up, and what each lacks, bytes.
-    fn lacking(&self) -> impl Iterator<Item = (NodeId, u64)> {
-        self.peers.iter().filter_map(|(id, peer)| Some((*id, self.lacks(peer)?)))
+    /// Of each that keeps up what it lacks and its share, bytes.
+    fn lacking(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.peers.values().filter_map(|peer| Some((self.lacks(peer)?, peer.share(&self.bounds))))
     }
 
     /// None of one that does not keep up, or has not said.

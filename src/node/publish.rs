@@ -11,7 +11,7 @@ use crate::flow::{Fit, Load, Parcel, Pass, Spill, Unreadable, rank};
 use crate::meter::{Outcome, Passage, Station};
 use crate::route::Strategy;
 use crate::types::storage::View;
-use crate::types::{Hash, MessageId, NodeId, Stamp, limits};
+use crate::types::{Hash, MessageId, Mono, NodeId, Stamp, limits};
 use crate::wire::{
     Category, Course, Destination, Draft, FaultCode, Faults, FeedId, Head, Header, PREFIX_BYTES, Pending, Priority,
     Request, STRATEGY_HEADER, Verified,
@@ -283,11 +283,11 @@ impl Node {
     }
 
     /// A peer said how far it holds what this node said; false when it was not asked that.
-    pub(super) fn on_ends(&mut self, from: NodeId, id: u64, heads: &[Head]) -> bool {
+    pub(super) fn on_ends(&mut self, from: NodeId, id: u64, heads: &[Head], now: Mono) -> bool {
         let is_own = |head: &&Head| head.feed == FeedId { topic: head.feed.topic, ..self.own_writes() };
         let own: Vec<&Head> = heads.iter().filter(is_own).collect();
         let nexts = own.iter().map(|head| (head.feed.topic, head.next)).collect();
-        let asked = self.window.on_answer(from, id, &nexts);
+        let asked = self.window.on_answer(from, id, &nexts, now);
         if asked {
             own.into_iter().for_each(|head| self.note_holder(from, head));
         }

@@ -157,7 +157,7 @@ impl Node {
     }
 
     pub(super) fn on_heads(&mut self, from: NodeId, id: u64, heads: &[Head], more: bool, turn: &mut Turn<'_>) {
-        if self.on_ends(from, id, heads) {
+        if self.on_ends(from, id, heads, turn.now.mono) {
             return;
         }
         // An answer that nobody waits for any more is late, not wrong.

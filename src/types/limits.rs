@@ -90,9 +90,9 @@ pub const FEEDS_PER_AUTHOR: usize = 8_192;
 /// Messages and bytes that wait in one lane before it is full.
 pub const LANE_MESSAGES: usize = 65_536;
 pub const LANE_BYTES: usize = 32 * MIB;
-/// What this node has said and its peers do not hold yet, bytes, before the rest waits in the lanes; and how many peers
-/// are asked how far they are.
-pub const WINDOW_BYTES: usize = 2 * MIB;
+/// What this node has said and a peer does not hold yet, bytes at most, before the rest waits in the lanes; and how many
+/// peers are asked how far they are.
+pub const WINDOW_BYTES: usize = 4 * MIB;
 pub const WINDOW_PEERS: usize = 16;
 /// Drafts of the Normal lane that wait on the disk when it is full, bytes.
 pub const SPILL_BYTES: u64 = 1 << 30;

@@ -55,7 +55,7 @@ impl Bench {
 
     fn holds(&mut self, n: u8, next: u64) -> bool {
         let Some(id) = self.asked.remove(&peer(n)) else { return false };
-        self.window.on_answer(peer(n), id, &BTreeMap::from([(TOPIC, next)]))
+        self.window.on_answer(peer(n), id, &BTreeMap::from([(TOPIC, next)]), self.now)
     }
 
     fn pass(&mut self) -> Pass {
@@ -127,7 +127,7 @@ fn a_topic_that_a_peer_does_not_follow_is_not_waited_for() {
     bench.say(5 * BYTES);
     bench.ask();
     let id = bench.asked[&peer(0)];
-    assert!(bench.window.on_answer(peer(0), id, &BTreeMap::new()));
+    assert!(bench.window.on_answer(peer(0), id, &BTreeMap::new(), bench.now));
     assert_eq!(bench.pass(), Pass::All);
 }
 
@@ -137,13 +137,60 @@ fn an_answer_to_another_question_counts_for_nothing() {
     bench.say(5 * BYTES);
     bench.ask();
     let id = bench.asked[&peer(0)];
-    assert!(!bench.window.on_answer(peer(1), id, &BTreeMap::from([(TOPIC, 1)])));
-    assert!(!bench.window.on_answer(peer(9), id, &BTreeMap::from([(TOPIC, 1)])));
+    assert!(!bench.window.on_answer(peer(1), id, &BTreeMap::from([(TOPIC, 1)]), bench.now));
+    assert!(!bench.window.on_answer(peer(9), id, &BTreeMap::from([(TOPIC, 1)]), bench.now));
     bench.window.on_failed(peer(0), id);
     assert!(!bench.holds(0, 1), "it failed");
     assert_eq!(bench.ask(), [], "and nothing more is to be learnt");
     bench.say(BYTES);
     assert_eq!(bench.ask(), [peer(0)]);
+}
+
+/// A line with so many bytes a second and so long a way, a node that always has more to say, and what came of it in the
+/// last two of five seconds: bytes a second that arrived, and how long a frame was under way at the most.
+fn saturate(rate: u64, way: Duration) -> (u64, Duration) {
+    const FRAME: usize = 60 * 1024;
+    const SECOND: u64 = 1_000_000;
+    let (start, way) = (10 * SECOND, way.as_micros() as u64);
+    let mut window = Window::new(4 << 20);
+    window.on_up(peer(1));
+    // When each frame was said, and when it is there.
+    let mut frames: Vec<(u64, u64)> = Vec::new();
+    let mut question: Option<(u64, u64)> = None;
+    for now in (start..start + 5 * SECOND).step_by(1_000) {
+        let at = Mono(now);
+        if let Some((id, _)) = question.filter(|(_, back)| *back <= now) {
+            question = None;
+            let held = frames.iter().filter(|(_, there)| *there + way <= now).count() as u64;
+            assert!(window.on_answer(peer(1), id, &BTreeMap::from([(TOPIC, held)]), at));
+        }
+        while window.pass(at) == Pass::All && frames.last().is_none_or(|(_, there)| *there < now + SECOND) {
+            let free = frames.last().map_or(now, |(_, there)| (*there - way).max(now));
+            frames.push((now, free + FRAME as u64 * SECOND / rate + way));
+            window.on_said(TOPIC, frames.len() as u64, FRAME, at);
+        }
+        for (_, id) in window.questions(at, || now) {
+            question = Some((id, now + 2 * way));
+        }
+    }
+    let late: Vec<_> =
+        frames.iter().filter(|(_, there)| (start + 3 * SECOND..start + 5 * SECOND).contains(there)).collect();
+    let longest = late.iter().map(|(said, there)| there - said).max().unwrap_or_default();
+    (late.len() as u64 * FRAME as u64 / 2, Duration::from_micros(longest))
+}
+
+#[test]
+fn it_is_as_large_as_the_line_needs() {
+    for rate in [400_000, 5_000_000, 40_000_000] {
+        for way in [1, 30].map(Duration::from_millis) {
+            let (arrived, longest) = saturate(rate, way);
+            assert!(arrived > rate * 85 / 100, "{arrived} of {rate} bytes a second, {way:?} away");
+            // Two frames are the least.
+            let frames = Duration::from_micros(3 * 61_440 * 1_000_000 / rate);
+            let most = 4 * way + Duration::from_millis(150) + frames;
+            assert!(longest < most, "{longest:?} under way at {rate} bytes a second, {way:?} away, not {most:?}");
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
