@@ -3,8 +3,9 @@
 //! What was handed to gossip has lost its rank: it waits in one line for each peer, and behind that in the line of the
 //! one who checks it. So little is handed over at a time, and the rest waits in the lanes. A peer is asked how far it
 //! holds this life's feeds; the window is open while at least half of the peers that keep up have less than their share
-//! before them. Whoever does not hold what was said [`BEHIND`] ago does not keep up: it catches up by repair, and is
-//! not waited for, so that neither a slow peer nor a silent one stops a node.
+//! before them. What was said [`AGED`] ago is not waited for: a peer that stalls, or lies, is given another share then. One
+//! that takes nothing of it for [`LOST`], because it is busy with what it missed before, or gone, does not keep up, and
+//! is not waited for before it lacks less than its share.
 //!
 //! A peer's share is what it takes in [`AHEAD`] and a round trip, by the rate at which it was seen to take things while
 //! it had some before it: bandwidth times delay, as in BBR (Cardwell et al., ACM Queue 14:5, 2016). So the line to it is
@@ -19,10 +20,13 @@ use serde::Serialize;
 use crate::types::{Mono, NodeId, limits};
 use crate::wire::Category;
 
-/// A peer that lacks what was said so long ago is not waited for.
-const BEHIND: Duration = Duration::from_secs(2);
-/// A peer is asked at most this often.
+/// What was said so long ago is not waited for.
+const AGED: Duration = Duration::from_secs(2);
+/// A peer that takes nothing for so long is not waited for.
+const LOST: Duration = Duration::from_secs(10);
+/// A peer is asked at most this often; and one that does not keep up.
 const ASK_EVERY: Duration = Duration::from_millis(10);
+const ASK_LATER: Duration = Duration::from_millis(200);
 /// How long a peer is to be busy with what was said and it does not hold.
 const AHEAD: Duration = Duration::from_millis(100);
 /// The rate is measured over at least this long.
@@ -56,7 +60,7 @@ pub struct WindowState {
 /// What was said on one topic in this life.
 #[derive(Debug, Default)]
 struct Said {
-    /// One past a bundle's sequence, bytes of the topic up to there, and when it was said; of the last [`BEHIND`].
+    /// One past a bundle's sequence, bytes of the topic up to there, and when it was said; of the last [`AGED`].
     ends: VecDeque<(u64, u64, Mono)>,
     /// Bytes before the first of them, and of all.
     before: u64,
@@ -87,7 +91,10 @@ impl Said {
 struct Peer {
     /// Bytes of each topic that it holds; a topic it does not follow it lacks nothing of.
     held: BTreeMap<Category, u64>,
-    answered: bool,
+    /// It took something in the last [`LOST`], or lacks nothing; or is new.
+    keeps_up: bool,
+    /// When it was last found to hold more, or began to lack something.
+    moved: Mono,
     /// The question under way.
     question: Option<u64>,
     /// When it was asked last, and what had been said then.
@@ -104,6 +111,10 @@ struct Peer {
 }
 
 impl Peer {
+    fn held_bytes(&self) -> u64 {
+        self.held.values().sum()
+    }
+
     /// How much it may lack, within bounds, bytes.
     fn share(&self, bounds: &Bounds) -> u64 {
         let time = AHEAD + self.round_trip.unwrap_or_default();
@@ -156,7 +167,9 @@ impl Window {
     /// A peer is there. Beyond [`limits::WINDOW_PEERS`] it is not asked.
     pub fn on_up(&mut self, peer: NodeId) {
         if self.peers.len() < limits::WINDOW_PEERS {
-            self.peers.insert(peer, Peer { asked_total: self.total(), ..Peer::default() });
+            // What was said before is not waited for.
+            let held = self.said.iter().map(|(topic, said)| (*topic, said.total)).collect();
+            self.peers.insert(peer, Peer { held, keeps_up: true, ..Peer::default() });
         }
     }
 
@@ -167,6 +180,8 @@ impl Window {
 
     /// A bundle of this life's feed of a topic was said; `next` is one past its sequence.
     pub fn on_said(&mut self, topic: Category, next: u64, bytes: usize, now: Mono) {
+        let total = self.total();
+        self.peers.values_mut().filter(|peer| peer.held_bytes() == total).for_each(|peer| peer.moved = now);
         let said = self.said.entry(topic).or_default();
         said.total += bytes as u64;
         said.ends.push_back((next, said.total, now));
@@ -177,17 +192,21 @@ impl Window {
         let total = self.total();
         let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.question == Some(id)) else { return false };
         peer.question = None;
-        peer.answered = true;
+        let before = peer.held_bytes();
         for (topic, said) in &self.said {
-            // Of what is not remembered any more it holds nothing that counts.
-            let held = nexts.get(topic).map_or(Some(said.total), |next| said.up_to(*next)).unwrap_or_default();
-            peer.held.insert(*topic, held);
+            let held = peer.held.entry(*topic).or_default();
+            // Of what is not remembered any more nothing counts.
+            *held = nexts.get(topic).map_or(Some(said.total), |next| said.up_to(*next)).unwrap_or_default().max(*held);
         }
         let trip = now - peer.asked;
         peer.round_trip = Some(peer.round_trip.map_or(trip, |shortest| shortest.min(trip)));
-        let held: u64 = peer.held.values().sum();
-        let is_busy = total.saturating_sub(held) >= peer.share(&self.bounds) / 2;
-        peer.measure(held, is_busy, now);
+        let (held, share) = (peer.held_bytes(), peer.share(&self.bounds));
+        let lacks = total.saturating_sub(held);
+        if held > before || lacks == 0 {
+            peer.moved = now;
+        }
+        peer.keeps_up |= lacks < share;
+        peer.measure(held, lacks >= share / 2, now);
         true
     }
 
@@ -218,23 +237,28 @@ impl Window {
         let total = self.total();
         let is_due = move |peer: &Peer| {
             let share = peer.share(&self.bounds);
-            let lacks_much = self.lacks(peer).is_some_and(|lacks| lacks >= share / 2);
+            let lacks_much = total.saturating_sub(peer.held_bytes()) >= share / 2;
             peer.question.is_none() && (total - peer.asked_total > share / QUESTIONS || lacks_much)
         };
-        self.peers.iter().filter(move |(_, peer)| is_due(peer)).map(|(id, peer)| (*id, peer.asked + ASK_EVERY))
+        let at = |peer: &Peer| peer.asked + if peer.keeps_up { ASK_EVERY } else { ASK_LATER };
+        self.peers.iter().filter(move |(_, peer)| is_due(peer)).map(move |(id, peer)| (*id, at(peer)))
     }
 
     /// When somebody is to be asked, or not to be waited for any more, while the window is not open.
     pub fn next_wake(&self) -> Option<Mono> {
         let asks = self.due().map(|(_, at)| at);
-        let ages = self.said.values().filter_map(|said| said.ends.front()).map(|(_, _, at)| *at + BEHIND);
+        let ages = self.said.values().filter_map(|said| said.ends.front()).map(|(_, _, at)| *at + AGED);
         asks.chain(ages).min()
     }
 
     /// What may leave the lanes now.
     pub fn pass(&mut self, now: Mono) -> Pass {
-        let before = Mono(now.0.saturating_sub(BEHIND.as_micros() as u64));
+        let before = Mono(now.0.saturating_sub(AGED.as_micros() as u64));
         self.said.values_mut().for_each(|said| said.forget(before));
+        let total = self.total();
+        for peer in self.peers.values_mut() {
+            peer.keeps_up &= now - peer.moved < LOST || peer.held_bytes() >= total;
+        }
         if self.is_open(1) {
             Pass::All
         } else if self.is_open(2) {
@@ -270,13 +294,13 @@ impl Window {
         self.peers.values().filter_map(|peer| Some((self.lacks(peer)?, peer.share(&self.bounds))))
     }
 
-    /// None of one that does not keep up, or has not said.
+    /// What it lacks of what is waited for; none of one that does not keep up.
     fn lacks(&self, peer: &Peer) -> Option<u64> {
         let lacks = |(topic, said): (&Category, &Said)| {
             let held = peer.held.get(topic).copied().unwrap_or_default();
-            (held >= said.before).then(|| said.total.saturating_sub(held))
+            said.total.saturating_sub(held.max(said.before))
         };
-        peer.answered.then(|| self.said.iter().map(lacks).sum())?
+        peer.keeps_up.then(|| self.said.iter().map(lacks).sum())
     }
 
     fn total(&self) -> u64 {
