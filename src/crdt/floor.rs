@@ -1,13 +1,12 @@
-//! The floor of a collection: below a version only the writes of a set count, which is named by its count and root. See
-//! `docs/floor.md`.
+//! The floor of a collection: below a version only the writes of a set count, which is named by its count and root (see
+//! `roll`). The rules are in `docs/floor.md`.
 //!
 //! ```text
-//!  Roll   collection, 00, number 8, version 24, what the root counts the write as 32 → nothing
 //!  Floor  collection → bincode: the floor that is adopted and the number of its roll, rolls that are to go
 //! ```
 //!
 //! Floors only rise. A roll is staged under a number of its own, by counting what is retained here or from a peer, and
-//! counts once its sum is the floor's.
+//! counts once its root is the floor's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -17,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::collection::Replica;
 use super::index::{Entry, Sum};
+use super::roll::{RollRoot, page, roll_key};
 use super::row::{Row, Status};
 use super::unit::{Part, Unit};
 use crate::types::row::{decode, encode};
@@ -36,16 +36,11 @@ pub struct Floor {
     pub version: Version,
     /// How many writes are in the set.
     pub count: u64,
-    /// The sum over what the root counts them as.
+    /// The hash over them, in their order.
     pub root: Hash,
 }
 
 impl Floor {
-    /// The floor of a set that was counted.
-    pub fn of(version: Version, sum: Sum) -> Floor {
-        Floor { version, count: sum.count, root: sum.root.hash() }
-    }
-
     /// The value of the register.
     pub fn json(&self) -> Json {
         Json::from(&serde_json::json!({ "version": self.version, "count": self.count, "root": self.root }))
@@ -96,14 +91,14 @@ struct Kept {
 }
 
 /// A set that is being counted.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Count {
     pub below: Version,
     /// Under which number it is written down; nowhere if it is only counted.
     pub roll: Option<u64>,
     /// Counted up to here.
     pub after: Option<Version>,
-    pub sum: Sum,
+    pub root: RollRoot,
     /// Retained writes that are not in it.
     pub tombstones: u64,
     /// Whose roll it is; none if it is counted here.
@@ -264,9 +259,9 @@ impl Held {
         let roll = staged.then_some(self.kept.next);
         self.kept.next += u64::from(staged);
         self.kept.loose.extend(roll);
-        let (sum, tombstones) = (Sum::default(), 0);
+        let (root, tombstones) = (RollRoot::default(), 0);
         let (done, late, after) = (false, false, None);
-        self.count = Some(Count { below, roll, after, sum, tombstones, from, asked, done, late });
+        self.count = Some(Count { below, roll, after, root, tombstones, from, asked, done, late });
     }
 
     /// A roll is the floor's from now on.
@@ -316,7 +311,7 @@ impl Replica {
     pub fn has_counted(&self, collection: &str, floor: &Floor) -> bool {
         let Some(held) = self.floors.get(collection) else { return false };
         let counted = held.count.as_ref().filter(|count| count.done && count.roll.is_some());
-        let same = counted.is_some_and(|count| Floor::of(count.below, count.sum) == *floor);
+        let same = counted.is_some_and(|count| count.root.floor(count.below) == *floor);
         same && held.wanted.is_none() && held.adopted().is_none_or(|adopted| adopted.floor < *floor)
     }
 
@@ -330,16 +325,7 @@ impl Replica {
         view: &dyn View,
     ) -> Option<(Vec<Entry>, bool)> {
         let adopted = self.floors.get(collection)?.adopted().filter(|adopted| adopted.floor == *floor)?;
-        let all = roll_key(collection, adopted.roll);
-        let from = after.map(|after| entry_key(collection, adopted.roll, &after));
-        let mut found = Vec::new();
-        view.scan(from.as_ref().unwrap_or(&all), &all.after_prefix(), &mut |key, _| {
-            found.extend(read_entry(key).filter(|entry| Some(*entry) > after));
-            if found.len() <= most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        let more = found.len() > most;
-        found.truncate(most);
-        Some((found, more))
+        Some(page(collection, adopted.roll, after, most, view))
     }
 
     /// What is retained may have changed: a floor that it did not come to is counted again.
@@ -387,20 +373,4 @@ pub(super) fn adopted(collection: &str, view: &dyn View) -> Option<Adopted> {
 
 fn key(collection: &str) -> Key {
     Key::new(Table::Floor, &[collection.as_bytes()])
-}
-
-fn roll_key(collection: &str, roll: u64) -> Key {
-    Key::new(Table::Roll, &[collection.as_bytes(), &[0], &roll.to_be_bytes()])
-}
-
-/// The row of a write on a roll.
-pub(super) fn entry_key(collection: &str, roll: u64, entry: &Entry) -> Key {
-    let (version, digest) = (entry.version.to_bytes(), entry.digest);
-    Key::new(Table::Roll, &[collection.as_bytes(), &[0], &roll.to_be_bytes(), &version, digest.as_bytes()])
-}
-
-fn read_entry(key: &[u8]) -> Option<Entry> {
-    let (rest, digest) = key.split_last_chunk::<32>()?;
-    let (_, version) = rest.split_last_chunk::<{ Version::BYTES }>()?;
-    Some(Entry { version: Version::from_bytes(version)?, digest: Hash(*digest) })
 }

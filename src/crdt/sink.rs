@@ -2,9 +2,10 @@
 
 use super::access::is_rules;
 use super::conflict::Reason;
-use super::floor::{Floor, entry_key, is_floor, stays};
+use super::floor::{Floor, is_floor, stays};
 use super::index::{Entry, Sum, find, retained};
 use super::merge::{Merge, Outcome, loss};
+use super::roll::entry_key;
 use super::row::{Row, Status};
 use super::session::Nonsense;
 use super::unit::{Part, Unit};
@@ -138,9 +139,11 @@ impl Merge<'_, '_, '_> {
     fn count_on(&mut self, name: &str, left: &mut usize) -> Option<Counted> {
         let held = self.replica.floors.get_mut(name);
         let mut count = held.count.clone().filter(|count| !count.done && count.from.is_none() && *left > 0)?;
-        let entries = retained(name, count.after, *left, self.tx);
+        let mut entries = retained(name, count.after, *left, self.tx);
         count.done = entries.len() < *left || entries.last().is_some_and(|last| last.version >= count.below);
         *left = left.saturating_sub(entries.len().max(1));
+        // Those of one version come together, and a roll has them by digest.
+        entries.sort_unstable();
         for entry in entries.into_iter().filter(|entry| entry.version < count.below) {
             count.after = Some(entry.version);
             let Some(unit) = find(name, &entry, self.tx) else { continue };
@@ -149,12 +152,12 @@ impl Merge<'_, '_, '_> {
                 count.tombstones += 1;
                 continue;
             }
-            count.sum = count.sum.with(&entry);
+            count.root.add(&entry);
             if let Some(roll) = count.roll {
                 self.tx.put(entry_key(name, roll, &entry), Vec::new());
             }
         }
-        let done = Counted { floor: Floor::of(count.below, count.sum), tombstones: count.tombstones, late: count.late };
+        let done = Counted { floor: count.root.floor(count.below), tombstones: count.tombstones, late: count.late };
         let told = (count.done && count.asked).then_some(done);
         let kept = count.roll.is_some() && !(told.is_some() && done.late);
         self.replica.floors.get_mut(name).count = Some(count).filter(|count| kept || !count.done);
@@ -167,7 +170,7 @@ impl Merge<'_, '_, '_> {
         let held = self.replica.floors.get_mut(name);
         let Some(wanted) = held.wanted else { return };
         if let Some(count) = held.count.as_ref().filter(|count| count.done) {
-            match count.roll.filter(|_| Floor::of(count.below, count.sum) == wanted) {
+            match count.roll.filter(|_| count.root.floor(count.below) == wanted) {
                 Some(roll) => {
                     held.adopt(wanted, roll, events);
                     return self.judge_anew(name, "");
@@ -204,17 +207,17 @@ impl Merge<'_, '_, '_> {
         let Some(roll) = count.roll.filter(|_| count.from == Some(peer)) else { return Ok(()) };
         let mut last = after;
         for entry in entries {
-            if Some(*entry) <= last || entry.version >= wanted.version || count.sum.count >= wanted.count {
+            if Some(*entry) <= last || entry.version >= wanted.version || count.root.count() >= wanted.count {
                 return Err(Nonsense("a roll that is not in order, or not below its floor"));
             }
             last = Some(*entry);
-            count.sum = count.sum.with(entry);
+            count.root.add(entry);
             self.tx.put(entry_key(collection, roll, entry), Vec::new());
         }
         if more {
             return Ok(());
         }
-        if Floor::of(wanted.version, count.sum) != wanted {
+        if count.root.floor(wanted.version) != wanted {
             return Err(Nonsense("a roll that is not the floor's"));
         }
         held.adopt(wanted, roll, events);

@@ -35,14 +35,14 @@ pub enum StateRequest {
     Roll { collection: String, floor: FloorName, after: Option<RollEntry> },
 }
 
-/// A floor: the version below which only the writes of a set count, and count and sum of the set.
+/// A floor: the version below which only the writes of a set count, and count and root of the set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FloorName {
     /// Below this.
     pub version: Version,
     /// How many.
     pub count: u64,
-    /// The sum over what the root counts them as.
+    /// The hash over them, in their order: [`crate::types::Domain::Roll`].
     pub root: Hash,
 }
 

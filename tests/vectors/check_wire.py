@@ -498,7 +498,8 @@ def check_states(b):
     def entry(n):
         return (((start << 16) + n).to_bytes(8, "big") + bytes([n]) * 16, bytes([n]) * 32)
 
-    floor = (entry(9)[0], 3, b"\x08" * 32)
+    roll = b"".join(version + digest for version, digest in map(entry, (1, 2, 3)))
+    floor = (entry(9)[0], 3, derived("roll", roll + (3).to_bytes(8, "big")))
     same("request roll", read_state_request(b["request_roll"]), ("roll", "c", floor, entry(1)))
     same("response rolled", read_state_response(b["response_rolled"]), ("rolled", [entry(2), entry(3)], True))
 

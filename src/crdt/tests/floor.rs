@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::floor::FLOOR;
-use super::super::index::{Entry, Sum};
+use super::super::index::Entry;
+use super::super::roll::RollRoot;
 use super::*;
 use crate::types::Stamp;
 
@@ -289,6 +290,15 @@ fn a_roll_that_does_not_come_to_the_floor_changes_nothing() {
     false_rolls.push(roll.iter().copied().chain([added]).collect());
     let above = Entry { version: version(11), digest: Hash([1; 32]) };
     false_rolls.push(roll[1..].iter().copied().chain([above]).collect());
+    // As many, in order, and with the same sum: one write in place of another, and a third that makes up for it.
+    let revived = Entry { version: version(0), digest: Hash([7; 32]) };
+    let mut balanced = [&[revived][..], &roll[1..]].concat();
+    let sum = |entries: &[Entry]| entries.iter().fold(Root::default(), |sum, entry| sum.with(entry.digest));
+    let last = balanced.pop().unwrap();
+    let digest = sum(&roll).minus(sum(&balanced)).hash();
+    balanced.push(Entry { digest, ..last });
+    assert_eq!((balanced.len(), sum(&balanced)), (roll.len(), sum(&roll)));
+    false_rolls.push(balanced);
     for entries in false_rolls {
         other.step(|merge| merge.begin_roll(OPEN, peer));
         assert!(other.step(|merge| merge.take_roll(OPEN, peer, None, &entries, false)).is_err());
@@ -374,7 +384,7 @@ fn what_a_node_wrote_while_it_was_away_is_in_its_log_and_comes_back_anew() {
 fn a_floor_above_its_own_stamp_and_what_is_no_floor_are_none() {
     let mut host = Host::default();
     host.take(&put("a", 1));
-    let floor = Floor::of(version(30), Sum::default());
+    let floor = RollRoot::default().floor(version(30));
     host.take(&said(OPEN, floor, 20));
     let mut garbage = said(OPEN, floor, 21);
     garbage.body.op = Op::Set { value: json("high") };
@@ -382,7 +392,7 @@ fn a_floor_above_its_own_stamp_and_what_is_no_floor_are_none() {
     host.rest(3);
     assert_eq!((host.replica.floor(OPEN), host.replica.pending_floor(OPEN)), (None, None));
     // One whose set nobody has is waited for, and changes nothing.
-    host.take(&said(OPEN, Floor::of(version(10), Sum::default()), 22));
+    host.take(&said(OPEN, RollRoot::default().floor(version(10)), 22));
     host.rest(3);
     assert!(host.replica.floor(OPEN).is_none() && host.replica.pending_floor(OPEN).is_some());
     assert!(State::of(OPEN, &host.store).cell("a").is_some());
