@@ -115,12 +115,6 @@ impl Healing {
         }
     }
 
-    /// A peer is gone.
-    pub fn drop_peer(&mut self, peer: NodeId) {
-        self.talks.remove(&peer);
-        self.partners.remove(&peer);
-    }
-
     /// When something is to be done even if nothing happens. A peer that differs is looked at when something happens,
     /// which heartbeats do.
     pub fn next_wake(&self) -> Option<Mono> {
@@ -370,6 +364,12 @@ impl Node {
             %peer, frames = talk.frames, bytes = talk.bytes, useful = talk.useful, promised = talk.promised,
             kept = talk.kept, "a comparison of the state is over"
         );
+    }
+
+    /// A peer is gone. What it was handing over is let go of, or nobody else would be asked for it.
+    pub(super) fn drop_talk(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        self.healing.partners.remove(&peer);
+        self.end_talk(peer, false, turn);
     }
 
     /// A request of a comparison came to nothing.
