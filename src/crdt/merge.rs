@@ -209,11 +209,13 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         shade(unit, version, self.tx)
     }
 
-    /// Whether a later write of the unit had seen a version. Looks at the nearest ones only: more are not kept.
+    /// Whether a later write of the unit that may count had seen a version. Looks at the nearest ones only: more are not
+    /// kept.
     pub(super) fn is_named(&self, unit: &Unit, version: Version) -> bool {
         let (mut named, mut looked) = (false, 0);
+        let names = |row: &Row| row.status.is_eligible() && row.body.over.contains(&version);
         self.tx.scan(&unit.row(version), &unit.key().after_prefix(), &mut |key, value| {
-            named = Row::read(key, value).is_some_and(|(_, row)| row.body.over.contains(&version));
+            named = Row::read(key, value).is_some_and(|(_, row)| names(&row));
             looked += 1;
             if named || looked > 2 * limits::CELL_HISTORY { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

@@ -1,6 +1,6 @@
 //! Coming to a floor: counting what stays, taking a peer's roll, and letting go of what is below and not on it.
 
-use super::access::is_rules;
+use super::access::{allows, is_rules};
 use super::conflict::Reason;
 use super::floor::{Floor, is_floor, stays};
 use super::index::{Entry, Sum, find, retained};
@@ -35,7 +35,10 @@ impl Merge<'_, '_, '_> {
 
     /// A write that comes and does not count. One that says something nobody is known to have seen is a loss.
     pub(super) fn refuse(&mut self, unit: &Unit, new: &Row) -> Outcome {
-        new.body.over.iter().for_each(|seen| self.forgive(unit, *seen));
+        // What someone says who may not write there is nobody's having seen it.
+        if allows(unit, new.body.author, new.version, self.tx) {
+            new.body.over.iter().for_each(|seen| self.forgive(unit, *seen));
+        }
         let head = Some(unit).filter(|unit| unit.part != Part::Set).and_then(|unit| self.head(unit));
         // What stands and is not judged yet may be let go next.
         let head = head.filter(|head| !self.is_sunk(unit, head));

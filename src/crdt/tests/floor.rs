@@ -415,6 +415,36 @@ fn what_comes_below_while_it_is_counted_makes_the_count_void() {
     assert!(host.store.last(&start, &start.after_prefix()).is_none(), "a count that is not for a floor writes nothing");
 }
 
+/// A write to the collection of node 0 by another node, which no rule names.
+fn strange(path: &str, at: u64, over: &[Version], op: Op) -> Member {
+    let member = written(path, at, over, op);
+    Member { unit: Unit { collection: owned(), ..member.unit }, ..member }
+}
+
+#[test]
+fn who_may_not_write_takes_nothing_out_of_the_log() {
+    let mut host = Host::default();
+    let by_owner = |member: Member| Member { body: Body { author: node(0), ..member.body }, ..member };
+    let kept = by_owner(strange("a", 1, &[], Op::Set { value: json(1) }));
+    host.take(&kept);
+    host.set_floor(&owned(), 10, 20, 4);
+    let lost = by_owner(strange("a", 3, &[], Op::Set { value: json(2) }));
+    let is_logged = |host: &Host, lost: &Member| conflict(&owned(), "a", lost.version, &host.store).is_some();
+    assert_eq!(host.apply(&lost), Outcome::Floored);
+    assert!(is_logged(&host, &lost));
+    // Below the floor and above it, whoever is in no rule has seen nothing.
+    assert_eq!(host.apply(&strange("a", 4, &[lost.version], Op::Delete)), Outcome::Floored);
+    assert_eq!(host.apply(&strange("a", 21, &[lost.version], Op::Delete)), Outcome::Denied);
+    assert!(is_logged(&host, &lost));
+    // A denied row that names a write does not keep it from being told of.
+    let next = by_owner(strange("a", 5, &[], Op::Set { value: json(3) }));
+    assert_eq!(host.apply(&strange("a", 22, &[next.version], Op::Delete)), Outcome::Denied);
+    assert_eq!(host.apply(&next), Outcome::Floored);
+    assert!(is_logged(&host, &next));
+    assert_eq!(host.apply(&by_owner(strange("a", 6, &[lost.version], Op::Delete))), Outcome::Floored);
+    assert!(!is_logged(&host, &lost), "its owner may");
+}
+
 /// Bytes on the disk must never change.
 #[test]
 fn rows_of_floors_are_the_golden_ones() {
