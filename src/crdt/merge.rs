@@ -69,6 +69,8 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
                 return Outcome::Duplicate;
             }
             self.set_status(unit, &old, Status::Superseded);
+        } else {
+            self.take_back(unit, member.version);
         }
         let summary = self.replica.summary_mut(&unit.collection);
         summary.clock = summary.clock.max(member.version.stamp);
@@ -268,7 +270,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
 
     fn count(&mut self, unit: &Unit, row: &Row, more: bool) {
         if is_floor(unit) {
-            self.replica.floors.hear(&unit.collection);
+            self.replica.floors.hear(&unit.collection, row, more);
         }
         let digest = row.digest(unit);
         let summary = self.replica.summary_mut(&unit.collection);

@@ -287,6 +287,11 @@ pub const SESSION_MOST: Duration = Duration::from_secs(120);
 pub const COLLECTION_HEADS: usize = 1_024;
 /// Writes of a roll in one frame.
 pub const ROLL_ENTRIES: usize = 4_096;
+/// Writes that count below a floor, at most: more are retained by no node whose memory is of this time, and a roll of so
+/// many is a gigabyte and a half on the disk of whoever takes it from a peer.
+pub const FLOOR_WRITES: u64 = 16 << 20;
+/// While a floor is said that a node has not come to, it asks a peer of the same root so often which floors it has.
+pub const FLOORS_EVERY: Duration = Duration::from_secs(10);
 /// A floor waits for every node heard from in this time, and counts a root that was equal when heard for so long.
 pub const FLOOR_MEMBERS: Duration = Duration::from_secs(3 * 24 * 3600);
 pub const FLOOR_ALIKE: Duration = Duration::from_secs(10);

@@ -11,14 +11,14 @@ use super::super::roll::RollRoot;
 use super::*;
 use crate::types::Stamp;
 
-const OPEN: &str = "open";
+pub(super) const OPEN: &str = "open";
 
-fn version(at: u64) -> Version {
+pub(super) fn version(at: u64) -> Version {
     Version { stamp: Stamp(at << 16), digest: [0; 16] }
 }
 
 /// A floor as it is said by a write of its own, later than all others.
-fn said(collection: &str, floor: Floor, at: u64) -> Member {
+pub(super) fn said(collection: &str, floor: Floor, at: u64) -> Member {
     let body = Body {
         author: node(0),
         incarnation: Incarnation(0),
@@ -35,7 +35,7 @@ fn said(collection: &str, floor: Floor, at: u64) -> Member {
 
 impl Host {
     /// Goes on until nothing is to be done.
-    fn rest(&mut self, budget: usize) -> Vec<(String, Counted)> {
+    pub(super) fn rest(&mut self, budget: usize) -> Vec<(String, Counted)> {
         let mut counted = Vec::new();
         for _ in 0..10_000 {
             self.step(|merge| merge.sweep(budget));
@@ -48,12 +48,23 @@ impl Host {
     }
 
     /// Sets a floor here.
-    fn set_floor(&mut self, collection: &str, below: u64, said_at: u64, budget: usize) -> (Member, Counted) {
+    pub(super) fn set_floor(&mut self, collection: &str, below: u64, said_at: u64, budget: usize) -> (Member, Counted) {
+        self.set_floor_by(collection, below, budget, &|floor| said(collection, floor, said_at))
+    }
+
+    /// The same by what says it.
+    pub(super) fn set_floor_by(
+        &mut self,
+        collection: &str,
+        below: u64,
+        budget: usize,
+        says: &dyn Fn(Floor) -> Member,
+    ) -> (Member, Counted) {
         self.rest(budget);
         self.step(|merge| merge.count_floor(collection, version(below), true));
         let (name, counted) = self.rest(budget).pop().unwrap();
         assert_eq!((name.as_str(), counted.late), (collection, false));
-        let said = said(collection, counted.floor, said_at);
+        let said = says(counted.floor);
         self.take(&said);
         self.rest(budget);
         assert_eq!(self.replica.floor(collection), Some(counted.floor), "who sets a floor adopts it at once");
@@ -61,7 +72,7 @@ impl Host {
     }
 
     /// The whole roll of the floor there is.
-    fn roll(&self, collection: &str) -> Vec<Entry> {
+    pub(super) fn roll(&self, collection: &str) -> Vec<Entry> {
         let floor = self.replica.floor(collection).unwrap();
         let (mut roll, mut more) = (Vec::new(), true);
         while more {
@@ -73,29 +84,29 @@ impl Host {
     }
 
     /// Takes another's roll, if it needs one.
-    fn take_roll(&mut self, collection: &str, other: &Host) {
-        if self.replica.lacks_roll(collection).is_none() {
+    pub(super) fn take_roll(&mut self, collection: &str, other: &Host) {
+        let Some(floor) = other.replica.floor(collection).filter(|floor| self.replica.lacks_roll(collection, floor))
+        else {
             return;
-        }
-        let (peer, mut after) = (node(7), None);
-        self.step(|merge| merge.begin_roll(collection, peer));
+        };
+        let peer = node(7);
+        self.step(|merge| merge.begin_roll(collection, peer, floor));
         let roll = other.roll(collection);
         let pages: Vec<&[Entry]> = if roll.is_empty() { vec![&[]] } else { roll.chunks(3).collect() };
         for (n, page) in pages.iter().enumerate() {
             let more = n + 1 < pages.len();
-            self.step(|merge| merge.take_roll(collection, peer, after, page, more)).unwrap();
-            after = page.last().copied().or(after);
+            self.step(|merge| merge.take_roll(collection, peer, page, more)).unwrap();
         }
     }
 
-    fn members(&self) -> Vec<Member> {
+    pub(super) fn members(&self) -> Vec<Member> {
         let retained = self.rows().into_iter().filter(|(_, row)| row.status.is_retained());
         retained.map(|((unit, version), row)| Member { unit, version, body: row.body }).collect()
     }
 }
 
 /// What counts of all writes: below the floors only what is on their rolls.
-fn counting(all: &[Member], rolls: &BTreeMap<String, (Floor, Vec<Entry>)>) -> Vec<Member> {
+pub(super) fn counting(all: &[Member], rolls: &BTreeMap<String, (Floor, Vec<Entry>)>) -> Vec<Member> {
     let counts = |member: &&Member| {
         let Some((floor, roll)) = rolls.get(&member.unit.collection) else { return true };
         let entry = Entry { version: member.version, digest: member.digest() };
@@ -104,7 +115,7 @@ fn counting(all: &[Member], rolls: &BTreeMap<String, (Floor, Vec<Entry>)>) -> Ve
     all.iter().filter(counts).cloned().collect()
 }
 
-fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bool {
+pub(super) fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bool {
     let (collection, path) = member.place();
     let says = !matches!(member.body.op, Op::Delete | Op::Remove | Op::DeletePrefix) && path != FLOOR;
     let same = |other: &&Member| other.unit == member.unit;
@@ -255,7 +266,7 @@ proptest! {
     }
 }
 
-fn written(path: &str, at: u64, over: &[Version], op: Op) -> Member {
+pub(super) fn written(path: &str, at: u64, over: &[Version], op: Op) -> Member {
     let body = Body {
         author: node(1),
         incarnation: Incarnation(0),
@@ -271,7 +282,7 @@ fn written(path: &str, at: u64, over: &[Version], op: Op) -> Member {
     Member { unit, version: Version::of(Stamp(at << 16), node(1), checksum, 0), body }
 }
 
-fn put(path: &str, at: u64) -> Member {
+pub(super) fn put(path: &str, at: u64) -> Member {
     written(path, at, &[], Op::Set { value: json(at) })
 }
 
@@ -300,8 +311,8 @@ fn a_roll_that_does_not_come_to_the_floor_changes_nothing() {
     assert_eq!((balanced.len(), sum(&balanced)), (roll.len(), sum(&roll)));
     false_rolls.push(balanced);
     for entries in false_rolls {
-        other.step(|merge| merge.begin_roll(OPEN, peer));
-        assert!(other.step(|merge| merge.take_roll(OPEN, peer, None, &entries, false)).is_err());
+        other.step(|merge| merge.begin_roll(OPEN, peer, counted.floor));
+        assert!(other.step(|merge| merge.take_roll(OPEN, peer, &entries, false)).is_err());
         other.step(|merge| merge.drop_roll(OPEN, peer));
         other.rest(2);
         assert_eq!(other.replica.floor(OPEN), None);
@@ -461,8 +472,9 @@ fn rows_of_floors_are_the_golden_ones() {
     assert_eq!(last(Table::Roll), (format!("3a6f70656e000000000000000000{entry}"), String::new()));
     let floor = host.replica.floor(OPEN).unwrap();
     let root = floor.root;
-    let adopted = format!("01{}01{root}00020001", floor.version);
-    assert_eq!(last(Table::Floor), ("3b6f70656e".into(), format!("{adopted}00")));
+    let adopted = format!("01{}01{root}0000", floor.version);
+    let gone = format!("{}02", floor.version);
+    assert_eq!(last(Table::Floor), ("3b6f70656e".into(), format!("{adopted}00{gone}0100")));
     let Op::Set { value } = said.body.op else { panic!("a value") };
     assert_eq!(value.as_str(), format!(r#"{{"count":1,"root":"{root}","version":"{}"}}"#, floor.version));
 }

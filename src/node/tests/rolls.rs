@@ -7,7 +7,7 @@ use crate::crdt::{FLOOR, Floor, RollRoot};
 use crate::types::Version;
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 use crate::wire::kind::system::Heartbeat;
-use crate::wire::{CollectionHead, RollEntry, StateRequest};
+use crate::wire::{CollectionHead, FloorName, ListedCollection, RollEntry, StateRequest};
 
 fn at(n: u64) -> Version {
     Version { stamp: Stamp::new(START_MS - 60_000, n as u16), digest: [1; 16] }
@@ -70,8 +70,10 @@ impl Machine {
             while let Some(output) = outputs.pop() {
                 match output {
                     Output::Request { to, id, request: Request::State(StateRequest::Collections { .. }) } => {
-                        let heads = vec![CollectionHead { name: "c".into(), retained: 1, root: Hash([9; 32]) }];
-                        let input = StateInput::Collections { from: to, id, heads, more: false };
+                        let head = CollectionHead { name: "c".into(), retained: 1, root: Hash([9; 32]) };
+                        let Floor { version, count, root } = floor(2);
+                        let listed = vec![ListedCollection { head, floor: Some(FloorName { version, count, root }) }];
+                        let input = StateInput::Collections { from: to, id, listed, more: false };
                         outputs.extend(self.tell(Input::State(input)));
                     }
                     Output::Request { to, id, request: Request::State(StateRequest::Roll { after, .. }) } => {

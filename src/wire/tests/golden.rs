@@ -134,7 +134,7 @@ fn current() -> Vectors {
             after: Some(roll_entry(1)),
         }),
         response_collections: stated(StateResponse::Collections {
-            heads: vec![CollectionHead { name: "c".into(), retained: 3, root: Hash([8; 32]) }],
+            listed: ["c", "d"].map(listed).to_vec(),
             more: false,
         }),
         response_compared: stated(StateResponse::Compared {
@@ -144,6 +144,12 @@ fn current() -> Vectors {
         response_taken: stated(StateResponse::Taken),
         response_rolled: stated(StateResponse::Rolled { entries: vec![roll_entry(2), roll_entry(3)], more: true }),
     }
+}
+
+/// One collection without a floor, another with one.
+fn listed(name: &str) -> ListedCollection {
+    let head = CollectionHead { name: name.into(), retained: 3, root: Hash([8; 32]) };
+    ListedCollection { head, floor: (name == "d").then(roll_floor) }
 }
 
 /// The floor of the roll of entries 1 to 3.
