@@ -283,6 +283,9 @@ pub const RANGE_AGE: Duration = Duration::from_secs(5);
 /// After a session that found nothing of use a peer is left alone for so long, then twice as long, up to the most.
 pub const SESSION_FIRST: Duration = Duration::from_secs(2);
 pub const SESSION_MOST: Duration = Duration::from_secs(120);
+/// Validators endorse no time longer ago than this, and nobody believes an endorsement of one that was before its block:
+/// of what was before most writes there is nothing to be missed.
+pub const ENDORSED_AGE: Duration = Duration::from_secs(3_600);
 /// Collections in one frame.
 pub const COLLECTION_HEADS: usize = 1_024;
 /// Writes of a roll in one frame.
