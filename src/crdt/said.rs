@@ -1,13 +1,13 @@
 //! The floors that are said in a collection: all of them, in memory, so that none hides another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use super::floor::{FLOOR, Floor};
 use super::row::Row;
 use super::unit::{Part, Unit};
 use crate::types::storage::View;
-use crate::types::{NodeId, Version};
+use crate::types::{NodeId, Version, limits};
 
 /// What is retained of a collection's register of floors, as far as it says any: by author, lowest first.
 #[derive(Debug, Default)]
@@ -26,6 +26,28 @@ impl Said {
             ControlFlow::Continue(())
         });
         said
+    }
+
+    /// By rows of the register that may count.
+    pub fn of<'a>(rows: impl Iterator<Item = &'a Row>) -> Said {
+        let mut said = Said::default();
+        rows.for_each(|row| said.enter(row));
+        said
+    }
+
+    /// Whether a write of the register is retained though another stands: it says one of the highest floors of its
+    /// author. Whoever says more takes the place of its own floors only.
+    pub fn keeps(&self, row: &Row) -> bool {
+        let Some(floor) = Floor::said(row) else { return false };
+        let higher = (Bound::Excluded((floor, row.version)), Bound::Unbounded);
+        let of_author = self.by_author.get(&row.body.author);
+        of_author.is_none_or(|all| all.range(higher).count() < limits::FLOORS_OF_AUTHOR)
+    }
+
+    /// What an author's writes say beyond that.
+    pub fn surplus(&self, author: NodeId) -> Vec<Version> {
+        let all = self.by_author.get(&author).into_iter().flatten().map(|(_, version)| *version);
+        all.rev().skip(limits::FLOORS_OF_AUTHOR).collect()
     }
 
     /// A write of the register is retained from now on.

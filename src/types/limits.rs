@@ -293,6 +293,8 @@ pub const ROLL_ENTRIES: usize = 4_096;
 /// Writes that count below a floor, at most: more are retained by no node whose memory is of this time, and a roll of so
 /// many is a gigabyte and a half on the disk of whoever takes it from a peer.
 pub const FLOOR_WRITES: u64 = 16 << 20;
+/// Floors of one author that are retained beside the one that was said last: the highest.
+pub const FLOORS_OF_AUTHOR: usize = 8;
 /// While a floor is said that a node has not come to, it asks a peer of the same root so often which floors it has.
 pub const FLOORS_EVERY: Duration = Duration::from_secs(10);
 /// A floor waits for every node heard from in this time, and counts a root that was equal when heard for so long.

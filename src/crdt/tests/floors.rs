@@ -136,6 +136,53 @@ fn what_was_counted_for_a_client_outlives_a_restart() {
     assert_eq!(host.roll(OPEN).len(), 5);
 }
 
+#[test]
+fn what_is_no_floor_and_what_is_one_of_many_is_no_more_than_history() {
+    let floors = |host: &Host| {
+        let rows = host.members().into_iter().filter(|member| member.unit.path == FLOOR);
+        rows.map(|member| member.version).collect::<BTreeSet<Version>>()
+    };
+    let garbage = |at: u64| {
+        let member = says(1, at, made_up(2), at);
+        let op = if at.is_multiple_of(2) { Op::Delete } else { Op::Set { value: json("high") } };
+        Member { body: Body { op, ..member.body }, ..member }
+    };
+    let (mut host, mut other) = (Host::default(), Host::default());
+    let own = says(0, 0, made_up(1), 50);
+    host.take(&own);
+    let noise: Vec<Member> = (100..400).map(garbage).collect();
+    noise.iter().for_each(|member| host.take(member));
+    assert_eq!(floors(&host), BTreeSet::from([own.version, noise[299].version]), "and what was said last");
+    // One author says three hundred, the highest first and last: of others' nothing is taken.
+    let many: Vec<Member> = (0..300).map(|n| says(2, n, made_up(3 + (n + 150) % 300), 500 + n)).collect();
+    many.iter().for_each(|member| host.take(member));
+    many.iter().rev().chain(&noise).chain([&own]).for_each(|member| other.take(member));
+    let highest = many.iter().filter(|member| Floor::said(&Row::new(member, Status::Kept)) >= Some(made_up(295)));
+    let mut expected: BTreeSet<Version> = highest.map(|member| member.version).collect();
+    assert_eq!(expected.len(), 8);
+    expected.extend([own.version, many[299].version]);
+    for host in [&mut host, &mut other] {
+        assert_eq!(floors(host), expected);
+        let rows = host.rows().len();
+        assert!(rows < 150, "{rows} rows of one register");
+        host.check_counts();
+    }
+    assert_eq!(host.replica.root(), other.replica.root());
+    // Of a forked one's nothing counts.
+    for host in [&mut host, &mut other] {
+        host.fork(2, 0);
+        host.rest(500);
+        assert_eq!(host.replica.pending_floor(OPEN), Some(made_up(1)));
+        host.reload();
+        assert_eq!(host.replica.pending_floor(OPEN), Some(made_up(1)));
+    }
+    // What was let go at one of them only, the other hands over.
+    let forked = |member: &Member| member.body.author == node(2);
+    host.give(&mut other, &forked);
+    other.give(&mut host, &forked);
+    assert_eq!(host.replica.root(), other.replica.root());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
