@@ -52,8 +52,9 @@ impl Villain {
         StateResponse::Rolled { entries, more: false }
     }
 
-    /// A floor just below now. Nobody can come to most of them; to one of no writes anybody can.
-    pub(super) fn made_up_floor(&self, wall: WallMs, rng: &mut Rng) -> Draft {
+    /// A floor just below now, which it says it has come to. Nobody can come to most of them; to one of no writes anybody
+    /// can.
+    pub(super) fn made_up_floor(&mut self, wall: WallMs, rng: &mut Rng) -> Draft {
         let version = Version { stamp: Stamp::new(wall.0 - rng.within(1, 4_000), 0), digest: [0; 16] };
         let floor = if rng.chance(150) {
             RollRoot::default().floor(version)
@@ -61,7 +62,10 @@ impl Villain {
             Floor { version, count: rng.within(1, 4), root: Hash([rng.below(250) as u8; 32]) }
         };
         let change = Change { path: FLOOR.into(), over: Vec::new(), op: Op::Set { value: floor.json() } };
-        let write = CollectionWrite { collection: workload::collection(rng), client: None, changes: vec![change] };
+        let collection = workload::collection(rng);
+        let Floor { version, count, root } = floor;
+        self.floors.insert(collection.clone(), FloorName { version, count, root });
+        let write = CollectionWrite { collection, client: None, changes: vec![change] };
         Draft::new(&Payload::CollectionWrite(write))
     }
 }
