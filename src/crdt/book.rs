@@ -249,8 +249,9 @@ impl Held {
         roll
     }
 
-    /// Begins to count; what was being counted is dropped.
+    /// Begins to count; what was being counted is dropped, and for a floor that is said begun anew.
     pub fn begin(&mut self, upto: Version, asked: bool, staged: bool) {
+        self.again |= self.count.as_ref().is_some_and(|count| !count.asked);
         let roll = staged.then(|| self.next_roll());
         let (after, root, tombstones) = (None, RollRoot::default(), 0);
         self.count = Some(Count { upto, roll, after, root, tombstones, asked, met: None, late: false });

@@ -402,6 +402,13 @@ fn a_floor_above_its_own_stamp_and_what_is_no_floor_are_none() {
     host.take(&garbage);
     host.rest(3);
     assert_eq!((host.replica.floor(OPEN), host.replica.pending_floor(OPEN)), (None, None));
+    host.take(&said(
+        OPEN,
+        Floor { count: crate::types::limits::FLOOR_WRITES + 1, ..RollRoot::default().floor(version(9)) },
+        21,
+    ));
+    host.rest(3);
+    assert_eq!(host.replica.pending_floor(OPEN), None, "of more writes than any node holds");
     // One whose set nobody has is waited for, and changes nothing.
     host.take(&said(OPEN, RollRoot::default().floor(version(10)), 22));
     host.rest(3);
@@ -422,6 +429,11 @@ fn what_comes_below_while_it_is_counted_makes_the_count_void() {
     host.step(|merge| merge.count_floor(OPEN, version(10), false));
     let counted = host.rest(2).pop().unwrap().1;
     assert_eq!((counted.late, counted.floor.count), (false, 5));
+    // Wherever it comes: others that were asked before may not have it.
+    host.step(|merge| merge.count_floor(OPEN, version(10), true));
+    host.step(|merge| merge.tend_floors(2));
+    host.take(&put("p/9", 9));
+    assert!(host.rest(2).pop().unwrap().1.late);
     let start = Key::new(Table::Roll, &[]);
     assert!(host.store.last(&start, &start.after_prefix()).is_none(), "a count that is not for a floor writes nothing");
 }
