@@ -101,7 +101,6 @@ pub(super) fn refused(why: &FloorRefusal) -> Problem {
     let cause = match why {
         FloorRefusal::Denied(_) => Cause::Forbidden,
         FloorRefusal::NotAbove(_)
-        | FloorRefusal::Pending(_)
         | FloorRefusal::Busy
         | FloorRefusal::NotCounted
         | FloorRefusal::Late
@@ -112,7 +111,6 @@ pub(super) fn refused(why: &FloorRefusal) -> Problem {
         FloorRefusal::Members(nodes) => problem.with("peers", serde_json::json!(nodes)),
         FloorRefusal::Denied(_)
         | FloorRefusal::NotAbove(_)
-        | FloorRefusal::Pending(_)
         | FloorRefusal::Busy
         | FloorRefusal::NotCounted
         | FloorRefusal::Late => problem,

@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use super::book::FloorBook;
 use super::event::events_end;
-use super::floor::{FloorBook, Floors, floors};
+use super::floor::{Floors, floors};
 use super::index::{self, Entry, Index};
 use super::past::{known_from, remember_from};
 use super::root::Root;

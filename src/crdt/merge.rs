@@ -10,13 +10,13 @@ use super::access::{allows, is_lasting, is_rules};
 use super::collection::Replica;
 use super::conflict::{self, Reason};
 use super::event::{self, What};
-use super::floor::is_floor;
+use super::floor::{Floor, is_floor};
 use super::index::Entry;
 use super::row::{Member, Row, Status};
 use super::standing::is_single;
 use super::unit::{Part, Unit, ancestors};
 use crate::types::storage::{Key, Table, Txn, View};
-use crate::types::{Version, WallMs, limits};
+use crate::types::{NodeId, Version, WallMs, limits};
 use crate::wire::kind::state::Op;
 
 /// What became of a write.
@@ -69,6 +69,8 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
                 return Outcome::Duplicate;
             }
             self.set_status(unit, &old, Status::Superseded);
+        } else {
+            self.take_back(unit, member.version);
         }
         let summary = self.replica.summary_mut(&unit.collection);
         summary.clock = summary.clock.max(member.version.stamp);
@@ -81,6 +83,9 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         } else {
             self.replace(unit, &new)
         };
+        if is_floor(unit) {
+            self.bound_floors(unit, member.body.author);
+        }
         self.trim(unit, member.version);
         outcome
     }
@@ -110,7 +115,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         }
         let before = match self.head(unit) {
             Some(head) if head.version > new.version => {
-                self.put(unit, new, superseded(unit));
+                self.put(unit, new, self.former(unit, new));
                 if unit.part == Part::Register && !self.is_named(unit, new.version) {
                     self.lose(unit, new, Some(head.version), Reason::Concurrent);
                 }
@@ -123,7 +128,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         };
         self.put(unit, new, Status::Kept);
         if let Some(before) = &before {
-            self.set_status(unit, before, superseded(unit));
+            self.set_status(unit, before, self.former(unit, before));
             if let Some(reason) = loss(before, new) {
                 self.lose(unit, before, Some(new.version), reason);
             }
@@ -135,6 +140,26 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             self.judge_anew(&unit.collection, "");
         }
         Outcome::Applied
+    }
+
+    /// What a row becomes when something later stands: former rules still decide about what was written under them, and a
+    /// former floor may be the highest that can be come to.
+    fn former(&self, unit: &Unit, row: &Row) -> Status {
+        let said = || self.replica.floors.get(&unit.collection).is_none_or(|held| held.said.keeps(row));
+        match is_rules(unit) || is_floor(unit) && Floor::said(row).is_some() && said() {
+            true => Status::Hollow,
+            false => Status::Superseded,
+        }
+    }
+
+    /// Lets go of an author's lowest floors, if it has said many.
+    fn bound_floors(&mut self, unit: &Unit, author: NodeId) {
+        let surplus = self.replica.floors.get(&unit.collection).map(|held| held.said.surplus(author));
+        for version in surplus.unwrap_or_default() {
+            if let Some(row) = self.row(unit, version).filter(|row| row.status == Status::Hollow) {
+                self.set_status(unit, &row, Status::Superseded);
+            }
+        }
     }
 
     /// The set: what is added stands until something names it.
@@ -209,11 +234,13 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         shade(unit, version, self.tx)
     }
 
-    /// Whether a later write of the unit had seen a version. Looks at the nearest ones only: more are not kept.
+    /// Whether a later write of the unit that may count had seen a version. Looks at the nearest ones only: more are not
+    /// kept.
     pub(super) fn is_named(&self, unit: &Unit, version: Version) -> bool {
         let (mut named, mut looked) = (false, 0);
+        let names = |row: &Row| row.status.is_eligible() && row.body.over.contains(&version);
         self.tx.scan(&unit.row(version), &unit.key().after_prefix(), &mut |key, value| {
-            named = Row::read(key, value).is_some_and(|(_, row)| row.body.over.contains(&version));
+            named = Row::read(key, value).is_some_and(|(_, row)| names(&row));
             looked += 1;
             if named || looked > 2 * limits::CELL_HISTORY { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -266,7 +293,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
 
     fn count(&mut self, unit: &Unit, row: &Row, more: bool) {
         if is_floor(unit) {
-            self.replica.floors.hear(&unit.collection);
+            self.replica.floors.hear(&unit.collection, row, more);
         }
         let digest = row.digest(unit);
         let summary = self.replica.summary_mut(&unit.collection);
@@ -325,7 +352,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
     /// Lets the oldest history of a unit go. Done for some versions only, the same everywhere, so that it costs little.
     fn trim(&mut self, unit: &Unit, version: Version) {
         let often = limits::CELL_HISTORY / 2;
-        if unit.part == Part::Set || is_lasting(unit) || !usize::from(version.digest[15]).is_multiple_of(often) {
+        if unit.part == Part::Set || is_rules(unit) || !usize::from(version.digest[15]).is_multiple_of(often) {
             return;
         }
         let (mut past, mut gone) = (0, Vec::new());
@@ -342,12 +369,6 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             self.replica.let_go(&row.body);
         }
     }
-}
-
-/// What a row becomes when something later stands: former rules still decide about what was written under them, and a
-/// former floor may be the highest.
-fn superseded(unit: &Unit) -> Status {
-    if is_lasting(unit) { Status::Hollow } else { Status::Superseded }
 }
 
 /// Why `before` lost to what took its place, if that is a loss at all.

@@ -9,7 +9,7 @@
 //!                       ├────▶ root: a sum over what is retained
 //!                       ├────▶ conflicts: who lost to one that had not seen it
 //!                       └────▶ events: what happened, in the order in which it did here
-//!  floor ──count, or a peer's roll──▶ what is below and not on the roll goes
+//!  floors that are said ──count, or a peer's roll──▶ the highest come to counts: what is below and not on its roll goes
 //! ```
 //!
 //! Invariants: what is retained, and so the root, depends on nothing but the writes that are known and the forks that
@@ -17,6 +17,7 @@
 //! to judge anew is on the disk.
 
 mod access;
+mod book;
 mod collection;
 mod compare;
 mod conflict;
@@ -27,8 +28,11 @@ mod merge;
 mod past;
 mod read;
 mod resolve;
+mod rise;
+mod roll;
 mod root;
 mod row;
+mod said;
 mod session;
 mod sink;
 mod standing;
@@ -49,10 +53,11 @@ pub use merge::{Merge, Outcome};
 pub use past::{Forgotten, ForgottenPath, Then};
 pub use read::{Cell, Counter, Element, Listed, Past, Recount, Register, State};
 pub use resolve::{Condition, Refused, Wish, Wished, resolve};
+pub use rise::Counted;
+pub use roll::RollRoot;
 pub use root::Root;
 pub use row::{Body, Member, Origin, Status, origin_of};
 pub use session::{Asked, Found, Nonsense, Session};
-pub use sink::Counted;
 
 #[cfg(test)]
 mod tests;

@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{allows_by, is_lasting};
+use super::book;
 use super::event::events_end;
-use super::floor::adopted;
 use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
 use super::row::{Row, Status};
 use super::unit::{Part, Unit, ancestors, at_path};
@@ -110,16 +110,14 @@ impl State<'_> {
 
     /// Whether there was such a time.
     fn answers(&self, then: Then) -> Result<(), Forgotten> {
-        let floor = adopted(self.collection, self.view);
-        let number = match (then, floor) {
-            (Then::Made(at), Some(adopted)) if at < adopted.floor.version.stamp => {
-                return Err(Forgotten::OldestMs(adopted.floor.version.stamp.ms()));
-            }
-            (Then::Made(_), _) => return Ok(()),
-            (Then::Known(number), _) => number,
+        let gone = book::stored(self.collection, self.view).unwrap_or_default().gone;
+        let number = match then {
+            Then::Made(at) if at < gone.below.stamp => return Err(Forgotten::OldestMs(gone.below.stamp.ms())),
+            Then::Made(_) => return Ok(()),
+            Then::Known(number) => number,
         };
         let end = events_end(self.view);
-        let from = known_from(self.view).unwrap_or(end).max(floor.map_or(0, |adopted| adopted.known_from));
+        let from = known_from(self.view).unwrap_or(end).max(gone.known_from);
         match number {
             _ if number > end => Err(Forgotten::NotYet(end)),
             _ if number < from => Err(Forgotten::KnownFrom(from)),

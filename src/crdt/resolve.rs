@@ -111,7 +111,7 @@ pub fn resolve(
         return Err(Refused::Denied { collection: collection.into(), path: wish.path.clone() });
     }
     // What is written below the floor does not count.
-    let floor = adopted(collection, view).map(|adopted| adopted.floor.version.stamp);
+    let floor = adopted(collection, view).map(|floor| floor.version.stamp);
     let after = change.over.iter().map(|version| version.stamp).chain(seen.latest(&unit)).chain(floor).max();
     Ok(Some((change, after.unwrap_or_default())))
 }

@@ -10,11 +10,13 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::access::{allows, is_lasting, is_rules};
+use super::access::{allows, is_rules};
 use super::conflict::Reason;
 use super::event::What;
+use super::floor::is_floor;
 use super::merge::{Merge, loss};
 use super::row::{Row, Status};
+use super::said::Said;
 use super::unit::{Part, Unit, at_path, below};
 use crate::types::row::{decode, encode};
 use crate::types::storage::{Key, Table, Txn, View};
@@ -262,9 +264,10 @@ impl Merge<'_, '_, '_> {
                 winner = Some(row.version);
             }
         }
-        let lasting = is_lasting(unit);
+        let said = Said::of(rows.iter().filter(|row| is_floor(unit) && row.status.is_eligible()));
+        let lasts = |row: &Row| is_rules(unit) || is_floor(unit) && said.keeps(row);
         for row in rows.iter().filter(|row| row.status.is_eligible()) {
-            let status = match (winner == Some(row.version), lasting) {
+            let status = match (winner == Some(row.version), lasts(row)) {
                 (true, _) => Status::Kept,
                 (false, true) => Status::Hollow,
                 (false, false) => Status::Superseded,

@@ -15,6 +15,7 @@ use crate::wire::kind::Json;
 use crate::wire::kind::state::{Change, CollectionWrite, Op, collection_fault, owner, path_fault};
 
 mod floor;
+mod floors;
 mod healing;
 mod known;
 mod reading;
@@ -172,7 +173,9 @@ impl Model<'_> {
         for member in &eligible {
             let unit = &member.unit;
             let is_rules = unit.path == RULES && unit.part == Part::Register && owner(&unit.collection).is_some();
+            let is_floor = unit.path == FLOOR && unit.part == Part::Register;
             let shaded = !is_rules
+                && !is_floor
                 && eligible.iter().any(|other| {
                     let here = other.unit.part == Part::Prefix && other.unit.collection == unit.collection;
                     let strictly = unit.part != Part::Prefix || other.unit.path != unit.path;
@@ -187,7 +190,10 @@ impl Model<'_> {
                 _ => !shaded && !same().any(|other| other.version > member.version),
             };
             let place = (unit.clone(), member.version);
-            let decides = unit.part == Part::Set && !member.body.over.is_empty() || is_rules;
+            let says_floor = is_floor
+                && matches!(&member.body.op, Op::Set { value }
+                    if Floor::read(value).is_some_and(|floor| floor.version < member.version));
+            let decides = unit.part == Part::Set && !member.body.over.is_empty() || is_rules || says_floor;
             if stands || decides {
                 retained.insert(place.clone());
             }

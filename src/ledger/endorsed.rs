@@ -1,9 +1,11 @@
 //! Checking an endorsement without a node: that those who signed it have two thirds among validators who are proved.
 
+use std::time::Duration;
+
 use super::proof::{Unproved, decided};
 use super::witness::Witness;
 use crate::types::chain::{ChainId, Height, ValidatorSet};
-use crate::types::{Hash, NodeId};
+use crate::types::{Hash, NodeId, limits};
 use crate::wire::ledger::{BlockHeader, Endorsement};
 
 /// Why an endorsement endorses nothing.
@@ -17,6 +19,11 @@ pub enum NotEndorsed {
     Header(#[from] Unproved),
     #[error("{0} is no validator of its block, or signed twice")]
     Stranger(NodeId),
+    #[error(
+        "it covers what was written until {} s before its block, and more than {} s say nothing of what was there",
+        .0.as_secs(), limits::ENDORSED_AGE.as_secs()
+    )]
+    Stale(Duration),
     #[error("those who signed have {power} of {total} power; more than two thirds are needed")]
     Power { power: u64, total: u64 },
     #[error("the signature of {0} does not hold")]
@@ -35,7 +42,8 @@ pub struct Endorsers<'a> {
 }
 
 /// Checks an endorsement, for one who trusts the validators with the hash `trusted` to decide on this chain: those of
-/// genesis, or of a later height.
+/// genesis, or of a later height. One of a time long before its block says nothing, whoever signed it: before all writes
+/// everyone has the same.
 pub fn verify_endorsement<'a>(
     endorsement: &'a Endorsement,
     chain: ChainId,
@@ -53,6 +61,11 @@ pub fn verify_endorsement<'a>(
         (trusted, before) = (finality.header.next_validators, finality.header.height);
     }
     let last = headers.last().ok_or(NotEndorsed::Trust)?;
+    let before = last.header.time_ms.0.saturating_sub(endorsement.extent.until.0);
+    let before = Duration::from_millis(before);
+    if before > limits::ENDORSED_AGE {
+        return Err(NotEndorsed::Stale(before));
+    }
     let power = power(endorsement, &last.validators)?;
     let asked = endorsement.asked().ok_or(NotEndorsed::Trust)?;
     // Counting came before checking signatures: it costs nothing.

@@ -308,6 +308,10 @@ impl Node {
         if extent.until > turn.now.wall {
             return Endorsed::Early;
         }
+        // Before all writes everyone has the same: whoever signed that would stand for any copy.
+        if extent.until < turn.now.wall.minus(limits::ENDORSED_AGE) {
+            return Endorsed::Old;
+        }
         if !self.states.is_settled() {
             return Endorsed::Busy;
         }

@@ -42,8 +42,6 @@ pub enum FloorRefusal {
     Denied(String),
     #[error("the floor is at {0} already, and only rises")]
     NotAbove(Version),
-    #[error("a floor at {0} was said that this node has not come to yet; `metanode state ls` shows when it has")]
-    Pending(Version),
     #[error("a floor is being counted already; ask again in a moment")]
     Busy,
     #[error("only a floor that was just counted here can be set; `metanode state floor` counts it and sets it")]
@@ -128,9 +126,6 @@ impl Node {
         }
         if let Some(floor) = self.states.replica.floor(name).filter(|floor| floor.version >= below) {
             return Err(FloorRefusal::NotAbove(floor.version).into());
-        }
-        if let Some(pending) = self.states.replica.pending_floor(name) {
-            return Err(FloorRefusal::Pending(pending.version).into());
         }
         if self.floors.asked.is_some() {
             return Err(FloorRefusal::Busy.into());

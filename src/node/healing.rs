@@ -25,8 +25,8 @@ use crate::crdt::{self, Asked, Entry, Floor, Member, Merge, Nonsense, Outcome, S
 use crate::types::{Hash, Mono, NodeId, Stamp, Version, limits};
 use crate::wire::kind::state::collection_fault;
 use crate::wire::{
-    Category, CollectionHead, FloorName, Proven, Ranges, Refusal, Request, Response, RollEntry, StateRequest,
-    StateResponse, Tag, Unserved,
+    Category, CollectionHead, FloorName, ListedCollection, Proven, Ranges, Refusal, Request, Response, RollEntry,
+    StateRequest, StateResponse, Tag, Unserved,
 };
 
 /// How long two roots must have differed: twice heard, where the feeds are alike; else the feeds have so long to bring
@@ -51,6 +51,8 @@ struct Partner {
     backoff: Duration,
     strikes: u32,
     audit_due: Option<Mono>,
+    /// It is asked which floors it has come to again then.
+    floors_due: Mono,
 }
 
 /// A comparison with one peer.
@@ -58,20 +60,23 @@ struct Partner {
 struct Talk {
     /// Collections that differ and come next.
     next: VecDeque<String>,
-    /// The names the peer has listed so far; none once its list is complete.
-    listing: Option<BTreeMap<String, (u64, Hash)>>,
+    /// What the peer has listed so far, by name; none once its list is complete.
+    listing: Option<BTreeMap<String, ListedCollection>>,
     current: Option<(String, Session)>,
     flights: BTreeMap<u64, Flight>,
     deadline: Mono,
     frames: u32,
     bytes: u64,
+    /// Nothing of what the peer lists differs.
+    is_alike: bool,
     /// Writes that came and were new.
     useful: u64,
     promised: u64,
     kept: u64,
-    /// The collection whose roll the peer is asked for, and how far it has come; and those that it was asked for.
-    roll: Option<(String, Option<RollEntry>)>,
-    rolls: BTreeSet<String>,
+    /// Floors that the peer has come to and this node has not, and that are said, by collection.
+    offers: BTreeMap<String, Floor>,
+    /// The collection whose roll it is asked for.
+    roll: Option<String>,
 }
 
 #[derive(Debug)]
@@ -100,25 +105,20 @@ impl Healing {
         self.salt
     }
 
-    /// A peer has said what its root is: the same as here or not, and whether its feeds end alike.
-    pub fn on_beat(&mut self, peer: NodeId, alike: bool, feeds_alike: bool, now: Mono) {
+    /// A peer has said what its root is: the same as here or not, and whether its feeds end alike. If floors are said that
+    /// this node has not come to, the peer may have: the root is the same where a floor takes nothing away.
+    pub fn on_beat(&mut self, peer: NodeId, same: bool, lacks_rolls: bool, feeds_alike: bool, now: Mono) {
         if !self.partners.contains_key(&peer) && self.partners.len() >= PEERS {
             return;
         }
         let partner = self.partners.entry(peer).or_default();
         partner.feeds_alike = feeds_alike;
-        if alike {
+        if same && !(lacks_rolls && partner.floors_due <= now) {
             (partner.differs, partner.backoff, partner.strikes) = (None, Duration::ZERO, 0);
             partner.audit_due.get_or_insert(now + limits::AUDIT_EVERY);
         } else {
             partner.differs.get_or_insert(now);
         }
-    }
-
-    /// A peer is gone.
-    pub fn drop_peer(&mut self, peer: NodeId) {
-        self.talks.remove(&peer);
-        self.partners.remove(&peer);
     }
 
     /// When something is to be done even if nothing happens. A peer that differs is looked at when something happens,
@@ -152,11 +152,12 @@ impl Talk {
             deadline: now + limits::SESSION_TIME,
             frames: 0,
             bytes: 0,
+            is_alike: false,
             useful: 0,
             promised: 0,
             kept: 0,
+            offers: BTreeMap::new(),
             roll: None,
-            rolls: BTreeSet::new(),
         }
     }
 
@@ -216,65 +217,57 @@ impl Node {
         turn.want(Output::Request { to: peer, id, request: Request::State(request) });
     }
 
-    /// The peer is asked for what counts below a floor that what is retained here does not come to.
-    fn begin_roll(&mut self, peer: NodeId, name: String, turn: &mut Turn<'_>) {
-        if let Some(talk) = self.healing.talks.get_mut(&peer) {
-            talk.rolls.insert(name.clone());
-            talk.roll = Some((name.clone(), None));
-        }
-        Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).begin_roll(&name, peer);
+    /// The peer is asked for what counts below a floor that it has come to.
+    fn begin_roll(&mut self, peer: NodeId, name: String, floor: Floor, turn: &mut Turn<'_>) {
+        let Some(talk) = self.healing.talks.get_mut(&peer) else { return };
+        talk.roll = Some(name.clone());
+        Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).begin_roll(&name, peer, floor);
         self.ask_roll(peer, turn);
     }
 
     fn ask_roll(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
-        let roll = self.healing.talks.get(&peer).and_then(|talk| talk.roll.clone());
-        let Some((collection, after)) = roll else { return };
-        let Some(floor) = self.states.replica.pending_floor(&collection) else { return self.drop_roll(peer, turn) };
-        let floor = FloorName { version: floor.version, count: floor.count, root: floor.root };
+        let Some(collection) = self.healing.talks.get(&peer).and_then(|talk| talk.roll.clone()) else { return };
+        // It may have come to that floor, or a higher one, by another way.
+        let Some((floor, after)) = self.states.replica.taking(&collection, peer) else {
+            return self.drop_roll(peer, turn);
+        };
+        let after = after.map(|after| RollEntry { version: after.version, digest: after.digest });
+        let floor = named(&floor);
         self.ask_state(peer, StateRequest::Roll { collection, floor, after }, Flight::Roll, turn);
     }
 
     fn drop_roll(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         let talk = self.healing.talks.get_mut(&peer);
-        if let Some((name, _)) = talk.and_then(|talk| talk.roll.take()) {
+        if let Some(name) = talk.and_then(|talk| talk.roll.take()) {
             Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).drop_roll(&name, peer);
         }
-    }
-
-    /// What the peer's roll was asked for may be counted again, after what the comparison brought.
-    fn end_rolls(&mut self, peer: NodeId, talk: &Talk, turn: &mut Turn<'_>) {
-        if let Some((name, _)) = &talk.roll {
-            Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).drop_roll(name, peer);
-        }
-        talk.rolls.iter().for_each(|name| self.states.replica.doubt(name));
     }
 
     fn on_rolled(&mut self, from: NodeId, id: u64, entries: &[RollEntry], more: bool, turn: &mut Turn<'_>) {
         let Some(Flight::Roll) = self.flight(from, id) else { return };
         let Some(talk) = self.healing.talks.get_mut(&from) else { return };
         talk.bytes += std::mem::size_of_val(entries) as u64 + 64;
-        let Some((name, after)) = talk.roll.take() else { return };
-        let entry = |entry: RollEntry| Entry { version: entry.version, digest: entry.digest };
-        let page: Vec<Entry> = entries.iter().copied().map(entry).collect();
-        let last = entries.last().copied().or(after);
+        let Some(name) = talk.roll.clone() else { return };
+        let entry = |entry: &RollEntry| Entry { version: entry.version, digest: entry.digest };
+        let page: Vec<Entry> = entries.iter().map(entry).collect();
         let more = more && !entries.is_empty();
         let mut merge = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall);
-        if let Err(Nonsense(reason)) = merge.take_roll(&name, from, after.map(entry), &page, more) {
-            merge.drop_roll(&name, from);
-            self.on_refused(from, &Refusal::Unasked { reason }, turn);
-            return self.end_talk(from, false, turn);
+        match merge.take_roll(&name, from, &page, more) {
+            Ok(()) if more => self.ask_roll(from, turn),
+            Ok(()) => {
+                // What it lets go of is judged first; the comparison comes after, by another session.
+                talk.useful += 1;
+                self.end_talk(from, true, turn);
+            }
+            Err(Nonsense(reason)) => {
+                self.on_refused(from, &Refusal::Unasked { reason }, turn);
+                self.end_talk(from, false, turn);
+            }
         }
-        if more {
-            talk.roll = Some((name, last));
-            return self.ask_roll(from, turn);
-        }
-        // What it lets go of is judged first; the comparison comes after, by another session.
-        talk.useful += 1;
-        self.end_talk(from, true, turn);
     }
 
-    fn serve_roll(&self, name: &str, floor: FloorName, after: Option<RollEntry>, turn: &Turn<'_>) -> Response {
-        let floor = Floor { version: floor.version, count: floor.count, root: floor.root };
+    fn serve_roll(&self, name: &str, asked: FloorName, after: Option<RollEntry>, turn: &Turn<'_>) -> Response {
+        let floor = floor(&asked);
         let after = after.map(|after| Entry { version: after.version, digest: after.digest });
         let roll = self.states.replica.roll(name, &floor, after, limits::ROLL_ENTRIES, &turn.tx);
         let entry = |entry: Entry| RollEntry { version: entry.version, digest: entry.digest };
@@ -299,9 +292,11 @@ impl Node {
                 continue;
             };
             // First what counts, then what of it is not here.
-            if !talk.rolls.contains(name.as_str()) && self.states.replica.lacks_roll(name).is_some() {
-                let name = name.clone();
-                self.begin_roll(peer, name, turn);
+            let replica = &self.states.replica;
+            if let Some((name, floor)) =
+                talk.offers.remove_entry(name).filter(|(name, of)| replica.lacks_roll(name, of))
+            {
+                self.begin_roll(peer, name, floor, turn);
                 break;
             }
             if talk.roll.is_some() {
@@ -345,15 +340,19 @@ impl Node {
 
     /// A comparison is over; what came of it decides when the next one is.
     fn end_talk(&mut self, peer: NodeId, well: bool, turn: &mut Turn<'_>) {
+        self.drop_roll(peer, turn);
         let Some(mut talk) = self.healing.talks.remove(&peer) else { return };
-        self.end_rolls(peer, &talk, turn);
+        self.states.replica.doubt();
         if let Some((_, session)) = &talk.current {
             talk.promised += session.found().promised;
             talk.kept += session.found().kept;
         }
         let Some(partner) = self.healing.partners.get_mut(&peer) else { return };
         let useless = talk.useful == 0 || !well;
-        partner.backoff = if useless {
+        partner.floors_due = turn.now.mono + limits::FLOORS_EVERY;
+        partner.backoff = if talk.is_alike && well {
+            partner.backoff
+        } else if useless {
             (partner.backoff * 2).clamp(limits::SESSION_FIRST, limits::SESSION_MOST)
         } else {
             Duration::ZERO
@@ -372,6 +371,12 @@ impl Node {
         );
     }
 
+    /// A peer is gone. What it was handing over is let go of, or nobody else would be asked for it.
+    pub(super) fn drop_talk(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        self.healing.partners.remove(&peer);
+        self.end_talk(peer, false, turn);
+    }
+
     /// A request of a comparison came to nothing.
     pub(super) fn on_state_failed(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
         // It has no roll: the two compare as always.
@@ -387,7 +392,7 @@ impl Node {
 
     pub(super) fn on_state(&mut self, input: StateInput, turn: &mut Turn<'_>) {
         match input {
-            StateInput::Collections { from, id, heads, more } => self.on_collections(from, id, heads, more, turn),
+            StateInput::Collections { from, id, listed, more } => self.on_collections(from, id, listed, more, turn),
             StateInput::Compared { from, id, ranges, writes } => self.on_compared(from, id, &ranges, writes, turn),
             StateInput::Rolled { from, id, entries, more } => self.on_rolled(from, id, &entries, more, turn),
             StateInput::Taken { from, id } => {
@@ -415,25 +420,39 @@ impl Node {
         self.healing.talks.get_mut(&from)?.flights.remove(&id)
     }
 
-    fn on_collections(&mut self, from: NodeId, id: u64, heads: Vec<CollectionHead>, more: bool, turn: &mut Turn<'_>) {
+    fn on_collections(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        listed: Vec<ListedCollection>,
+        more: bool,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(Flight::Collections) = self.flight(from, id) else { return };
         let Some(talk) = self.healing.talks.get_mut(&from) else { return };
-        let Some(mut listed) = talk.listing.take() else { return };
-        let before = listed.last_key_value().map(|(name, _)| name.clone());
-        listed.extend(heads.into_iter().map(|head| (head.name, (head.retained, head.root))));
-        let last = listed.last_key_value().map(|(name, _)| name.clone());
-        if more && last > before && listed.len() < limits::COLLECTIONS {
-            talk.listing = Some(listed);
+        let Some(mut all) = talk.listing.take() else { return };
+        let before = all.last_key_value().map(|(name, _)| name.clone());
+        all.extend(listed.into_iter().map(|one| (one.head.name.clone(), one)));
+        let last = all.last_key_value().map(|(name, _)| name.clone());
+        if more && last > before && all.len() < limits::COLLECTIONS {
+            talk.listing = Some(all);
             let after = last;
             return self.ask_state(from, StateRequest::Collections { after }, Flight::Collections, turn);
         }
+        let replica = &self.states.replica;
+        let floors = all.iter().filter_map(|(name, one)| Some((name, floor(one.floor.as_ref()?))));
+        let offers = floors.filter(|(name, floor)| replica.lacks_roll(name, floor));
+        talk.offers = offers.map(|(name, floor)| (name.clone(), floor)).collect();
         let ours: BTreeMap<&str, (u64, Hash)> =
-            self.states.replica.heads().map(|(name, retained, root)| (name, (retained, root))).collect();
-        let names: BTreeSet<&str> = ours.keys().copied().chain(listed.keys().map(String::as_str)).collect();
-        let lacking: BTreeSet<&str> = self.states.replica.lacking().collect();
-        let differ = names.into_iter().filter(|name| ours.get(name) != listed.get(*name) || lacking.contains(name));
-        let room = |name: &&str| collection_fault(name).is_none() && self.states.replica.has_room(name);
+            replica.heads().map(|(name, retained, root)| (name, (retained, root))).collect();
+        let theirs: BTreeMap<&str, (u64, Hash)> =
+            all.values().map(|one| (one.head.name.as_str(), (one.head.retained, one.head.root))).collect();
+        let names: BTreeSet<&str> = ours.keys().chain(theirs.keys()).copied().collect();
+        let differ =
+            names.into_iter().filter(|name| ours.get(name) != theirs.get(name) || talk.offers.contains_key(*name));
+        let room = |name: &&str| collection_fault(name).is_none() && replica.has_room(name);
         talk.next = differ.filter(room).map(str::to_string).collect();
+        talk.is_alike = talk.next.is_empty();
         self.go_on(from, turn);
     }
 
@@ -518,12 +537,14 @@ impl Node {
         match request {
             StateRequest::Collections { after } => {
                 let all = self.states.replica.heads().filter(|(name, ..)| after.as_deref().is_none_or(|a| *name > a));
-                let head =
-                    |(name, retained, root): (&str, u64, Hash)| CollectionHead { name: name.into(), retained, root };
-                let mut heads: Vec<CollectionHead> = all.take(limits::COLLECTION_HEADS + 1).map(head).collect();
-                let more = heads.len() > limits::COLLECTION_HEADS;
-                heads.truncate(limits::COLLECTION_HEADS);
-                Response::State(StateResponse::Collections { heads, more })
+                let one = |(name, retained, root): (&str, u64, Hash)| ListedCollection {
+                    head: CollectionHead { name: name.into(), retained, root },
+                    floor: self.states.replica.floor(name).as_ref().map(named),
+                };
+                let mut listed: Vec<ListedCollection> = all.take(limits::COLLECTION_HEADS + 1).map(one).collect();
+                let more = listed.len() > limits::COLLECTION_HEADS;
+                listed.truncate(limits::COLLECTION_HEADS);
+                Response::State(StateResponse::Collections { listed, more })
             }
             StateRequest::Compare { collection, ranges } => match Ranges::decode(ranges) {
                 Ok(asked) => Response::State(self.serve_ranges(collection, &asked, turn)),
@@ -545,4 +566,12 @@ impl Node {
         let writes: Vec<Bytes> = writes;
         StateResponse::Compared { ranges: ranges.encode().into(), writes }
     }
+}
+
+fn named(floor: &Floor) -> FloorName {
+    FloorName { version: floor.version, count: floor.count, root: floor.root }
+}
+
+fn floor(named: &FloorName) -> Floor {
+    Floor { version: named.version, count: named.count, root: named.root }
 }

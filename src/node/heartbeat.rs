@@ -160,9 +160,8 @@ impl Node {
         {
             let same = theirs == self.states.replica.root();
             self.beats.differs |= !same;
-            // Peers that have come to a floor have the same root, if it takes nothing away.
-            let lacks = self.states.replica.lacking().next().is_some();
-            self.healing.on_beat(author, same && !lacks, alike, turn.now.mono);
+            let lacks = self.states.replica.lacks_rolls();
+            self.healing.on_beat(author, same, lacks, alike, turn.now.mono);
         }
         // The author holds its own feeds; where it is not connected, whoever carried its word is asked.
         let holder = if self.peers.is_connected(author) { author } else { from };

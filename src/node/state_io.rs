@@ -2,13 +2,13 @@
 
 use crate::types::{NetworkId, NodeId};
 use crate::wire::ledger::Endorsed;
-use crate::wire::{CollectionHead, Proven, Ranges, Refusal, RollEntry, StateResponse, prove_all};
+use crate::wire::{ListedCollection, Proven, Ranges, Refusal, RollEntry, StateResponse, prove_all};
 
 /// Something about replicated state.
 #[derive(Debug)]
 pub enum StateInput {
     /// The collections of a peer that was asked under `id`.
-    Collections { from: NodeId, id: u64, heads: Vec<CollectionHead>, more: bool },
+    Collections { from: NodeId, id: u64, listed: Vec<ListedCollection>, more: bool },
     /// What a peer says about ranges that it was asked about under `id`, and writes, each of them proved.
     Compared { from: NodeId, id: u64, ranges: Ranges, writes: Vec<Proven> },
     /// The writes that count below a floor, by a peer that was asked under `id`.
@@ -30,7 +30,7 @@ impl StateInput {
         network: NetworkId,
     ) -> Result<(StateInput, Option<Refusal>), Refusal> {
         Ok(match response {
-            StateResponse::Collections { heads, more } => (StateInput::Collections { from, id, heads, more }, None),
+            StateResponse::Collections { listed, more } => (StateInput::Collections { from, id, listed, more }, None),
             StateResponse::Endorsed(said) => (StateInput::Endorsed { from, id, said }, None),
             StateResponse::Taken => (StateInput::Taken { from, id }, None),
             StateResponse::Rolled { entries, more } => (StateInput::Rolled { from, id, entries, more }, None),

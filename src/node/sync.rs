@@ -39,7 +39,7 @@ impl Node {
         self.routes.on_down(peer);
         self.window.on_down(peer);
         self.drop_relays_of(peer);
-        self.healing.drop_peer(peer);
+        self.drop_talk(peer, turn);
         self.links_changed(turn);
         self.listings.retain(|_, listing| listing.peer != peer);
     }

@@ -22,6 +22,7 @@ mod deferred;
 mod post;
 mod publish;
 mod relay;
+mod rolls;
 mod writes;
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -115,7 +116,7 @@ impl Machine {
         let end = self.now.mono.0 + 1_000 * ms;
         let mut outputs = Vec::new();
         while self.now.mono.0 < end {
-            let next = self.node.next_wake().0.clamp(self.now.mono.0 + 1_000, end);
+            let next = self.node.next_wake().0.clamp((self.now.mono.0 + 1_000).min(end), end);
             self.now.wall = WallMs(START_MS + next / 1_000);
             self.now.mono = Mono(next);
             outputs.extend(self.tell(Input::Tick));

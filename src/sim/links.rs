@@ -128,15 +128,14 @@ impl World {
         if self.hosts[host].life != life {
             return;
         }
-        self.fail_requests(host, peer);
-        if self.link(host, peer).is_some() {
-            return;
-        }
-        let Some(id) = self.id_of(peer) else { return };
-        let was_up = self.hosts[host].process.as_mut().is_some_and(|p| p.up.remove(&peer));
-        if was_up {
+        // As libp2p has it: first that the connection is gone, then what was asked for over it.
+        if self.link(host, peer).is_none()
+            && let Some(id) = self.id_of(peer)
+            && self.hosts[host].process.as_mut().is_some_and(|p| p.up.remove(&peer))
+        {
             self.tell(host, Input::PeerDown { peer: id });
         }
+        self.fail_requests(host, peer);
     }
 
     /// All connections of a machine that is gone.

@@ -16,6 +16,7 @@
 mod chain;
 mod event;
 mod faults;
+mod forger;
 mod host;
 mod judge;
 mod library;

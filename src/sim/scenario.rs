@@ -472,6 +472,14 @@ impl Plan {
                 part(self, rng);
             }
         }
+        if rng.chance(500) {
+            self.villains.push(Role::Forger { forks: rng.chance(500) });
+        }
+    }
+
+    /// Whether somebody makes up floors that nobody can come to.
+    pub(super) fn has_forger(&self) -> bool {
+        self.villains.iter().any(|role| matches!(role, Role::Forger { .. }))
     }
 
     fn saturates(&mut self, rng: &mut Rng) {

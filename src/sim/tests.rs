@@ -203,6 +203,26 @@ fn who_comes_late_takes_in_the_state_from_those_who_do_not_lie() {
 }
 
 #[test]
+fn made_up_floors_and_false_rolls_keep_nobody_apart() {
+    let (mut rolls, mut unreachable) = (0, 0);
+    for seed in 1..=8 {
+        let mut plan = Plan::draw(Scenario::Floor, seed);
+        plan.villains = vec![villain::Role::Forger { forks: u64::is_multiple_of(seed, 2) }];
+        let mut world = World::new(plan, seed, Trace::new(false)).unwrap();
+        world.run();
+        assert_eq!(world.failure, None, "seed {seed}");
+        let running = world.hosts.iter().filter_map(|host| host.process.as_ref());
+        let nodes: Vec<&crate::node::Node> = running.map(|process| &process.node).collect();
+        rolls += nodes.iter().map(|node| node.refused("unasked")).sum::<u64>();
+        unreachable += usize::from(nodes.iter().any(|node| node.replica().pending_floors().next().is_some()));
+    }
+    assert!(
+        rolls > 0 && unreachable > 0,
+        "{rolls} false rolls were refused, {unreachable} runs had floors nobody can come to"
+    );
+}
+
+#[test]
 fn a_validator_that_forgets_its_log_is_seen() {
     // The disk says that it has what it was given of agreement's log, and does not.
     let seen = (1..30).find_map(|seed| {

@@ -75,7 +75,7 @@ impl fmt::Display for Summary<'_> {
             Response::Unserved(why) => write!(f, "{why:?}"),
             Response::Receipt(receipt) => write!(f, "{}", receipt.delivery.words()),
             Response::Chain(_) => write!(f, "about the chain"),
-            Response::State(StateResponse::Collections { heads, .. }) => write!(f, "{} collections", heads.len()),
+            Response::State(StateResponse::Collections { listed, .. }) => write!(f, "{} collections", listed.len()),
             Response::State(StateResponse::Compared { ranges, writes }) => {
                 write!(f, "{} bytes of ranges, writes of {} bundles", ranges.len(), writes.len())
             }

@@ -1,4 +1,4 @@
-//! Peers that are not honest: an author that says two things in one place, and a liar.
+//! Peers that are not honest: an author that says two things in one place, a liar, a forger of floors.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::wire::Verified;
 use crate::wire::kind::system::Heartbeat;
 use crate::wire::ledger::Endorsed;
 use crate::wire::{
-    Bundle, Category, CollectionHead, Course, Delivery, Draft, FeedId, Head, Header, Mode, Part, Payload, Pending,
-    Priority, Ranges, Receipt, Request, Response, RollEntry, Signature, StateRequest, StateResponse, Unserved,
+    Bundle, Category, Course, Delivery, Draft, FeedId, FloorName, Head, Header, Mode, Part, Payload, Pending, Priority,
+    Ranges, Receipt, Request, Response, RollEntry, Signature, StateRequest, StateResponse, Unserved,
 };
 
 /// Bundles a liar remembers.
@@ -26,6 +26,8 @@ pub enum Role {
     Equivocator { extends: bool },
     /// Garbage, false claims, floods.
     Liar,
+    /// Made-up floors and false rolls; `forks` says of two floors in one slot that each is the one.
+    Forger { forks: bool },
 }
 
 /// Something a villain does of its own accord.
@@ -51,6 +53,9 @@ pub struct Villain {
     last: Stamp,
     stash: Vec<Bytes>,
     heads: BTreeMap<FeedId, (u64, Hash)>,
+    /// Floors it heard of last, by collection, and the root others say they have.
+    pub(super) floors: BTreeMap<String, FloorName>,
+    pub(super) root: Option<Hash>,
 }
 
 impl Villain {
@@ -58,16 +63,19 @@ impl Villain {
     pub fn new(key: SigningKey, role: Role, network: NetworkId, wall: WallMs, rng: &mut Rng) -> Villain {
         let id = NodeId(key.verifying_key().to_bytes());
         let incarnation = Incarnation((wall.0 << 16) | rng.within(0, 0xFFFF));
-        let topic = if rng.chance(500) { Category::External } else { Category::Data };
+        let forges = matches!(role, Role::Forger { .. });
+        let topic = if !forges && rng.chance(500) { Category::External } else { Category::Data };
         let feed = FeedId { author: id, incarnation, topic };
-        let forks_at = rng.below(4);
+        let forks_at = if role == (Role::Forger { forks: false }) { usize::MAX } else { rng.below(4) };
         let (branches, stash, heads) = (Default::default(), Vec::new(), BTreeMap::new());
-        Villain { id, key, role, network, feed, branches, forks_at, last: Stamp(0), stash, heads }
+        let (last, floors, root) = (Stamp(0), BTreeMap::new(), None);
+        Villain { id, key, role, network, feed, branches, forks_at, last, stash, heads, floors, root }
     }
 
     /// A bundle came by gossip.
     pub fn on_gossip(&mut self, bundle: &Verified, rng: &mut Rng) {
         let header = bundle.header();
+        self.overhear(bundle);
         if header.course != Course::Feed || self.role != Role::Liar {
             return;
         }
@@ -82,18 +90,22 @@ impl Villain {
     /// The bytes it answers a request with; none keeps the asker waiting.
     pub fn answer(&mut self, from: usize, request: &Request, rng: &mut Rng) -> Option<Bytes> {
         match (self.role, request) {
-            (Role::Equivocator { .. }, Request::Heads { .. }) => Some(self.branch_heads(from).encode()),
-            (Role::Equivocator { .. }, Request::Range { feed, from: low, to, .. }) => {
+            (Role::Equivocator { .. } | Role::Forger { .. }, Request::Heads { .. }) => {
+                Some(self.branch_heads(from).encode())
+            }
+            (Role::Equivocator { .. } | Role::Forger { .. }, Request::Range { feed, from: low, to, .. }) => {
                 Some(self.branch_range(from, *feed, *low, *to).encode())
             }
             (_, Request::Chain(_)) => None,
-            (Role::Equivocator { .. }, Request::Ends { .. }) => None,
+            (Role::Equivocator { .. } | Role::Forger { .. }, Request::Ends { .. }) => None,
             (Role::Equivocator { .. }, Request::State(_)) => Some(Response::Unserved(Unserved::Busy).encode()),
-            (Role::Liar, Request::State(request)) => self.false_state(request, rng),
-            (Role::Equivocator { .. }, Request::Fork { .. }) => {
+            (Role::Liar | Role::Forger { .. }, Request::State(request)) => self.false_state(request, rng),
+            (Role::Equivocator { .. } | Role::Forger { .. }, Request::Fork { .. }) => {
                 Some(Response::Unserved(Unserved::UnknownFeed).encode())
             }
-            (Role::Equivocator { .. }, Request::Deliver { .. }) => Some(Response::Unserved(Unserved::NoRoute).encode()),
+            (Role::Equivocator { .. } | Role::Forger { .. }, Request::Deliver { .. }) => {
+                Some(Response::Unserved(Unserved::NoRoute).encode())
+            }
             (Role::Liar, Request::Deliver { bundle, .. }) => self.false_receipt(bundle),
             (Role::Liar, Request::Heads { .. } | Request::Ends { .. }) => self.false_heads(rng),
             (Role::Liar, Request::Fork { .. }) => self.false_proof(rng),
@@ -113,6 +125,8 @@ impl Villain {
         match self.role {
             Role::Equivocator { extends } => self.say_two_things(extends, peers, wall, rng),
             Role::Liar => self.pester(peers, wall, rng),
+            Role::Forger { .. } if rng.chance(500) => self.say_alive_to(rng.below(peers), wall, rng),
+            Role::Forger { .. } => self.say_two_things(true, peers, wall, rng),
         }
     }
 
@@ -174,7 +188,11 @@ impl Villain {
         let data = feed.topic == Category::Data;
         while pending.count() == 0 || data && rng.chance(600) {
             self.last = Stamp(self.last.0 + 1).max(Stamp::new(wall.0, 0));
-            let draft = if data { workload::scribble(rng) } else { workload::order(rng) };
+            let draft = match self.role {
+                Role::Forger { .. } => self.made_up_floor(wall, rng),
+                Role::Equivocator { .. } | Role::Liar if data => workload::scribble(rng),
+                Role::Equivocator { .. } | Role::Liar => workload::order(rng),
+            };
             pending.push(&draft.message(MessageId::new(self.last, rng.draw())));
         }
         let header = Header {
@@ -235,6 +253,7 @@ impl Villain {
             StateRequest::Endorse(_) => {
                 StateResponse::Endorsed(Endorsed::Signed(Signature([rng.below(250) as u8; 64])))
             }
+            StateRequest::Roll { floor, .. } if self.role != Role::Liar => self.balanced_roll(floor, rng),
             StateRequest::Roll { floor, .. } => {
                 let entry = |_| RollEntry { version: floor.version, digest: Hash([9; 32]) };
                 StateResponse::Rolled { entries: (0..rng.below(3)).map(entry).collect(), more: rng.chance(100) }
@@ -243,9 +262,7 @@ impl Villain {
                 let names = ["sim", "other", "sim@", "none"].into_iter().filter(|_| rng.chance(700));
                 let mut names: Vec<&str> = names.collect();
                 names.sort_unstable();
-                let head = |name: &str| CollectionHead { name: name.into(), retained: 7, root: Hash([9; 32]) };
-                let heads = names.into_iter().map(head).collect();
-                StateResponse::Collections { heads, more: rng.chance(100) }
+                self.false_list(names, rng.chance(100))
             }
             StateRequest::Compare { ranges, .. } => {
                 let asked = Ranges::decode(ranges).ok()?;
@@ -261,14 +278,21 @@ impl Villain {
         Some(Response::State(answer).encode())
     }
 
+    fn say_alive_to(&mut self, to: usize, wall: WallMs, rng: &mut Rng) -> Vec<Deed> {
+        let topic = Category::System;
+        self.say_alive(wall, rng).map(|bytes| Deed::Gossip { to, topic, bytes }).into_iter().collect()
+    }
+
     /// It lives, and its state is another one.
     fn say_alive(&mut self, wall: WallMs, rng: &mut Rng) -> Option<Bytes> {
+        // Who says that it has the same is asked for its floors, too.
+        let root = self.root.filter(|_| self.role != Role::Liar && rng.chance(800));
         let beat = Heartbeat {
             uptime_s: 1,
             peers: 1,
             messages: 1,
             roots: Vec::new(),
-            state_root: Some(Hash([rng.below(250) as u8; 32])),
+            state_root: root.or_else(|| Some(Hash([rng.below(250) as u8; 32]))),
             clock_ms: wall,
             heads: Vec::new(),
         };
@@ -323,8 +347,7 @@ impl Villain {
     fn pester(&mut self, peers: usize, wall: WallMs, rng: &mut Rng) -> Vec<Deed> {
         let to = rng.below(peers);
         if rng.chance(500) {
-            let topic = Category::System;
-            return self.say_alive(wall, rng).map(|bytes| Deed::Gossip { to, topic, bytes }).into_iter().collect();
+            return self.say_alive_to(to, wall, rng);
         }
         let feed = self.heads.keys().nth(rng.below(self.heads.len().max(1))).copied().unwrap_or(self.feed);
         let mut deeds = Vec::new();

@@ -65,6 +65,8 @@ pub enum Domain {
     Checkpoint,
     /// What validators endorse of replicated state.
     Endorsement,
+    /// The writes that count below a floor of replicated state, in their order.
+    Roll,
 }
 
 impl Domain {
@@ -97,6 +99,7 @@ impl Domain {
             Domain::GraphRest => "metanode v1 graph-rest",
             Domain::Checkpoint => "metanode v1 checkpoint",
             Domain::Endorsement => "metanode v1 endorsement",
+            Domain::Roll => "metanode v1 roll",
         }
     }
 

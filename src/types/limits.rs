@@ -287,10 +287,20 @@ pub const RANGE_AGE: Duration = Duration::from_secs(5);
 /// After a session that found nothing of use a peer is left alone for so long, then twice as long, up to the most.
 pub const SESSION_FIRST: Duration = Duration::from_secs(2);
 pub const SESSION_MOST: Duration = Duration::from_secs(120);
+/// Validators endorse no time longer ago than this, and nobody believes an endorsement of one that was before its block:
+/// of what was before most writes there is nothing to be missed.
+pub const ENDORSED_AGE: Duration = Duration::from_secs(3_600);
 /// Collections in one frame.
 pub const COLLECTION_HEADS: usize = 1_024;
 /// Writes of a roll in one frame.
 pub const ROLL_ENTRIES: usize = 4_096;
+/// Writes that count below a floor, at most: more are retained by no node whose memory is of this time, and a roll of so
+/// many is a gigabyte and a half on the disk of whoever takes it from a peer.
+pub const FLOOR_WRITES: u64 = 16 << 20;
+/// Floors of one author that are retained beside the one that was said last: the highest.
+pub const FLOORS_OF_AUTHOR: usize = 8;
+/// While a floor is said that a node has not come to, it asks a peer of the same root so often which floors it has.
+pub const FLOORS_EVERY: Duration = Duration::from_secs(10);
 /// A floor waits for every node heard from in this time, and counts a root that was equal when heard for so long.
 pub const FLOOR_MEMBERS: Duration = Duration::from_secs(3 * 24 * 3600);
 pub const FLOOR_ALIKE: Duration = Duration::from_secs(10);

@@ -55,7 +55,7 @@ pub use ranges::{Mode, Part, Ranges, Tag};
 pub use refusal::Refusal;
 pub use seal::{Label, Signature, Statement};
 pub use sealed::{SEALING_CHANNEL, SealingKey, Unopened, key_id, seal_for};
-pub use state_frame::{CollectionHead, FloorName, RollEntry, StateRequest, StateResponse, prove_all};
+pub use state_frame::{CollectionHead, FloorName, ListedCollection, RollEntry, StateRequest, StateResponse, prove_all};
 pub use verified::{Correlated, Pending, Verified};
 
 #[cfg(test)]

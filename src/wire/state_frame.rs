@@ -20,6 +20,15 @@ pub struct CollectionHead {
     pub root: Hash,
 }
 
+/// A collection as a node lists it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListedCollection {
+    /// What is retained of it.
+    pub head: CollectionHead,
+    /// The floor that counts there: its roll can be asked for.
+    pub floor: Option<FloorName>,
+}
+
 /// What a node asks about another's state.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum StateRequest {
@@ -35,14 +44,14 @@ pub enum StateRequest {
     Roll { collection: String, floor: FloorName, after: Option<RollEntry> },
 }
 
-/// A floor: the version below which only the writes of a set count, and count and sum of the set.
+/// A floor: the version below which only the writes of a set count, and count and root of the set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FloorName {
     /// Below this.
     pub version: Version,
     /// How many.
     pub count: u64,
-    /// The sum over what the root counts them as.
+    /// The hash over them, in their order: [`crate::types::Domain::Roll`].
     pub root: Hash,
 }
 
@@ -59,7 +68,7 @@ pub struct RollEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum StateResponse {
     /// Collections in which something is retained; `more` when there are some after the last.
-    Collections { heads: Vec<CollectionHead>, more: bool },
+    Collections { listed: Vec<ListedCollection>, more: bool },
     /// What is said about the ranges, and the writes that were asked for.
     Compared { ranges: Bytes, writes: Vec<Bytes> },
     /// The writes were looked at.
@@ -94,8 +103,8 @@ impl StateRequest {
 impl StateResponse {
     pub(super) fn check(&self) -> Result<(), Refusal> {
         match self {
-            StateResponse::Collections { heads, .. } if heads.len() > limits::COLLECTION_HEADS => {
-                Err(Refusal::Frame { reason: format!("{} collections", heads.len()) })
+            StateResponse::Collections { listed, .. } if listed.len() > limits::COLLECTION_HEADS => {
+                Err(Refusal::Frame { reason: format!("{} collections", listed.len()) })
             }
             StateResponse::Compared { writes, .. } => within(writes),
             StateResponse::Endorsed(Endorsed::Differs(head)) if head.name.len() > limits::COLLECTION_BYTES => {

@@ -467,7 +467,11 @@ def read_state_response(data):
     same("response tag", r.enum(7), 6)
     variant = r.enum(5)
     if variant == 0:
-        response = ("collections", r.list(lambda: (r.text(), r.varint(64), r.take(32))), r.boolean())
+        def floor():
+            return (r.take(24), r.varint(64), r.take(32))
+
+        listed = r.list(lambda: (r.text(), r.varint(64), r.take(32), r.option(floor)))
+        response = ("collections", listed, r.boolean())
     elif variant == 1:
         response = ("compared", r.blob(), r.list(r.blob))
     elif variant == 2:
@@ -494,15 +498,16 @@ def check_states(b):
     same("request collections", read_state_request(b["request_collections"]), ("collections", "a"))
     same("request compare", read_state_request(b["request_compare"]), ("compare", "c", b["ranges"]))
     same("request take", read_state_request(b["request_take"]), ("take", [b"excerpt"]))
-    listed = ("collections", [("c", 3, b"\x08" * 32)], False)
-    same("response collections", read_state_response(b["response_collections"]), listed)
     same("response compared", read_state_response(b["response_compared"]), ("compared", b["ranges"], [b"excerpt"]))
     same("response taken", read_state_response(b["response_taken"]), ("taken",))
 
     def entry(n):
         return (((start << 16) + n).to_bytes(8, "big") + bytes([n]) * 16, bytes([n]) * 32)
 
-    floor = (entry(9)[0], 3, b"\x08" * 32)
+    roll = b"".join(version + digest for version, digest in map(entry, (1, 2, 3)))
+    floor = (entry(9)[0], 3, derived("roll", roll + (3).to_bytes(8, "big")))
+    listed = ("collections", [("c", 3, b"\x08" * 32, None), ("d", 3, b"\x08" * 32, floor)], False)
+    same("response collections", read_state_response(b["response_collections"]), listed)
     same("request roll", read_state_request(b["request_roll"]), ("roll", "c", floor, entry(1)))
     same("response rolled", read_state_response(b["response_rolled"]), ("rolled", [entry(2), entry(3)], True))
 

@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::floor::FLOOR;
-use super::super::index::{Entry, Sum};
+use super::super::index::Entry;
+use super::super::roll::RollRoot;
 use super::*;
 use crate::types::Stamp;
 
-const OPEN: &str = "open";
+pub(super) const OPEN: &str = "open";
 
-fn version(at: u64) -> Version {
+pub(super) fn version(at: u64) -> Version {
     Version { stamp: Stamp(at << 16), digest: [0; 16] }
 }
 
 /// A floor as it is said by a write of its own, later than all others.
-fn said(collection: &str, floor: Floor, at: u64) -> Member {
+pub(super) fn said(collection: &str, floor: Floor, at: u64) -> Member {
     let body = Body {
         author: node(0),
         incarnation: Incarnation(0),
@@ -34,7 +35,7 @@ fn said(collection: &str, floor: Floor, at: u64) -> Member {
 
 impl Host {
     /// Goes on until nothing is to be done.
-    fn rest(&mut self, budget: usize) -> Vec<(String, Counted)> {
+    pub(super) fn rest(&mut self, budget: usize) -> Vec<(String, Counted)> {
         let mut counted = Vec::new();
         for _ in 0..10_000 {
             self.step(|merge| merge.sweep(budget));
@@ -47,12 +48,23 @@ impl Host {
     }
 
     /// Sets a floor here.
-    fn set_floor(&mut self, collection: &str, below: u64, said_at: u64, budget: usize) -> (Member, Counted) {
+    pub(super) fn set_floor(&mut self, collection: &str, below: u64, said_at: u64, budget: usize) -> (Member, Counted) {
+        self.set_floor_by(collection, below, budget, &|floor| said(collection, floor, said_at))
+    }
+
+    /// The same by what says it.
+    pub(super) fn set_floor_by(
+        &mut self,
+        collection: &str,
+        below: u64,
+        budget: usize,
+        says: &dyn Fn(Floor) -> Member,
+    ) -> (Member, Counted) {
         self.rest(budget);
         self.step(|merge| merge.count_floor(collection, version(below), true));
         let (name, counted) = self.rest(budget).pop().unwrap();
         assert_eq!((name.as_str(), counted.late), (collection, false));
-        let said = said(collection, counted.floor, said_at);
+        let said = says(counted.floor);
         self.take(&said);
         self.rest(budget);
         assert_eq!(self.replica.floor(collection), Some(counted.floor), "who sets a floor adopts it at once");
@@ -60,7 +72,7 @@ impl Host {
     }
 
     /// The whole roll of the floor there is.
-    fn roll(&self, collection: &str) -> Vec<Entry> {
+    pub(super) fn roll(&self, collection: &str) -> Vec<Entry> {
         let floor = self.replica.floor(collection).unwrap();
         let (mut roll, mut more) = (Vec::new(), true);
         while more {
@@ -72,29 +84,29 @@ impl Host {
     }
 
     /// Takes another's roll, if it needs one.
-    fn take_roll(&mut self, collection: &str, other: &Host) {
-        if self.replica.lacks_roll(collection).is_none() {
+    pub(super) fn take_roll(&mut self, collection: &str, other: &Host) {
+        let Some(floor) = other.replica.floor(collection).filter(|floor| self.replica.lacks_roll(collection, floor))
+        else {
             return;
-        }
-        let (peer, mut after) = (node(7), None);
-        self.step(|merge| merge.begin_roll(collection, peer));
+        };
+        let peer = node(7);
+        self.step(|merge| merge.begin_roll(collection, peer, floor));
         let roll = other.roll(collection);
         let pages: Vec<&[Entry]> = if roll.is_empty() { vec![&[]] } else { roll.chunks(3).collect() };
         for (n, page) in pages.iter().enumerate() {
             let more = n + 1 < pages.len();
-            self.step(|merge| merge.take_roll(collection, peer, after, page, more)).unwrap();
-            after = page.last().copied().or(after);
+            self.step(|merge| merge.take_roll(collection, peer, page, more)).unwrap();
         }
     }
 
-    fn members(&self) -> Vec<Member> {
+    pub(super) fn members(&self) -> Vec<Member> {
         let retained = self.rows().into_iter().filter(|(_, row)| row.status.is_retained());
         retained.map(|((unit, version), row)| Member { unit, version, body: row.body }).collect()
     }
 }
 
 /// What counts of all writes: below the floors only what is on their rolls.
-fn counting(all: &[Member], rolls: &BTreeMap<String, (Floor, Vec<Entry>)>) -> Vec<Member> {
+pub(super) fn counting(all: &[Member], rolls: &BTreeMap<String, (Floor, Vec<Entry>)>) -> Vec<Member> {
     let counts = |member: &&Member| {
         let Some((floor, roll)) = rolls.get(&member.unit.collection) else { return true };
         let entry = Entry { version: member.version, digest: member.digest() };
@@ -103,7 +115,7 @@ fn counting(all: &[Member], rolls: &BTreeMap<String, (Floor, Vec<Entry>)>) -> Ve
     all.iter().filter(counts).cloned().collect()
 }
 
-fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bool {
+pub(super) fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bool {
     let (collection, path) = member.place();
     let says = !matches!(member.body.op, Op::Delete | Op::Remove | Op::DeletePrefix) && path != FLOOR;
     let same = |other: &&Member| other.unit == member.unit;
@@ -254,7 +266,7 @@ proptest! {
     }
 }
 
-fn written(path: &str, at: u64, over: &[Version], op: Op) -> Member {
+pub(super) fn written(path: &str, at: u64, over: &[Version], op: Op) -> Member {
     let body = Body {
         author: node(1),
         incarnation: Incarnation(0),
@@ -270,7 +282,7 @@ fn written(path: &str, at: u64, over: &[Version], op: Op) -> Member {
     Member { unit, version: Version::of(Stamp(at << 16), node(1), checksum, 0), body }
 }
 
-fn put(path: &str, at: u64) -> Member {
+pub(super) fn put(path: &str, at: u64) -> Member {
     written(path, at, &[], Op::Set { value: json(at) })
 }
 
@@ -289,9 +301,18 @@ fn a_roll_that_does_not_come_to_the_floor_changes_nothing() {
     false_rolls.push(roll.iter().copied().chain([added]).collect());
     let above = Entry { version: version(11), digest: Hash([1; 32]) };
     false_rolls.push(roll[1..].iter().copied().chain([above]).collect());
+    // As many, in order, and with the same sum: one write in place of another, and a third that makes up for it.
+    let revived = Entry { version: version(0), digest: Hash([7; 32]) };
+    let mut balanced = [&[revived][..], &roll[1..]].concat();
+    let sum = |entries: &[Entry]| entries.iter().fold(Root::default(), |sum, entry| sum.with(entry.digest));
+    let last = balanced.pop().unwrap();
+    let digest = sum(&roll).minus(sum(&balanced)).hash();
+    balanced.push(Entry { digest, ..last });
+    assert_eq!((balanced.len(), sum(&balanced)), (roll.len(), sum(&roll)));
+    false_rolls.push(balanced);
     for entries in false_rolls {
-        other.step(|merge| merge.begin_roll(OPEN, peer));
-        assert!(other.step(|merge| merge.take_roll(OPEN, peer, None, &entries, false)).is_err());
+        other.step(|merge| merge.begin_roll(OPEN, peer, counted.floor));
+        assert!(other.step(|merge| merge.take_roll(OPEN, peer, &entries, false)).is_err());
         other.step(|merge| merge.drop_roll(OPEN, peer));
         other.rest(2);
         assert_eq!(other.replica.floor(OPEN), None);
@@ -374,15 +395,22 @@ fn what_a_node_wrote_while_it_was_away_is_in_its_log_and_comes_back_anew() {
 fn a_floor_above_its_own_stamp_and_what_is_no_floor_are_none() {
     let mut host = Host::default();
     host.take(&put("a", 1));
-    let floor = Floor::of(version(30), Sum::default());
+    let floor = RollRoot::default().floor(version(30));
     host.take(&said(OPEN, floor, 20));
     let mut garbage = said(OPEN, floor, 21);
     garbage.body.op = Op::Set { value: json("high") };
     host.take(&garbage);
     host.rest(3);
     assert_eq!((host.replica.floor(OPEN), host.replica.pending_floor(OPEN)), (None, None));
+    host.take(&said(
+        OPEN,
+        Floor { count: crate::types::limits::FLOOR_WRITES + 1, ..RollRoot::default().floor(version(9)) },
+        21,
+    ));
+    host.rest(3);
+    assert_eq!(host.replica.pending_floor(OPEN), None, "of more writes than any node holds");
     // One whose set nobody has is waited for, and changes nothing.
-    host.take(&said(OPEN, Floor::of(version(10), Sum::default()), 22));
+    host.take(&said(OPEN, RollRoot::default().floor(version(10)), 22));
     host.rest(3);
     assert!(host.replica.floor(OPEN).is_none() && host.replica.pending_floor(OPEN).is_some());
     assert!(State::of(OPEN, &host.store).cell("a").is_some());
@@ -401,8 +429,43 @@ fn what_comes_below_while_it_is_counted_makes_the_count_void() {
     host.step(|merge| merge.count_floor(OPEN, version(10), false));
     let counted = host.rest(2).pop().unwrap().1;
     assert_eq!((counted.late, counted.floor.count), (false, 5));
+    // Wherever it comes: others that were asked before may not have it.
+    host.step(|merge| merge.count_floor(OPEN, version(10), true));
+    host.step(|merge| merge.tend_floors(2));
+    host.take(&put("p/9", 9));
+    assert!(host.rest(2).pop().unwrap().1.late);
     let start = Key::new(Table::Roll, &[]);
     assert!(host.store.last(&start, &start.after_prefix()).is_none(), "a count that is not for a floor writes nothing");
+}
+
+/// A write to the collection of node 0 by another node, which no rule names.
+fn strange(path: &str, at: u64, over: &[Version], op: Op) -> Member {
+    let member = written(path, at, over, op);
+    Member { unit: Unit { collection: owned(), ..member.unit }, ..member }
+}
+
+#[test]
+fn who_may_not_write_takes_nothing_out_of_the_log() {
+    let mut host = Host::default();
+    let by_owner = |member: Member| Member { body: Body { author: node(0), ..member.body }, ..member };
+    let kept = by_owner(strange("a", 1, &[], Op::Set { value: json(1) }));
+    host.take(&kept);
+    host.set_floor(&owned(), 10, 20, 4);
+    let lost = by_owner(strange("a", 3, &[], Op::Set { value: json(2) }));
+    let is_logged = |host: &Host, lost: &Member| conflict(&owned(), "a", lost.version, &host.store).is_some();
+    assert_eq!(host.apply(&lost), Outcome::Floored);
+    assert!(is_logged(&host, &lost));
+    // Below the floor and above it, whoever is in no rule has seen nothing.
+    assert_eq!(host.apply(&strange("a", 4, &[lost.version], Op::Delete)), Outcome::Floored);
+    assert_eq!(host.apply(&strange("a", 21, &[lost.version], Op::Delete)), Outcome::Denied);
+    assert!(is_logged(&host, &lost));
+    // A denied row that names a write does not keep it from being told of.
+    let next = by_owner(strange("a", 5, &[], Op::Set { value: json(3) }));
+    assert_eq!(host.apply(&strange("a", 22, &[next.version], Op::Delete)), Outcome::Denied);
+    assert_eq!(host.apply(&next), Outcome::Floored);
+    assert!(is_logged(&host, &next));
+    assert_eq!(host.apply(&by_owner(strange("a", 6, &[lost.version], Op::Delete))), Outcome::Floored);
+    assert!(!is_logged(&host, &lost), "its owner may");
 }
 
 /// Bytes on the disk must never change.
@@ -421,8 +484,9 @@ fn rows_of_floors_are_the_golden_ones() {
     assert_eq!(last(Table::Roll), (format!("3a6f70656e000000000000000000{entry}"), String::new()));
     let floor = host.replica.floor(OPEN).unwrap();
     let root = floor.root;
-    let adopted = format!("01{}01{root}00020001", floor.version);
-    assert_eq!(last(Table::Floor), ("3b6f70656e".into(), format!("{adopted}00")));
+    let adopted = format!("01{}01{root}0000", floor.version);
+    let gone = format!("{}02", floor.version);
+    assert_eq!(last(Table::Floor), ("3b6f70656e".into(), format!("{adopted}00{gone}0100")));
     let Op::Set { value } = said.body.op else { panic!("a value") };
     assert_eq!(value.as_str(), format!(r#"{{"count":1,"root":"{root}","version":"{}"}}"#, floor.version));
 }

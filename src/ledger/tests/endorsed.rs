@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::proofs::decided;
 use super::*;
 use crate::ledger::query::finalities;
-use crate::types::{Hash, NetworkId};
+use crate::types::{Hash, NetworkId, limits};
 use crate::wire::CollectionHead;
 use crate::wire::ledger::{Endorsement, EndorsementAsk, Extent};
 
@@ -29,8 +29,13 @@ fn extent(chain: ChainId) -> Extent {
 
 /// Signed by these, whoever they are.
 fn endorsed(world: &World, signers: &[u8]) -> Endorsement {
+    endorsed_until(START, world, signers)
+}
+
+fn endorsed_until(until: WallMs, world: &World, signers: &[u8]) -> Endorsement {
     let finalities = finalities(Height(1), Height(5), &world.store).unwrap();
-    let mut endorsement = Endorsement { extent: extent(world.chain()), finalities, signatures: Vec::new() };
+    let extent = Extent { until, ..extent(world.chain()) };
+    let mut endorsement = Endorsement { extent, finalities, signatures: Vec::new() };
     let asked: EndorsementAsk = endorsement.asked().unwrap();
     endorsement.signatures = signers.iter().map(|n| (id(*n), asked.sign(&key(*n)))).collect();
     endorsement.signatures.sort();
@@ -54,6 +59,23 @@ fn two_thirds_of_proved_validators_are_believed_by_the_genesis_alone() {
     assert_ne!(now, genesis_hash());
     let later = verify_endorsement(&whole, chain, now, &Agreement).unwrap();
     assert_eq!(later, endorsers, "who trusts the present validators needs no header before");
+}
+
+#[test]
+fn an_endorsement_of_a_time_long_before_its_block_says_nothing() {
+    let world = world();
+    let all = seated(&world);
+    let block = endorsed(&world, &all).finalities.last().unwrap().header.time_ms;
+    let hour = limits::ENDORSED_AGE;
+    let check = |until| {
+        let endorsement = endorsed_until(until, &world, &all);
+        verify_endorsement(&endorsement, world.chain(), genesis_hash(), &Agreement).map(|_| ())
+    };
+    assert_eq!(check(block.minus(hour)), Ok(()));
+    let stale = |until: WallMs| Err(NotEndorsed::Stale(std::time::Duration::from_millis(block.0 - until.0)));
+    let before = WallMs(block.minus(hour).0 - 1);
+    assert_eq!(check(before), stale(before));
+    assert_eq!(check(WallMs(0)), stale(WallMs(0)), "of what was before all writes everyone has the same");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::wire::kind::Json;
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 
 /// The first bundle of the peer with key `seed`: one message for each payload, stamped at `ms`.
-fn said(seed: u8, ms: u64, payloads: &[Payload]) -> Verified {
+pub(super) fn said(seed: u8, ms: u64, payloads: &[Payload]) -> Verified {
     let mut pending = Pending::default();
     for (n, payload) in payloads.iter().enumerate() {
         let id = MessageId::new(Stamp::new(ms, n as u16), u64::from(seed));

@@ -132,11 +132,11 @@ fn current() -> Vectors {
         request_take: state(StateRequest::Take { writes: vec![Bytes::from_static(b"excerpt")] }),
         request_roll: state(StateRequest::Roll {
             collection: "c".into(),
-            floor: FloorName { version: roll_entry(9).version, count: 3, root: Hash([8; 32]) },
+            floor: roll_floor(),
             after: Some(roll_entry(1)),
         }),
         response_collections: stated(StateResponse::Collections {
-            heads: vec![CollectionHead { name: "c".into(), retained: 3, root: Hash([8; 32]) }],
+            listed: ["c", "d"].map(listed).to_vec(),
             more: false,
         }),
         response_compared: stated(StateResponse::Compared {
@@ -146,6 +146,23 @@ fn current() -> Vectors {
         response_taken: stated(StateResponse::Taken),
         response_rolled: stated(StateResponse::Rolled { entries: vec![roll_entry(2), roll_entry(3)], more: true }),
     }
+}
+
+/// One collection without a floor, another with one.
+fn listed(name: &str) -> ListedCollection {
+    let head = CollectionHead { name: name.into(), retained: 3, root: Hash([8; 32]) };
+    ListedCollection { head, floor: (name == "d").then(roll_floor) }
+}
+
+/// The floor of the roll of entries 1 to 3.
+fn roll_floor() -> FloorName {
+    let mut hasher = crate::types::Domain::Roll.hasher();
+    for entry in [1, 2, 3].map(roll_entry) {
+        hasher.update(&entry.version.to_bytes());
+        hasher.update(entry.digest.as_bytes());
+    }
+    hasher.update(&3u64.to_be_bytes());
+    FloorName { version: roll_entry(9).version, count: 3, root: Hash(*hasher.finalize().as_bytes()) }
 }
 
 fn roll_entry(n: u8) -> RollEntry {

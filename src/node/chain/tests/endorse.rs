@@ -3,7 +3,7 @@
 use super::*;
 use crate::crdt::{Condition, Sum, Wish, Wished};
 use crate::node::{Ack, Answer, Call, CallRefusal, Endorse, Gathered, NotAsked, Word, Write};
-use crate::types::Version;
+use crate::types::{Version, limits};
 use crate::wire::kind::Json;
 use crate::wire::ledger::{Endorsed, EndorsementAsk, Extent};
 use crate::wire::{CollectionHead, StateRequest, StateResponse};
@@ -87,6 +87,11 @@ fn endorsers(outputs: &[Output]) -> Vec<(NodeId, u64, EndorsementAsk)> {
     outputs.iter().filter_map(asked).collect()
 }
 
+/// What everyone has the same of.
+fn nothing() -> (WallMs, Vec<CollectionHead>) {
+    (WallMs(0), vec![CollectionHead { name: NAME.into(), retained: 0, root: Hash::ZERO }])
+}
+
 /// A validator of four after the first block, with three writes; the others are its peers.
 fn validator() -> (Lone, Vec<u8>) {
     let mut lone = follower();
@@ -118,10 +123,11 @@ fn a_validator_signs_what_it_retains_and_nothing_else() {
 
     let own = asked.extent.collections[0].clone();
     type Change = fn(&mut EndorsementAsk);
-    let cases: [(Change, Endorsed); 9] = [
+    let cases: [(Change, Endorsed); 10] = [
         (|asked| asked.extent.collections[0].retained = 2, Endorsed::Differs(own.clone())),
         (|asked| asked.extent.collections[0].root = Hash::ZERO, Endorsed::Differs(own)),
         (|asked| asked.extent.until = WallMs(u64::MAX), Endorsed::Early),
+        (|asked| (asked.extent.until, asked.extent.collections) = nothing(), Endorsed::Old),
         (|asked| asked.height = Height(2), Endorsed::Behind(Height(1))),
         (|asked| asked.block = BlockId(Hash::ZERO), Endorsed::WrongChain),
         (|asked| asked.height = Height(0), Endorsed::WrongChain),
@@ -137,6 +143,11 @@ fn a_validator_signs_what_it_retains_and_nothing_else() {
         change(&mut other);
         assert_eq!(lone.answer(&other), wanted, "{other:?}");
     }
+    // An hour is not too long, and a moment more is.
+    let mut old = asked.clone();
+    (old.extent.until, old.extent.collections) = (lone.now.wall.minus(limits::ENDORSED_AGE), nothing().1);
+    assert!(matches!(lone.answer_now(4, &old), Endorsed::Signed(_)));
+    assert_eq!(lone.answer(&old), Endorsed::Old);
     // Writes that come later are stamped later: what it said once it says again.
     lone.put("d");
     assert!(matches!(lone.answer(&asked), Endorsed::Signed(_)));

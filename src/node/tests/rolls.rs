@@ -1,0 +1,111 @@
+//! Rolls of floors from peers that go away in the middle of one.
+
+use super::writes::said;
+use super::*;
+use crate::crdt::{FLOOR, Floor, RollRoot};
+
+use crate::types::Version;
+use crate::wire::kind::state::{Change, CollectionWrite, Op};
+use crate::wire::kind::system::Heartbeat;
+use crate::wire::{CollectionHead, FloorName, ListedCollection, RollEntry, StateRequest};
+
+fn at(n: u64) -> Version {
+    Version { stamp: Stamp::new(START_MS - 60_000, n as u16), digest: [1; 16] }
+}
+
+fn entry(n: u64) -> RollEntry {
+    RollEntry { version: at(n), digest: Hash([n as u8; 32]) }
+}
+
+/// The floor of the roll of entries 1 to `count`.
+fn floor(count: u64) -> Floor {
+    let mut root = RollRoot::default();
+    let entry = |n| crate::crdt::Entry { version: entry(n).version, digest: entry(n).digest };
+    (1..=count).for_each(|n| root.add(&entry(n)));
+    root.floor(at(1_000))
+}
+
+/// A peer says a floor that this node cannot count.
+fn says_floor(seed: u8) -> Verified {
+    let change = Change { path: FLOOR.into(), over: Vec::new(), op: Op::Set { value: floor(2).json() } };
+    let write = CollectionWrite { collection: "c".into(), client: None, changes: vec![change] };
+    said(seed, START_MS - 30_000, &[Payload::CollectionWrite(write)])
+}
+
+/// A peer lives, and its state is another one.
+fn beat(seed: u8, ms: u64) -> Verified {
+    let beat = Heartbeat {
+        uptime_s: 1,
+        peers: 1,
+        messages: 1,
+        roots: Vec::new(),
+        state_root: Some(Hash([9; 32])),
+        clock_ms: WallMs(ms),
+        heads: Vec::new(),
+    };
+    let mut pending = Pending::default();
+    pending.push(&Draft::new(&Payload::Heartbeat(beat)).message(MessageId::new(Stamp::new(ms, 0), seed.into())));
+    let header = Header {
+        course: Course::Ephemeral,
+        priority: Priority::High,
+        network: network(),
+        feed: FeedId { author: peer(seed), incarnation: Incarnation(1), topic: Category::System },
+        sequence: 0,
+        previous: Hash::ZERO,
+        clock: Stamp(0),
+        count: 0,
+        body_bytes: 0,
+        root: Hash::ZERO,
+    };
+    pending.seal(header, &key(seed)).unwrap()
+}
+
+impl Machine {
+    /// A peer lives on with another state until it is asked for the roll: whom, under which number, after what.
+    fn asked_for_roll(&mut self, seed: u8) -> (NodeId, u64, Option<RollEntry>) {
+        for _ in 0..60 {
+            let mut outputs = self.pass(1_000);
+            let bundles = vec![beat(seed, self.now.wall.0)];
+            outputs.extend(self.tell(Input::Bundle { from: peer(seed), ticket: 1, bundles }));
+            while let Some(output) = outputs.pop() {
+                match output {
+                    Output::Request { to, id, request: Request::State(StateRequest::Collections { .. }) } => {
+                        let head = CollectionHead { name: "c".into(), retained: 1, root: Hash([9; 32]) };
+                        let Floor { version, count, root } = floor(2);
+                        let listed = vec![ListedCollection { head, floor: Some(FloorName { version, count, root }) }];
+                        let input = StateInput::Collections { from: to, id, listed, more: false };
+                        outputs.extend(self.tell(Input::State(input)));
+                    }
+                    Output::Request { to, id, request: Request::State(StateRequest::Roll { after, .. }) } => {
+                        return (to, id, after);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        panic!("nobody is asked for the roll");
+    }
+}
+
+#[test]
+fn a_peer_that_goes_away_in_the_middle_of_a_roll_leaves_it_to_others() {
+    let mut machine = Machine::with([3, 4]);
+    machine.tell(Input::Bundle { from: peer(3), ticket: 1, bundles: vec![says_floor(3)] });
+    let (first, id, after) = machine.asked_for_roll(3);
+    assert_eq!((first, after), (peer(3), None));
+    let page = StateInput::Rolled { from: first, id, entries: vec![entry(1)], more: true };
+    let outputs = machine.tell(Input::State(page));
+    let next = outputs.iter().any(|output| {
+        matches!(output, Output::Request { request: Request::State(StateRequest::Roll { after: Some(_), .. }), .. })
+    });
+    assert!(next, "it goes on");
+    machine.tell(Input::PeerDown { peer: first });
+    let (to, id, after) = machine.asked_for_roll(4);
+    assert_eq!((to, after), (peer(4), None), "the other one is asked, from the beginning");
+    // What comes late of the first one's changes nothing.
+    let late = StateInput::Rolled { from: first, id: id - 1, entries: vec![entry(2)], more: false };
+    machine.tell(Input::State(late));
+    let whole = StateInput::Rolled { from: to, id, entries: vec![entry(1), entry(2)], more: false };
+    machine.tell(Input::State(whole));
+    assert_eq!(machine.node.replica().floor("c"), Some(floor(2)));
+}
