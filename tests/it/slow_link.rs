@@ -99,11 +99,14 @@ async fn what_is_urgent_overtakes_what_fills_a_slow_line() {
     let two = hosts.home(root.path(), 1).await.knowing(&one).start().await;
     until("they are connected", async || (!two.peers().await.is_empty()).then_some(())).await;
     // Ten seconds of the line, and then what is not to wait for it: a stream of its own has only what is Critical.
-    const BULK: u64 = 1200;
-    for part in 0..4 {
-        let texts = (0..BULK / 4).map(|n| noise(part * BULK + n + 1, 10_000));
-        say(&one, "Notification", "Bulk", texts).await;
-    }
+    const BULK: u64 = 1500;
+    let fill = async {
+        for part in 0..4 {
+            let texts = (0..BULK / 4).map(|n| noise(part * BULK + n + 1, 8_000));
+            say(&one, "Notification", "Bulk", texts).await;
+        }
+        std::future::pending().await
+    };
     let urgent = async |priority: &str| {
         say(&one, "SecurityAlert", priority, std::iter::once(priority.into())).await;
         until("what is urgent arrives", async || {
@@ -114,6 +117,14 @@ async fn what_is_urgent_overtakes_what_fills_a_slow_line() {
         let kept = two.status("log_end").await.as_u64().expect("a count");
         assert!(kept < BULK / 2, "{kept} messages came before what was {priority}");
     };
-    urgent("Critical").await;
-    urgent("High").await;
+    let overtake = async {
+        let flows = async || two.status("log_end").await.as_u64().filter(|kept| *kept > 30);
+        until("the line is filled", flows).await;
+        urgent("Critical").await;
+        urgent("High").await;
+    };
+    tokio::select! {
+        () = overtake => {}
+        () = fill => {}
+    }
 }
