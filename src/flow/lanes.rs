@@ -38,8 +38,8 @@ impl Kinship {
 
     fn needs(&self) -> Pass {
         match self.course {
-            Course::Direct | Course::Ephemeral => Pass::Direct,
-            Course::Feed if self.priority.rank(self.topic) == Priority::Critical => Pass::Critical,
+            Course::Direct | Course::Ephemeral => Pass::Beside,
+            Course::Feed if self.priority.rank(self.topic) == Priority::Critical => Pass::Beside,
             Course::Feed => Pass::All,
         }
     }

@@ -37,10 +37,8 @@ const QUESTIONS: u64 = 8;
 /// What may leave the lanes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Pass {
-    /// What goes a way of its own: direct messages, and what is not kept.
-    Direct,
-    /// That, and what is Critical.
-    Critical,
+    /// What goes a way of its own: what is Critical or direct, and what is not kept.
+    Beside,
     /// All.
     All,
 }
@@ -178,7 +176,8 @@ impl Window {
         self.peers.remove(&peer);
     }
 
-    /// A bundle of this life's feed of a topic was said; `next` is one past its sequence.
+    /// A bundle of this life's feed of a topic was said; `next` is one past its sequence. What is Critical takes no room:
+    /// it goes a way of its own, and does not keep the rest waiting.
     pub fn on_said(&mut self, topic: Category, next: u64, bytes: usize, now: Mono) {
         let total = self.total();
         self.peers.values_mut().filter(|peer| peer.held_bytes() == total).for_each(|peer| peer.moved = now);
@@ -259,13 +258,7 @@ impl Window {
         for peer in self.peers.values_mut() {
             peer.keeps_up &= now - peer.moved < LOST || peer.held_bytes() >= total;
         }
-        if self.is_open(1) {
-            Pass::All
-        } else if self.is_open(2) {
-            Pass::Critical
-        } else {
-            Pass::Direct
-        }
+        if self.is_open() { Pass::All } else { Pass::Beside }
     }
 
     /// Where it stands.
@@ -279,12 +272,12 @@ impl Window {
         }
     }
 
-    /// Whether half of those that keep up have room in so many times their share.
-    fn is_open(&self, times: u64) -> bool {
+    /// Whether half of those that keep up have room.
+    fn is_open(&self) -> bool {
         let (mut peers, mut with_room) = (0, 0);
         for (lacks, share) in self.lacking() {
             peers += 1;
-            with_room += usize::from(lacks < times * share);
+            with_room += usize::from(lacks < share);
         }
         2 * with_room >= peers
     }

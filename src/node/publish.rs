@@ -365,7 +365,9 @@ impl Node {
             return self.post_own(&bundle, turn);
         }
         if self.admit_own(bundle, turn) {
-            self.window.on_said(header.feed.topic, header.sequence + 1, bytes.len(), turn.now.mono);
+            let is_critical = header.priority.rank(header.feed.topic) == Priority::Critical;
+            let size = if is_critical { 0 } else { bytes.len() };
+            self.window.on_said(header.feed.topic, header.sequence + 1, size, turn.now.mono);
             self.frame.add(header.feed.topic, header.body_bytes, &bytes, turn);
         }
     }

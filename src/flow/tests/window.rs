@@ -79,9 +79,9 @@ fn it_closes_when_a_peer_lacks_a_window_and_opens_when_it_holds_more() {
     assert_eq!(bench.pass(), Pass::All);
     assert!(bench.holds(0, 0));
     bench.say(600);
-    assert_eq!(bench.pass(), Pass::Critical);
+    assert_eq!(bench.pass(), Pass::Beside);
     bench.say(800);
-    assert_eq!(bench.pass(), Pass::Direct, "what is Critical has its bound as well");
+    assert_eq!(bench.pass(), Pass::Beside);
     assert_eq!(bench.ask(), [peer(0)]);
     assert_eq!(bench.ask(), [], "one question at a time");
     assert!(bench.holds(0, 2));
@@ -95,13 +95,13 @@ fn the_faster_half_is_waited_for() {
     (0..3).for_each(|_| bench.say(500));
     assert_eq!(bench.ask().len(), 3);
     assert!(bench.holds(0, 3) && bench.holds(1, 0));
-    assert_eq!(bench.pass(), Pass::Critical, "one of three");
+    assert_eq!(bench.pass(), Pass::Beside, "one of three");
     assert!(bench.holds(2, 3));
     assert_eq!(bench.pass(), Pass::All, "two of three");
     bench.window.on_down(peer(2));
     assert_eq!(bench.pass(), Pass::All, "one of two");
     bench.window.on_down(peer(0));
-    assert_eq!(bench.pass(), Pass::Critical, "none of one");
+    assert_eq!(bench.pass(), Pass::Beside, "none of one");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn who_stalls_is_given_a_share_in_two_seconds_and_not_waited_for_after_ten() {
     for _ in 0..5 {
         assert_eq!(bench.pass(), Pass::All);
         bench.say(BYTES);
-        assert_eq!(bench.pass(), Pass::Critical);
+        assert_eq!(bench.pass(), Pass::Beside);
         assert!(bench.window.next_wake().is_some());
         bench.after(Duration::from_secs(2));
     }
@@ -124,7 +124,7 @@ fn who_stalls_is_given_a_share_in_two_seconds_and_not_waited_for_after_ten() {
     bench.ask();
     assert!(bench.holds(0, 6));
     bench.say(BYTES);
-    assert_eq!(bench.pass(), Pass::Critical);
+    assert_eq!(bench.pass(), Pass::Beside);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_was_said_before_a_peer_came_is_not_waited_for() {
     bench.window.on_up(peer(1));
     assert_eq!(bench.pass(), Pass::All);
     bench.say(BYTES);
-    assert_eq!(bench.pass(), Pass::Critical);
+    assert_eq!(bench.pass(), Pass::Beside);
 }
 
 #[test]
