@@ -67,6 +67,7 @@ fn setup() -> Setup {
         retention: Default::default(),
         registration: None,
         chain: None,
+        floor_waits: metanode::types::limits::FLOOR_MEMBERS,
     }
 }
 
