@@ -102,19 +102,24 @@ impl Spill {
 
     /// Takes the oldest row back. Of a former life's drafts the call is 0: nobody waits for them.
     pub fn take(&mut self, tx: &mut Txn<'_>) -> Result<Vec<Parcel>, Unreadable> {
-        while self.first < self.next {
-            let (number, key) = (self.first, key(self.first));
-            self.first += 1;
-            let Some(bytes) = tx.get(&key) else { continue };
-            tx.delete(key);
-            self.bytes = self.bytes.saturating_sub(bytes.len() as u64);
-            let Some(row) = decode(&bytes) else { return Err(Unreadable { awaited: number >= self.fresh }) };
-            self.messages = self.messages.saturating_sub(row.parcels.len() as u64);
-            let call = |call: u64| if number < self.fresh { 0 } else { call };
-            let parcel = |(from, index, draft)| Parcel { draft, call: call(from), index: index as usize };
-            return Ok(row.parcels.into_iter().map(parcel).collect());
-        }
-        Ok(Vec::new())
+        let mut found = None;
+        // Numbers follow each other, unless the disk was damaged.
+        tx.scan(&key(self.first), &key(self.next), &mut |key, row| {
+            found = number(key).map(|number| (number, row.clone()));
+            ControlFlow::Break(())
+        });
+        let Some((number, bytes)) = found else {
+            self.first = self.next;
+            return Ok(Vec::new());
+        };
+        self.first = number + 1;
+        tx.delete(key(number));
+        self.bytes = self.bytes.saturating_sub(bytes.len() as u64);
+        let Some(row) = decode(&bytes) else { return Err(Unreadable { awaited: number >= self.fresh }) };
+        self.messages = self.messages.saturating_sub(row.parcels.len() as u64);
+        let call = |call: u64| if number < self.fresh { 0 } else { call };
+        let parcel = |(from, index, draft)| Parcel { draft, call: call(from), index: index as usize };
+        Ok(row.parcels.into_iter().map(parcel).collect())
     }
 
     /// Every draft that waits.
@@ -143,8 +148,9 @@ fn key(number: u64) -> Key {
     Key::new(Table::Spill, &[&number.to_be_bytes()])
 }
 
+/// None of a key that no program writes.
 fn number(key: &[u8]) -> Option<u64> {
-    key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
+    key.get(1..)?.try_into().ok().map(u64::from_be_bytes).filter(|number| *number < u64::MAX)
 }
 
 fn decode(row: &[u8]) -> Option<Row> {

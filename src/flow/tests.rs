@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::types::storage::{Batch, Txn};
+use crate::types::storage::{Batch, Key, Table, Txn};
 use zeroize::Zeroizing;
 
 use crate::types::{Hash, MemoryStore, MessageId, Mono, NetworkName, NodeId, WallMs, limits};
@@ -118,6 +118,23 @@ fn back(spill: &mut Spill, store: &mut MemoryStore) -> Vec<(u64, usize)> {
     let parcels = spill.take(&mut Txn::new(store, &mut batch)).unwrap();
     store.commit(batch);
     parcels.iter().map(|parcel| (parcel.call, parcel.index)).collect()
+}
+
+#[test]
+fn numbers_that_a_damaged_disk_made_up_are_not_counted_up_to() {
+    let (mut store, mut spill) = (MemoryStore::default(), Spill::default());
+    spilled(&mut spill, &mut store, 1..2);
+    let mut batch = Batch::default();
+    for number in [1 << 62, u64::MAX] {
+        batch.put(Key::new(Table::Spill, &[&u64::to_be_bytes(number)]), b"no row".to_vec());
+    }
+    store.commit(batch);
+    let mut again = Spill::load(&store);
+    assert_eq!(back(&mut again, &mut store).len(), 3);
+    let mut batch = Batch::default();
+    let unreadable = again.take(&mut Txn::new(&store, &mut batch)).map(|_| ());
+    assert_eq!(unreadable, Err(Unreadable { awaited: false }));
+    assert!(again.is_empty());
 }
 
 #[test]
