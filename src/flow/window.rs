@@ -27,6 +27,8 @@ const LOST: Duration = Duration::from_secs(10);
 /// A peer is asked at most this often; and one that does not keep up.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 const ASK_LATER: Duration = Duration::from_millis(200);
+/// A question that was not answered for so long is asked anew.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a peer is to be busy with what was said and it does not hold.
 const AHEAD: Duration = Duration::from_millis(100);
 /// The rate is measured over at least this long.
@@ -231,15 +233,20 @@ impl Window {
         questions
     }
 
-    /// Whom to ask, and when: of whom something may be learnt, and who has answered what it was asked before.
+    /// Whom to ask, and when: of whom something may be learnt, when it has answered what it was asked before, or will not.
     fn due(&self) -> impl Iterator<Item = (NodeId, Mono)> {
         let total = self.total();
         let is_due = move |peer: &Peer| {
             let share = peer.share(&self.bounds);
             let lacks_much = total.saturating_sub(peer.held_bytes()) >= share / 2;
-            peer.question.is_none() && (total - peer.asked_total > share / QUESTIONS || lacks_much)
+            total - peer.asked_total > share / QUESTIONS || lacks_much
         };
-        let at = |peer: &Peer| peer.asked + if peer.keeps_up { ASK_EVERY } else { ASK_LATER };
+        let pause = |peer: &Peer| match peer.question {
+            Some(_) => ASK_AGAIN,
+            None if peer.keeps_up => ASK_EVERY,
+            None => ASK_LATER,
+        };
+        let at = move |peer: &Peer| peer.asked + pause(peer);
         self.peers.iter().filter(move |(_, peer)| is_due(peer)).map(move |(id, peer)| (*id, at(peer)))
     }
 

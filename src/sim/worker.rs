@@ -126,6 +126,9 @@ impl World {
         if !self.workers_are_through() {
             return Err("not every worker is through".into());
         }
+        if self.accounts.is_awaited() && !self.is_last_look() {
+            return Err("a client waits for an answer".into());
+        }
         let is_kept = |host: usize, id| self.hosts.get(host).is_some_and(|host| find(id, &host.store).is_some());
         let verdict = self.accounts.add_up(is_kept);
         self.judge(Judge::Flow, verdict);

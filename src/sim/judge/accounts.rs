@@ -72,6 +72,11 @@ impl Accounts {
         }
     }
 
+    /// Whether a client waits for an answer.
+    pub fn is_awaited(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// When all is well again: nobody waits for an answer, what was published is kept where it was said, and all of it
     /// together is what was sent.
     pub fn add_up(&self, is_kept: impl Fn(usize, MessageId) -> bool) -> Verdict {
