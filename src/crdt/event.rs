@@ -99,8 +99,9 @@ fn key(number: u64) -> Key {
     Key::new(Table::Change, &[&number.to_be_bytes()])
 }
 
+/// None of a key that no program writes.
 fn number(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+    key.get(1..)?.try_into().ok().map(u64::from_be_bytes).filter(|number| *number < u64::MAX)
 }
 
 /// The number the next event will have.
