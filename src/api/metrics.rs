@@ -199,7 +199,7 @@ fn flow(room: &mut Registry, queues: &Queues) {
         queues.window.unheld_bytes,
     );
     let full = queues.window.peers - queues.window.with_room;
-    gauge(room, "full_peers", "Peers that keep up and lack a window, so that the lanes may wait", full as u64);
+    gauge(room, "full_peers", "Peers that keep up and lack their share, so that the lanes may wait", full as u64);
     let waits: Family<Labels, Counter<f64, std::sync::atomic::AtomicU64>> = Family::default();
     for lane in &queues.lanes {
         waits.get_or_create(&labels(lane)).inc_by(lane.mean_wait_ms * lane.sent_messages as f64 / 1e3);

@@ -17,7 +17,7 @@ type Place = (Height, u32, u8, NodeId);
 pub struct Early(BTreeMap<Place, (NodeId, Genuine<Message>)>);
 
 impl Early {
-    /// Keeps a vote or a proposal. What proofs there are will be made again when they are needed.
+    /// Keeps a vote, a proposal, or a decision. What other proofs there are will be made again when they are needed.
     pub fn keep(&mut self, from: NodeId, message: Genuine<Message>) {
         let place = match message.get() {
             Message::Proposal(said) => (said.said.height, said.said.round, 0, said.said.proposer),
@@ -28,7 +28,9 @@ impl Early {
                 };
                 (said.said.height, said.said.round, step, said.said.voter)
             }
-            Message::Polka(_) | Message::Round(_) | Message::Certificate(_) => return,
+            // One of a height will do, of whichever round.
+            Message::Certificate(said) => (said.height, 0, 3, NodeId([0; 32])),
+            Message::Polka(_) | Message::Round(_) => return,
         };
         if place.1 < ROUNDS {
             self.0.entry(place).or_insert((from, message));

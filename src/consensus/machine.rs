@@ -54,6 +54,8 @@ pub struct Consensus {
     core: State<Malachite>,
     host: Host,
     phase: Phase,
+    /// When the height began, or the one before if it has not.
+    began: Mono,
     early: Early,
     blocks: Blocks,
     /// Heights whose decision others have.
@@ -88,6 +90,7 @@ impl Consensus {
             core: State::new(Malachite, start.height, validators, params, 1, 1),
             host: Host::new(setup, &start),
             phase: Phase::Waiting { not_before: start.not_before, idle: start.idle },
+            began: Mono::default(),
             early: Early::default(),
             blocks: Blocks::default(),
             behind: Wants::default(),
@@ -140,6 +143,11 @@ impl Consensus {
     /// The attempt at it, from 0.
     pub fn round(&self) -> u32 {
         self.host.round
+    }
+
+    /// When rounds of the height began, or of the one before if they have not; 0 when none has.
+    pub fn began(&self) -> Mono {
+        self.began
     }
 
     /// How far it is.
@@ -399,7 +407,7 @@ impl Consensus {
     }
 
     fn begin(&mut self, now: Mono) {
-        self.phase = Phase::Running;
+        (self.phase, self.began) = (Phase::Running, now);
         let height = self.host.height;
         let validators = CoreSet(self.host.validators.clone());
         self.feed(CoreInput::StartHeight(height, validators, false, None, VoteExtensionPolicy::Disabled), now);

@@ -113,7 +113,7 @@ impl Record {
     }
 
     /// About how many bytes it takes: of what is large, how many.
-    pub(super) fn size_bytes(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         match self {
             Record::Vote(_) | Record::Proposal(_) | Record::Value { .. } | Record::Timeout { .. } => 256,
             Record::Polka(polka) => 256 + 96 * polka.signatures.len(),

@@ -208,8 +208,8 @@ impl Driver {
             self.ended = Some(Err(e.to_string()));
             return;
         }
-        let freed = self.gate.committed(outputs, flush, barrier, !log.is_empty());
-        if let (Some(number), Some(scribe)) = (freed.log, &self.scribe) {
+        let freed = self.gate.committed(outputs, flush, barrier, log);
+        if let (Some((number, log)), Some(scribe)) = (freed.log, &self.scribe) {
             let height = log.last().map(|(height, _)| *height);
             if height > self.begun.map(|(_, height)| height) {
                 self.begun = height.map(|height| (number, height));

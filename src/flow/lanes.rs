@@ -37,11 +37,7 @@ impl Kinship {
     }
 
     fn needs(&self) -> Pass {
-        match self.course {
-            Course::Direct | Course::Ephemeral => Pass::Beside,
-            Course::Feed if self.priority.rank(self.topic) == Priority::Critical => Pass::Beside,
-            Course::Feed => Pass::All,
-        }
+        Pass::needed(self.course, self.priority, self.topic)
     }
 }
 

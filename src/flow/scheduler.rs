@@ -144,7 +144,8 @@ impl Scheduler {
                 return Some(n);
             }
             if waits[n].is_none() {
-                self.credits[n] = 0;
+                // It saves nothing up, and what it overdrew is not forgiven: it may have more that must not pass now.
+                self.credits[n] = self.credits[n].min(0);
             }
             self.turn = (n + 1) % LANES;
             let next = self.turn;

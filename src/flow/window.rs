@@ -4,8 +4,8 @@
 //! one who checks it. So little is handed over at a time, and the rest waits in the lanes. A peer is asked how far it
 //! holds this life's feeds; the window is open while at least half of the peers that keep up have less than their share
 //! before them. What was said [`AGED`] ago is not waited for: a peer that stalls, or lies, is given another share then. One
-//! that takes nothing of it for [`LOST`], because it is busy with what it missed before, or gone, does not keep up, and
-//! is not waited for before it lacks less than its share.
+//! that lacks half its share and takes nothing of it for [`LOST`], because it is busy with what it missed before, or
+//! gone, does not keep up, and is not waited for before it lacks less than its share.
 //!
 //! A peer's share is what it takes in [`AHEAD`] and a round trip, by the rate at which it was seen to take things while
 //! it had some before it: bandwidth times delay, as in BBR (Cardwell et al., ACM Queue 14:5, 2016). So the line to it is
@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::types::{Mono, NodeId, limits};
-use crate::wire::Category;
+use crate::wire::{Category, Course, Priority};
 
 /// What was said so long ago is not waited for.
 const AGED: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ const LOST: Duration = Duration::from_secs(10);
 /// A peer is asked at most this often; and one that does not keep up.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 const ASK_LATER: Duration = Duration::from_millis(200);
-/// A question that was not answered for so long is asked anew.
+/// A question that was not answered for so long is asked anew; an answer to the one before counts all the same.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a peer is to be busy with what was said and it does not hold.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -45,12 +45,23 @@ pub enum Pass {
     All,
 }
 
+impl Pass {
+    /// The least by which something leaves its lane. What passes beside takes no room.
+    pub fn needed(course: Course, priority: Priority, topic: Category) -> Pass {
+        match course {
+            Course::Direct | Course::Ephemeral => Pass::Beside,
+            Course::Feed if priority.rank(topic) == Priority::Critical => Pass::Beside,
+            Course::Feed => Pass::All,
+        }
+    }
+}
+
 /// Where the window stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct WindowState {
-    /// How much a peer may lack before it counts as full, bytes: the largest share.
+    /// How much a peer may lack before it counts as full, bytes: the largest share of one.
     pub bytes: u64,
-    /// Peers that keep up, and those of them that have room.
+    /// Peers that keep up, and those of them that lack less than their share.
     pub peers: usize,
     pub with_room: usize,
     /// What the one that lacks most of those that keep up lacks, as far as it said, bytes.
@@ -62,7 +73,8 @@ pub struct WindowState {
 struct Said {
     /// One past a bundle's sequence, bytes of the topic up to there, and when it was said; of the last [`AGED`].
     ends: VecDeque<(u64, u64, Mono)>,
-    /// Bytes before the first of them, and of all.
+    /// The last that is not remembered any more, bytes of the topic up to there, and of all of it.
+    forgotten: u64,
     before: u64,
     total: u64,
 }
@@ -71,17 +83,15 @@ impl Said {
     /// Bytes up to this sequence, as far as they are remembered.
     fn up_to(&self, next: u64) -> Option<u64> {
         let known = self.ends.partition_point(|(end, _, _)| *end <= next);
-        let (first, _, _) = self.ends.front()?;
         match known.checked_sub(1).and_then(|last| self.ends.get(last)) {
             Some((_, bytes, _)) => Some(*bytes),
-            // Exactly where the first of those remembered begins.
-            None => (next + 1 == *first).then_some(self.before),
+            None => (next >= self.forgotten).then_some(self.before),
         }
     }
 
     fn forget(&mut self, before: Mono) {
-        while let Some((_, bytes, _)) = self.ends.front().filter(|(_, _, at)| *at <= before) {
-            self.before = *bytes;
+        while let Some((end, bytes, _)) = self.ends.front().filter(|(_, _, at)| *at <= before) {
+            (self.forgotten, self.before) = (*end, *bytes);
             self.ends.pop_front();
         }
     }
@@ -91,12 +101,14 @@ impl Said {
 struct Peer {
     /// Bytes of each topic that it holds; a topic it does not follow it lacks nothing of.
     held: BTreeMap<Category, u64>,
-    /// It took something in the last [`LOST`], or lacks nothing; or is new.
+    /// It took something in the last [`LOST`], or lacks little; or is new.
     keeps_up: bool,
-    /// When it was last found to hold more, or began to lack something.
+    /// When it was last found to hold more, or lacked little.
     moved: Mono,
-    /// The question under way.
-    question: Option<u64>,
+    /// Questions that may still be answered, and when they were asked.
+    questions: BTreeMap<u64, Mono>,
+    /// The last question failed.
+    failed: bool,
     /// When it was asked last, and what had been said then.
     asked: Mono,
     asked_total: u64,
@@ -120,6 +132,11 @@ impl Peer {
         let time = AHEAD + self.round_trip.unwrap_or_default();
         let share = self.rate.map_or(bounds.first, |rate| (u128::from(rate) * time.as_micros() / 1_000_000) as u64);
         share.clamp(bounds.least, bounds.most)
+    }
+
+    /// Of all that was said it lacks so little that asking how far it is tells nothing.
+    fn lacks_little(&self, total: u64, bounds: &Bounds) -> bool {
+        total.saturating_sub(self.held_bytes()) < self.share(bounds) / 2
     }
 
     /// It was found to hold so much of all that was said.
@@ -166,7 +183,7 @@ impl Window {
 
     /// A peer is there. Beyond [`limits::WINDOW_PEERS`] it is not asked.
     pub fn on_up(&mut self, peer: NodeId) {
-        if self.peers.len() < limits::WINDOW_PEERS {
+        if self.peers.len() < limits::WINDOW_PEERS && !self.peers.contains_key(&peer) {
             // What was said before is not waited for.
             let held = self.said.iter().map(|(topic, said)| (*topic, said.total)).collect();
             self.peers.insert(peer, Peer { held, keeps_up: true, ..Peer::default() });
@@ -178,11 +195,11 @@ impl Window {
         self.peers.remove(&peer);
     }
 
-    /// A bundle of this life's feed of a topic was said; `next` is one past its sequence. What is Critical takes no room:
-    /// it goes a way of its own, and does not keep the rest waiting.
+    /// A bundle of this life's feed of a topic left its lane; `next` is one past its sequence, and more than before.
     pub fn on_said(&mut self, topic: Category, next: u64, bytes: usize, now: Mono) {
-        let total = self.total();
-        self.peers.values_mut().filter(|peer| peer.held_bytes() == total).for_each(|peer| peer.moved = now);
+        let (total, bounds) = (self.total(), self.bounds);
+        let lacks_little = |peer: &&mut Peer| peer.lacks_little(total, &bounds);
+        self.peers.values_mut().filter(lacks_little).for_each(|peer| peer.moved = now);
         let said = self.said.entry(topic).or_default();
         said.total += bytes as u64;
         said.ends.push_back((next, said.total, now));
@@ -191,15 +208,18 @@ impl Window {
     /// A peer answered how far it holds this life's feeds. False when it was not asked this.
     pub fn on_answer(&mut self, from: NodeId, id: u64, nexts: &BTreeMap<Category, u64>, now: Mono) -> bool {
         let total = self.total();
-        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.question == Some(id)) else { return false };
-        peer.question = None;
+        let Some(peer) = self.peers.get_mut(&from) else { return false };
+        let Some(asked) = peer.questions.remove(&id) else { return false };
+        // What was asked before says nothing more.
+        peer.questions.retain(|question, _| *question > id);
+        peer.failed = false;
         let before = peer.held_bytes();
         for (topic, said) in &self.said {
             let held = peer.held.entry(*topic).or_default();
             // Of what is not remembered any more nothing counts.
             *held = nexts.get(topic).map_or(Some(said.total), |next| said.up_to(*next)).unwrap_or_default().max(*held);
         }
-        let trip = now - peer.asked;
+        let trip = now - asked;
         peer.round_trip = Some(peer.round_trip.map_or(trip, |shortest| shortest.min(trip)));
         let (held, share) = (peer.held_bytes(), peer.share(&self.bounds));
         let lacks = total.saturating_sub(held);
@@ -213,8 +233,8 @@ impl Window {
 
     /// A question was not answered.
     pub fn on_failed(&mut self, from: NodeId, id: u64) {
-        if let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.question == Some(id)) {
-            peer.question = None;
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.failed |= peer.questions.remove(&id).is_some();
         }
     }
 
@@ -226,7 +246,9 @@ impl Window {
         for id in due {
             if let Some(peer) = self.peers.get_mut(&id) {
                 let number = fresh();
-                (peer.question, peer.asked, peer.asked_total) = (Some(number), now, total);
+                peer.questions.retain(|_, asked| now - *asked < limits::REQUEST_TIMEOUT);
+                peer.questions.insert(number, now);
+                (peer.asked, peer.asked_total) = (now, total);
                 questions.push((id, number));
             }
         }
@@ -237,14 +259,12 @@ impl Window {
     fn due(&self) -> impl Iterator<Item = (NodeId, Mono)> {
         let total = self.total();
         let is_due = move |peer: &Peer| {
-            let share = peer.share(&self.bounds);
-            let lacks_much = total.saturating_sub(peer.held_bytes()) >= share / 2;
-            total - peer.asked_total > share / QUESTIONS || lacks_much
+            total - peer.asked_total > peer.share(&self.bounds) / QUESTIONS || !peer.lacks_little(total, &self.bounds)
         };
-        let pause = |peer: &Peer| match peer.question {
-            Some(_) => ASK_AGAIN,
-            None if peer.keeps_up => ASK_EVERY,
-            None => ASK_LATER,
+        let pause = |peer: &Peer| match peer.questions.is_empty() {
+            false => ASK_AGAIN,
+            true if peer.keeps_up && !peer.failed => ASK_EVERY,
+            true => ASK_LATER,
         };
         let at = move |peer: &Peer| peer.asked + pause(peer);
         self.peers.iter().filter(move |(_, peer)| is_due(peer)).map(move |(id, peer)| (*id, at(peer)))
@@ -261,9 +281,9 @@ impl Window {
     pub fn pass(&mut self, now: Mono) -> Pass {
         let before = Mono(now.0.saturating_sub(AGED.as_micros() as u64));
         self.said.values_mut().for_each(|said| said.forget(before));
-        let total = self.total();
+        let (total, bounds) = (self.total(), self.bounds);
         for peer in self.peers.values_mut() {
-            peer.keeps_up &= now - peer.moved < LOST || peer.held_bytes() >= total;
+            peer.keeps_up &= now - peer.moved < LOST || peer.lacks_little(total, &bounds);
         }
         if self.is_open() { Pass::All } else { Pass::Beside }
     }

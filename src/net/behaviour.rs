@@ -101,7 +101,7 @@ impl Behaviour {
                     .with_push_listen_addr_updates(true),
             ),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY)),
-            sync: exchange(Frames::SYNC, format!("/metanode/{network}/sync/1"))?,
+            sync: exchange(Frames::SYNC, format!("/metanode/{network}/sync/2"))?,
             direct: exchange(Frames::DIRECT, format!("/metanode/{network}/direct/1"))?,
             state: exchange(Frames::STATE, format!("/metanode/{network}/state/1"))?,
             urgent: exchange(Frames::URGENT, format!("/metanode/{network}/urgent/1"))?,

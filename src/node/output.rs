@@ -75,8 +75,11 @@ pub enum Stage {
     Committed,
     /// When the batch is flushed to the disk.
     Flushed,
-    /// When the step's records, and all before them, are in agreement's log on the disk.
+    /// When the step's records, and all before them, are in agreement's log on the disk: they are written for it.
     Logged,
+    /// When the records that were handed over to be written are on the disk. For what may repeat a word that was said
+    /// before, and says nothing new: records on which no word rests yet are not written for it.
+    Repeated,
 }
 
 /// What one step writes and wants.

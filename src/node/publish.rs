@@ -313,7 +313,7 @@ impl Node {
         for parcel in load {
             // Each load is cut to a size far below the limit; one message that is large by its headers goes alone.
             if pending.body_bytes() > full {
-                self.close(std::mem::take(&mut pending), self.header(feed, priority, course), turn);
+                self.close_load(std::mem::take(&mut pending), self.header(feed, priority, course), turn);
             }
             let id = self.stamp(&parcel, &mut pending, turn);
             if let Some(waiting) = self.waiting.get_mut(&parcel.call)
@@ -323,7 +323,17 @@ impl Node {
                 waiting.left -= 1;
             }
         }
-        self.close(pending, self.header(feed, priority, course), turn);
+        self.close_load(pending, self.header(feed, priority, course), turn);
+    }
+
+    /// Closes what came from a lane, and counts what of the window it takes.
+    fn close_load(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
+        let (topic, next) = (header.feed.topic, header.sequence + 1);
+        let needed = Pass::needed(header.course, header.priority, topic);
+        let bytes = self.close(pending, header, turn);
+        if needed == Pass::All && bytes > 0 {
+            self.window.on_said(topic, next, bytes, turn.now.mono);
+        }
     }
 
     /// Gives a draft its id and puts it in the bundle, unless its key says that it was said before.
@@ -356,20 +366,21 @@ impl Node {
         }
     }
 
-    pub(super) fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) {
+    /// Seals a bundle and hands it on. How many bytes go to gossip; none if there is nothing in it.
+    pub(super) fn close(&mut self, pending: Pending, header: Header, turn: &mut Turn<'_>) -> usize {
         let key: &SigningKey = &self.setup.key;
-        let Some(bundle) = pending.seal_packed(header, key, self.packing()) else { return };
+        let Some(bundle) = pending.seal_packed(header, key, self.packing()) else { return 0 };
         turn.passed.push(Passage::bundle(Station::Transform, &bundle, true, self.laps.lap()));
         let (header, bytes) = (bundle.header().clone(), bundle.wire().clone());
         if header.course == Course::Direct {
-            return self.post_own(&bundle, turn);
+            self.post_own(&bundle, turn);
+            return 0;
         }
-        if self.admit_own(bundle, turn) {
-            let is_critical = header.priority.rank(header.feed.topic) == Priority::Critical;
-            let size = if is_critical { 0 } else { bytes.len() };
-            self.window.on_said(header.feed.topic, header.sequence + 1, size, turn.now.mono);
-            self.frame.add(header.feed.topic, header.body_bytes, &bytes, turn);
+        if !self.admit_own(bundle, turn) {
+            return 0;
         }
+        self.frame.add(header.feed.topic, header.body_bytes, &bytes, turn);
+        bytes.len()
     }
 
     fn admit_own(&mut self, bundle: Verified, turn: &mut Turn<'_>) -> bool {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::output::{Output, Stage};
 use super::owner::{Node, Turn};
 use crate::feed::{Feeds, Fork, Stored};
-use crate::types::{Incarnation, NodeId, limits};
+use crate::types::{Hash, Incarnation, NodeId, limits};
 use crate::wire::agreement::ChainResponse;
 use crate::wire::{
     Bundle, Category, FeedId, Head, Refusal, Request, Response, SignedHeader, Slot, StateRequest, Unserved, Verified,
@@ -38,6 +38,7 @@ impl Node {
         self.repair.drop_peer(peer);
         self.routes.on_down(peer);
         self.window.on_down(peer);
+        self.peers.connected().for_each(|other| self.window.on_up(other));
         self.drop_relays_of(peer);
         self.drop_talk(peer, turn);
         self.links_changed(turn);
@@ -89,7 +90,7 @@ impl Node {
         };
         // A body comes with a proposal, which may be this node's own and must not leave before its record.
         let is_said = matches!(response, Response::Chain(ChainResponse::Body { .. }));
-        let stage = if is_said { Stage::Logged } else { Stage::Committed };
+        let stage = if is_said { Stage::Repeated } else { Stage::Committed };
         turn.out.push((stage, Output::Respond { id, response }));
     }
 
@@ -112,10 +113,17 @@ impl Node {
         }
     }
 
+    /// How far this node is with the feeds of a life that it follows, also where it holds nothing of them: whoever is not
+    /// told of a topic takes it that this node does not follow it.
     fn serve_ends(&self, author: NodeId, incarnation: Incarnation) -> Response {
-        let feed = |topic| FeedId { author, incarnation, topic };
-        let head = |feed: FeedId| self.feeds.chain(feed)?.announcement(feed);
-        let mut heads: Vec<Head> = Category::ALL.into_iter().map(feed).filter_map(head).collect();
+        let head = |topic| {
+            let feed = FeedId { author, incarnation, topic };
+            let next = self.feeds.chain(feed).map_or(0, |chain| chain.next);
+            let nothing = Head { feed, floor: next, next, hash: Hash::ZERO, forked: None };
+            self.feeds.chain(feed).and_then(|chain| chain.announcement(feed)).unwrap_or(nothing)
+        };
+        let followed = Category::ALL.into_iter().filter(|topic| self.follows(*topic));
+        let mut heads: Vec<Head> = followed.map(head).collect();
         heads.sort_by_key(|head| head.feed);
         Response::Heads { heads, more: false }
     }
@@ -253,7 +261,7 @@ impl Node {
         self.on_undelivered(id, turn);
         self.listings.remove(&id);
         self.window.on_failed(from, id);
-        self.on_chain_failed(id);
+        self.on_chain_failed(id, turn);
         self.on_state_failed(from, id, turn);
         self.on_endorse_failed(from, id, turn.now.mono);
         if self.repair.flight(id, from).is_some() {

@@ -19,10 +19,12 @@ use crate::wire::{
 
 mod checkpoint;
 mod deferred;
+mod floors;
 mod post;
 mod publish;
 mod relay;
 mod rolls;
+mod window;
 mod writes;
 
 const START_MS: u64 = 1_700_000_000_000;
@@ -180,6 +182,22 @@ fn receipt(seed: u8, bundle: Hash, delivery: Delivery) -> Receipt {
     Receipt::sign(bundle, delivery, WallMs(START_MS), network(), &key(seed))
 }
 
+/// The header of the first bundle of the peer with this key.
+fn header(seed: u8, course: Course, topic: Category) -> Header {
+    Header {
+        course,
+        priority: Priority::Normal,
+        network: network(),
+        feed: FeedId { author: peer(seed), incarnation: Incarnation(1), topic },
+        sequence: 0,
+        previous: Hash::ZERO,
+        clock: Stamp(0),
+        count: 0,
+        body_bytes: 0,
+        root: Hash::ZERO,
+    }
+}
+
 /// A direct bundle of one message by the peer with key `seed`, stamped so long after the start.
 fn direct(seed: u8, to: NodeId, topic: Category, ms: u64) -> Verified {
     let mut pending = Pending::default();
@@ -197,19 +215,7 @@ fn direct(seed: u8, to: NodeId, topic: Category, ms: u64) -> Verified {
         encryption: None,
         payload: &[7; 400],
     });
-    let header = Header {
-        course: Course::Direct,
-        priority: Priority::Normal,
-        network: network(),
-        feed: FeedId { author: peer(seed), incarnation: Incarnation(1), topic },
-        sequence: 0,
-        previous: Hash::ZERO,
-        clock: Stamp(0),
-        count: 0,
-        body_bytes: 0,
-        root: Hash::ZERO,
-    };
-    pending.seal(header, &key(seed)).unwrap()
+    pending.seal(header(seed, Course::Direct, topic), &key(seed)).unwrap()
 }
 
 /// The peer with key `from` hands over a bundle that is to go to these nodes, this one first.

@@ -233,10 +233,9 @@ impl Host {
         let Some(process) = self.process.as_mut() else {
             return Released { outputs: Vec::new(), flush: false, log: None };
         };
-        let freed = process.gate.committed(outputs, flush, barrier, !log.is_empty());
+        let freed = process.gate.committed(outputs, flush, barrier, log);
         process.requested = freed.flush.or(process.requested);
-        let log = freed.log.map(|number| (number, log));
-        Released { outputs: freed.outputs, flush: self.begin_flush(), log }
+        Released { outputs: freed.outputs, flush: self.begin_flush(), log: freed.log }
     }
 
     /// Begins a flush when one is wanted and none is under way.

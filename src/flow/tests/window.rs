@@ -157,7 +157,52 @@ fn an_answer_to_another_question_counts_for_nothing() {
     assert!(!bench.window.on_answer(peer(9), id, &BTreeMap::from([(TOPIC, 1)]), bench.now));
     bench.window.on_failed(peer(0), id);
     assert!(!bench.holds(0, 1), "it failed");
+    assert_eq!(bench.ask(), [], "not at once");
+    bench.after(Duration::from_millis(200));
     assert_eq!(bench.ask(), [peer(0)], "it is asked again");
+}
+
+#[test]
+fn a_peer_that_lacks_little_for_long_keeps_up() {
+    let mut bench = Bench::with(1);
+    bench.say(100);
+    assert_eq!(bench.ask(), [], "that is worth no question");
+    for _ in 0..20 {
+        bench.after(Duration::from_secs(1));
+        assert_eq!(bench.pass(), Pass::All);
+    }
+    assert_eq!(bench.window.state().peers, 1);
+    bench.say(10 * BYTES);
+    assert_eq!(bench.pass(), Pass::Beside, "it is waited for as ever");
+}
+
+#[test]
+fn an_answer_that_takes_longer_than_a_second_counts() {
+    let mut bench = Bench::with(1);
+    bench.say(5 * BYTES);
+    bench.ask();
+    let first = bench.asked[&peer(0)];
+    bench.after(Duration::from_secs(1));
+    assert_eq!(bench.ask(), [peer(0)], "it is asked anew");
+    let held = BTreeMap::from([(TOPIC, 1)]);
+    assert!(bench.window.on_answer(peer(0), first, &held, bench.now));
+    assert_eq!(bench.window.state().unheld_bytes, 0);
+    assert!(bench.holds(0, 1), "so does the answer to the other");
+    assert!(!bench.window.on_answer(peer(0), first, &held, bench.now), "but each once");
+}
+
+#[test]
+fn who_holds_all_is_seen_to_though_nothing_of_it_is_remembered() {
+    let mut bench = Bench::with(1);
+    (0..5).for_each(|_| bench.say(BYTES));
+    bench.after(Duration::from_secs(3));
+    assert_eq!(bench.pass(), Pass::All);
+    assert_eq!(bench.ask(), [peer(0)]);
+    assert!(bench.holds(0, 5));
+    bench.after(Duration::from_secs(8));
+    assert_eq!(bench.ask(), [], "it holds all, and there is nothing to ask");
+    assert_eq!(bench.pass(), Pass::All);
+    assert_eq!(bench.window.state().peers, 1, "it keeps up");
 }
 
 /// A line with so many bytes a second and so long a way, which carries nothing in the second second and some more, a node

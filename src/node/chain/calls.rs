@@ -139,12 +139,15 @@ impl Node {
         Response::Chain(self.chain.as_ref().map_or(ChainResponse::Nothing, |chain| chain.serve(request, turn)))
     }
 
-    /// What was asked for will not come; agreement asks another by itself.
-    pub(in crate::node) fn on_chain_failed(&mut self, id: u64) {
-        if let Some(chain) = &mut self.chain {
-            chain.asked.remove(&id);
+    /// What was asked for will not come; agreement asks another by itself. Who has a body no more may have gone on.
+    pub(in crate::node) fn on_chain_failed(&mut self, id: u64, turn: &mut Turn<'_>) {
+        self.with_chain(turn, |chain, _, turn| {
+            let asked = chain.asked.remove(&id);
             chain.on_not_joined(id, false);
-        }
+            if let Some((peer, ChainRequest::Body { .. })) = asked {
+                chain.ask_decisions(peer, turn);
+            }
+        });
     }
 
     /// A peer may have decisions that are missing here: asked when it comes, and when it speaks of a later height.
@@ -154,7 +157,7 @@ impl Node {
 
     /// A question about the chain was answered with something else.
     pub(in crate::node) fn on_misanswered(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
-        self.on_chain_failed(id);
+        self.on_chain_failed(id, turn);
         self.on_refused(from, &Refusal::Unasked { reason: "something else than what was asked about the chain" }, turn);
     }
 

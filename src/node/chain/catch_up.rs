@@ -129,7 +129,7 @@ impl Chain {
         Start {
             height: height.next(),
             validators: self.ledger.next_validators().clone(),
-            not_before: self.last + self.cadence,
+            not_before: self.consensus.began() + self.cadence,
             idle: is_idle(&self.pool),
         }
     }

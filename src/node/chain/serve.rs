@@ -17,6 +17,9 @@ impl Chain {
                     block: body.encode().into(),
                     proposal: self.consensus.proposal_of(block).map(|said| Message::Proposal(*said).encode().into()),
                 },
+                // It was made true since it was asked for. The decision says more than the body: whoever still lacks
+                // that has missed what the others now wait for it to go on from.
+                None if self.ledger.head().id == block => self.serve_decisions(self.ledger.head().height, turn),
                 None => ChainResponse::Nothing,
             },
             ChainRequest::Decisions { from } => self.serve_decisions(from, turn),

@@ -375,18 +375,52 @@ fn a_proposal_leaves_with_a_body_no_earlier_than_its_record_is_on_the_disk() {
         _ => None,
     });
     let request = Request::Chain(ChainRequest::Body { block: block.expect("a proposal") });
-    assert!(gate.committed(step.outputs, false, false, true).log.is_some());
+    assert!(gate.committed(step.outputs, false, false, step.log).log.is_some());
     // Somebody asks before the log is flushed.
     let mut step = Step::default();
     lone.node.handle(Input::Request { from: id(9), id: 5, request }, &lone.store, lone.now, &mut step);
     let is_answer = |output: &Output| matches!(output, Output::Respond { id: 5, .. });
-    let freed = gate.committed(step.outputs, false, false, false);
+    let freed = gate.committed(step.outputs, false, false, step.log);
     assert!(!freed.outputs.iter().any(is_answer), "{:?}", freed.outputs);
     assert!(gate.logged(1).iter().any(is_answer));
 }
 
 fn missed(certificate: Genuine<Certificate>, block: &Block) -> Missed {
     Missed { certificate, block: block.clone(), seals: BTreeMap::new() }
+}
+
+#[test]
+fn who_lacks_the_body_of_a_block_that_the_others_made_true_gets_the_decision() {
+    let mut lone = follower();
+    let others: Vec<u8> = (1..=4).filter(|n| *n != lone.n).collect();
+    let block = lone.block_of(lone.leader(0), lone.now.wall);
+    let proposal = lone.proposal(0, block.id(), None);
+    let out = lone.hear(others[0], proposal);
+    let (from, number, request) = asked(&out)[0];
+    assert_eq!(request, ChainRequest::Body { block: block.id() });
+    for n in &others {
+        lone.hear(*n, lone.vote(*n, Vow::Prevote, 0, Some(block.id())));
+        lone.hear(*n, lone.vote(*n, Vow::Precommit, 0, Some(block.id())));
+    }
+    assert_eq!(lone.height(), Height::GENESIS, "all have agreed, and the block is not here");
+    // One that has the body no more and says so, as a node two blocks on does, is asked what was decided.
+    let out = lone.tell(Input::Failed { from, id: number });
+    let (to, number, request) = asked(&out)[0];
+    assert_eq!((to, request), (from, ChainRequest::Decisions { from: Height(1) }));
+    let certificate = lone.certificate(Height(1), block.id(), &others);
+    let decided = Genuine::check(certificate, lone.chain().ledger.head().chain).unwrap();
+    let decisions = vec![missed(decided, &block)];
+    lone.tell(Input::Chain(ChainInput::Decisions { from, id: number, decisions }));
+    assert_eq!(lone.height(), Height(1));
+    // Now it is another that lacks it.
+    let request = Request::Chain(ChainRequest::Body { block: block.id() });
+    let out = lone.tell(Input::Request { from: id(9), id: 7, request });
+    let answer = out.iter().find_map(|output| match output {
+        Output::Respond { id: 7, response: Response::Chain(ChainResponse::Decisions(decisions)) } => Some(decisions),
+        _ => None,
+    });
+    let blocks: Vec<&Bytes> = answer.into_iter().flatten().map(|decision| &decision.block).collect();
+    assert_eq!(blocks, [&Bytes::from(block.encode())]);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use super::writes::said;
 use super::*;
 use crate::crdt::{FLOOR, Floor, RollRoot};
-
 use crate::types::Version;
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 use crate::wire::kind::system::Heartbeat;
@@ -33,7 +32,7 @@ fn says_floor(seed: u8) -> Verified {
 }
 
 /// A peer lives, and its state is another one.
-fn beat(seed: u8, ms: u64) -> Verified {
+pub(super) fn beat(seed: u8, ms: u64) -> Verified {
     let beat = Heartbeat {
         uptime_s: 1,
         peers: 1,
@@ -45,18 +44,7 @@ fn beat(seed: u8, ms: u64) -> Verified {
     };
     let mut pending = Pending::default();
     pending.push(&Draft::new(&Payload::Heartbeat(beat)).message(MessageId::new(Stamp::new(ms, 0), seed.into())));
-    let header = Header {
-        course: Course::Ephemeral,
-        priority: Priority::High,
-        network: network(),
-        feed: FeedId { author: peer(seed), incarnation: Incarnation(1), topic: Category::System },
-        sequence: 0,
-        previous: Hash::ZERO,
-        clock: Stamp(0),
-        count: 0,
-        body_bytes: 0,
-        root: Hash::ZERO,
-    };
+    let header = Header { priority: Priority::High, ..header(seed, Course::Ephemeral, Category::System) };
     pending.seal(header, &key(seed)).unwrap()
 }
 
@@ -85,6 +73,46 @@ impl Machine {
         }
         panic!("nobody is asked for the roll");
     }
+
+    /// Whether a peer that lives on with another state is compared with within a minute.
+    fn is_compared_with(&mut self, seed: u8) -> bool {
+        let is_begun = |output: &Output| match output {
+            Output::Request { to, request: Request::State(StateRequest::Collections { .. }), .. } => *to == peer(seed),
+            _ => false,
+        };
+        (0..60).any(|_| {
+            let mut outputs = self.pass(1_000);
+            let bundles = vec![beat(seed, self.now.wall.0)];
+            outputs.extend(self.tell(Input::Bundle { from: peer(seed), ticket: 1, bundles }));
+            outputs.iter().any(is_begun)
+        })
+    }
+}
+
+/// Under which number the next page of a roll is asked for.
+fn asked_on(outputs: &[Output]) -> Option<u64> {
+    outputs.iter().find_map(|output| match output {
+        Output::Request { id, request: Request::State(StateRequest::Roll { after: Some(_), .. }), .. } => Some(*id),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_roll_that_another_peer_hands_over_first_keeps_no_session_open() {
+    let mut machine = Machine::with([3, 4]);
+    machine.tell(Input::Bundle { from: peer(3), ticket: 1, bundles: vec![says_floor(3)] });
+    let (first, whole, _) = machine.asked_for_roll(3);
+    let (second, part, _) = machine.asked_for_roll(4);
+    assert_eq!((first, second), (peer(3), peer(4)), "both are asked");
+    let page = StateInput::Rolled { from: second, id: part, entries: vec![entry(1)], more: true };
+    let next = asked_on(&machine.tell(Input::State(page))).expect("it goes on");
+    let entries = vec![entry(1), entry(2)];
+    machine.tell(Input::State(StateInput::Rolled { from: first, id: whole, entries, more: false }));
+    assert_eq!(machine.node.replica().floor("c"), Some(floor(2)));
+    // The second one's comes when nobody needs it any more.
+    let rest = StateInput::Rolled { from: second, id: next, entries: vec![entry(2)], more: true };
+    machine.tell(Input::State(rest));
+    assert!(machine.is_compared_with(4), "what it has is compared next");
 }
 
 #[test]
@@ -94,16 +122,12 @@ fn a_peer_that_goes_away_in_the_middle_of_a_roll_leaves_it_to_others() {
     let (first, id, after) = machine.asked_for_roll(3);
     assert_eq!((first, after), (peer(3), None));
     let page = StateInput::Rolled { from: first, id, entries: vec![entry(1)], more: true };
-    let outputs = machine.tell(Input::State(page));
-    let next = outputs.iter().any(|output| {
-        matches!(output, Output::Request { request: Request::State(StateRequest::Roll { after: Some(_), .. }), .. })
-    });
-    assert!(next, "it goes on");
+    let next = asked_on(&machine.tell(Input::State(page))).expect("it goes on");
     machine.tell(Input::PeerDown { peer: first });
     let (to, id, after) = machine.asked_for_roll(4);
     assert_eq!((to, after), (peer(4), None), "the other one is asked, from the beginning");
     // What comes late of the first one's changes nothing.
-    let late = StateInput::Rolled { from: first, id: id - 1, entries: vec![entry(2)], more: false };
+    let late = StateInput::Rolled { from: first, id: next, entries: vec![entry(2)], more: false };
     machine.tell(Input::State(late));
     let whole = StateInput::Rolled { from: to, id, entries: vec![entry(1), entry(2)], more: false };
     machine.tell(Input::State(whole));

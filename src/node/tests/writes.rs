@@ -13,31 +13,19 @@ pub(super) fn said(seed: u8, ms: u64, payloads: &[Payload]) -> Verified {
         let id = MessageId::new(Stamp::new(ms, n as u16), u64::from(seed));
         pending.push(&Draft::new(payload).message(id));
     }
-    let header = Header {
-        course: Course::Feed,
-        priority: Priority::Normal,
-        network: network(),
-        feed: FeedId { author: peer(seed), incarnation: Incarnation(1), topic: Category::Data },
-        sequence: 0,
-        previous: Hash::ZERO,
-        clock: Stamp(0),
-        count: 0,
-        body_bytes: 0,
-        root: Hash::ZERO,
-    };
     // Checked as it is when it comes from elsewhere.
-    let wire = pending.seal(header, &key(seed)).unwrap().wire().clone();
+    let wire = pending.seal(header(seed, Course::Feed, Category::Data), &key(seed)).unwrap().wire().clone();
     Verified::check(Bundle::decode(wire).unwrap(), network()).unwrap()
 }
 
-fn write(path: &str, value: &str) -> Payload {
+pub(super) fn write(path: &str, value: &str) -> Payload {
     let op = Op::Set { value: Json::from(&serde_json::Value::from(value)) };
     let change = Change { path: path.into(), over: Vec::new(), op };
     Payload::CollectionWrite(CollectionWrite { collection: "c".into(), client: None, changes: vec![change] })
 }
 
 impl Machine {
-    fn hear(&mut self, from: u8, bundle: Verified) {
+    pub(super) fn hear(&mut self, from: u8, bundle: Verified) {
         self.tell(Input::Bundle { from: peer(from), ticket: 1, bundles: vec![bundle] });
         self.pass(1_000);
     }
@@ -48,7 +36,7 @@ impl Machine {
     }
 
     /// What a client of the node itself writes.
-    fn put(&mut self, path: &str, value: &str) {
+    pub(super) fn put(&mut self, path: &str, value: &str) {
         let wished = Wished::Put(Json::from(&serde_json::Value::from(value)));
         let wishes = vec![Wish { path: path.into(), wished, condition: Condition::None }];
         let write = Write { collection: "c".into(), client: None, wishes, restores: None, ack: Ack::Written };
