@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::judge::{Durable, Holdings, Idle, Load, Prefixes, Subscriber, Unique, ban, bounds, convergence, halt};
+use super::scenario::Fault;
+
 use super::*;
 use crate::feed::{Chain, Feeds, Retention};
 use crate::types::{Hash, Incarnation, MemoryStore, MessageId, NodeId, Stamp, WallMs, limits};
@@ -173,11 +175,13 @@ fn a_store_that_loses_what_was_flushed_is_caught() {
 
 #[test]
 fn with_two_of_four_twinned_the_judges_see_a_disagreement() {
-    // Beyond the bound: if nothing went wrong here, the judges would be blind.
+    // Beyond the bound: if nothing went wrong here, the judges would be blind. Each of the others hears one of each pair.
     let seen = (1..20).find_map(|seed| {
         let mut plan = Plan::draw(Scenario::ChainCalm, seed);
         let mut chain = plan.chain.take()?;
         chain::twins(&mut plan, &mut chain, &[2, 3], &mut rng::Rng::new(seed, "twins"));
+        chain.slices_us = None;
+        plan.faults.extend([(1_000_000, Fault::Cut { side: 0b00_1101 }), (plan.storm_us, Fault::Mend)]);
         plan.chain = Some(chain);
         let mut world = World::new(plan, seed, Trace::new(false)).unwrap();
         world.run();

@@ -167,6 +167,7 @@ impl World {
                 match request {
                     Request::Deliver { hops, bundle } => match self.library.verify(&bundle) {
                         Ok(bundle) => {
+                            self.posted.carried(&bundle);
                             let bundle = Box::new(bundle);
                             self.tell(to, Input::Deliver { from: sender, id: number, hops, bundle });
                         }
@@ -195,6 +196,9 @@ impl World {
     pub(super) fn respond(&mut self, host: usize, id: u64, response: Response) {
         let asker = self.hosts[host].process.as_mut().and_then(|p| p.serving.remove(&id));
         let Some((to, id)) = asker else { return };
+        if let Response::Receipt(receipt) = &response {
+            self.posted.signed(receipt, host);
+        }
         let life = self.hosts.get(to).map_or(0, |h| h.life);
         let response = self.spoiled(host, response);
         let bytes = response.encode();

@@ -264,6 +264,10 @@ impl Villain {
                 names.sort_unstable();
                 self.false_list(names, rng.chance(100))
             }
+            // So that what is refused of it as unasked are its rolls.
+            StateRequest::Compare { .. } if self.role != Role::Liar => {
+                return Some(Response::Unserved(Unserved::Busy).encode());
+            }
             StateRequest::Compare { ranges, .. } => {
                 let asked = Ranges::decode(ranges).ok()?;
                 let ranges = match rng.below(5) {

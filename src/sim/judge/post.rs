@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use super::Verdict;
 use crate::deliver::{Selector, dead_letters};
 use crate::feed::find;
-use crate::types::MessageId;
 use crate::types::storage::View;
+use crate::types::{Hash, MessageId};
+use crate::wire::{Delivery, Receipt, Verified, messages_in};
 
 /// Direct messages whose author was told that they are on its disk.
 #[derive(Debug, Default)]
 pub struct Posted {
     letters: BTreeMap<MessageId, Letter>,
+    /// What is in the bundles that are on their way.
+    bundles: BTreeMap<Hash, Vec<MessageId>>,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,19 @@ impl Posted {
     /// A client is told that a message is on its way.
     pub fn sent(&mut self, id: MessageId, from: usize, to: usize) {
         self.letters.insert(id, Letter { from, to, is_read: false });
+    }
+
+    /// A bundle of direct messages is handed to some host.
+    pub fn carried(&mut self, bundle: &Verified) {
+        let ids = || messages_in(bundle.body()).map(|message| message.id).collect();
+        self.bundles.entry(bundle.id()).or_insert_with(ids);
+    }
+
+    /// A host signs that it has a bundle on its disk. A rule of retention may let it go before a subscriber sees it.
+    pub fn signed(&mut self, receipt: &Receipt, host: usize) {
+        let has = matches!(receipt.delivery, Delivery::Taken | Delivery::Known);
+        let ids = self.bundles.get(&receipt.bundle).filter(|_| has).cloned();
+        ids.into_iter().flatten().for_each(|id| self.read(id, host));
     }
 
     /// A subscriber at a host has a message.
