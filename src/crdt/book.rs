@@ -9,7 +9,7 @@
 //! is the floor's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,9 @@ pub(super) struct Taking {
     pub last: Option<Entry>,
 }
 
+/// Counts that come to nothing make the next one wait longer and longer, up to so many.
+const MOST_VAIN: u32 = 8;
+
 /// What is known of a collection's floors.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -100,6 +103,9 @@ pub(super) struct Held {
     pub tried: bool,
     /// Below the highest floor said this much was retained then.
     pub refuted: Option<(Version, Sum)>,
+    /// How often that came to nothing, and how many doubts are let pass before it is done again.
+    vain: u32,
+    waits: u32,
 }
 
 /// The floors of all collections that have any.
@@ -108,8 +114,9 @@ pub(super) struct FloorBook {
     held: BTreeMap<String, Held>,
     /// Those whose rows are not what is here.
     changed: BTreeSet<String>,
-    /// Those of which something is to be done.
+    /// Those of which something is to be done, and the one that had the first turn.
     restless: BTreeSet<String>,
+    first: String,
 }
 
 impl FloorBook {
@@ -118,7 +125,7 @@ impl FloorBook {
         let (mut book, mut broken) = (FloorBook::default(), false);
         view.scan(&start, &start.after_prefix(), &mut |key, value| {
             let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
-            match name.zip(decode::<Kept>(value)) {
+            match name.zip(decode::<Kept>(value).filter(|kept| kept.next < u64::MAX)) {
                 Some((name, kept)) => {
                     // What was being staged is begun anew.
                     let said = Said::load(name, view);
@@ -176,8 +183,13 @@ impl FloorBook {
         }
     }
 
-    pub fn restless(&self) -> Vec<String> {
-        self.restless.iter().cloned().collect()
+    /// Those of which something is to be done. Each has the first turn once, so that none keeps the others waiting.
+    pub fn restless(&mut self) -> Vec<String> {
+        let after = (Bound::Excluded(self.first.clone()), Bound::Unbounded);
+        let mut names: Vec<String> = self.restless.range(after).cloned().collect();
+        names.extend(self.restless.range(..=self.first.clone()).cloned());
+        self.first = names.first().cloned().unwrap_or_default();
+        names
     }
 
     pub fn is_at_rest(&self) -> bool {
@@ -206,6 +218,21 @@ impl Held {
     /// Whether a floor would count if its roll were here.
     pub fn wants(&self, floor: &Floor) -> bool {
         Some(*floor) > self.floor() && self.said.has(floor)
+    }
+
+    /// What is retained was counted, and came to no higher floor.
+    pub fn refute(&mut self, below: Option<(Version, Sum)>) {
+        (self.tried, self.refuted) = (true, below);
+        self.vain = (self.vain + 1).min(MOST_VAIN);
+        self.waits = (1 << self.vain) >> 3;
+    }
+
+    /// What is retained has changed since: it is counted again, less and less often while that comes to nothing.
+    pub fn doubt(&mut self) {
+        match self.waits.checked_sub(1) {
+            Some(left) => self.waits = left,
+            None => self.again = true,
+        }
     }
 
     /// Whether nothing is to be done until something happens.
@@ -279,6 +306,7 @@ impl Held {
     pub fn withdraw(&mut self) {
         self.kept.loose.extend(self.kept.adopted.take().map(|former| former.roll));
         (self.again, self.tried, self.refuted) = (true, false, None);
+        (self.vain, self.waits) = (0, 0);
         // What stays is another set now: a count for a floor is begun anew, and a client asks again.
         self.count.take_if(|count| !count.asked);
         self.count.iter_mut().for_each(|count| count.late = true);

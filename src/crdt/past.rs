@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::access::{allows_by, is_lasting};
+use super::access::{allows_by, is_lasting, is_rules};
 use super::book;
 use super::event::events_end;
 use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
@@ -224,7 +224,7 @@ impl<'a> Share<'a> {
     fn latest(&self, deleted: Stamp) -> Result<Option<Row>, Forgotten> {
         let lasting = is_lasting(&self.unit);
         let latest = self.rows.iter().rfind(|row| row.status.is_eligible());
-        if latest.is_none() && self.known >= limits::CELL_HISTORY && !lasting {
+        if latest.is_none() && self.known >= limits::CELL_HISTORY && !is_rules(&self.unit) {
             return Err(match self.then {
                 Then::Made(_) => Forgotten::OldestMs(self.oldest_ms),
                 Then::Known(_) => {

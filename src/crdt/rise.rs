@@ -86,7 +86,7 @@ impl Replica {
     pub fn doubt(&mut self) {
         let changed = self.floors.iter().filter(|(name, held)| held.tried && held.refuted != self.below(name));
         let names: Vec<String> = changed.map(|(name, _)| name.to_string()).collect();
-        names.iter().for_each(|name| self.floors.get_mut(name).again = true);
+        names.iter().for_each(|name| self.floors.get_mut(name).doubt());
     }
 
     /// What is retained below the highest floor that is said and does not count.
@@ -188,7 +188,7 @@ impl Merge<'_, '_, '_> {
             }
             // The same again, to have its roll.
             (Some(floor), None) => held.begin(floor.version, false, true),
-            (None, _) => (held.tried, held.refuted) = (true, below.filter(|_| !count.late)),
+            (None, _) => held.refute(below.filter(|_| !count.late)),
         }
         None
     }

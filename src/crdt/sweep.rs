@@ -57,11 +57,12 @@ impl Sweeps {
             }
             ControlFlow::Continue(())
         });
-        if broken {
-            return Err("a row of what is to be judged anew in the replicated state cannot be read".into());
+        // None after a number that no program writes.
+        let next = waiting.last_key_value().map_or(Some(0), |(last, _): (&u64, _)| last.checked_add(1));
+        match next.filter(|_| !broken) {
+            Some(next) => Ok(Sweeps { waiting, changed: BTreeMap::new(), next }),
+            None => Err("a row of what is to be judged anew in the replicated state cannot be read".into()),
         }
-        let next = waiting.last_key_value().map_or(0, |(last, _)| last + 1);
-        Ok(Sweeps { waiting, changed: BTreeMap::new(), next })
     }
 
     /// Whether nothing waits.

@@ -180,7 +180,8 @@ impl Node {
             None if at_rest => Err(FloorRefusal::Busy.into()),
             None => return self.floors.asked = Some((id, name)),
         };
-        turn.out.push((Stage::Committed, Output::Reply { id, answer }));
+        // Once it is said, others may have to be handed its roll.
+        turn.out.push((Stage::Flushed, Output::Reply { id, answer }));
     }
 
     /// A node spoke of its state.

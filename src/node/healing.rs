@@ -227,9 +227,8 @@ impl Node {
 
     fn ask_roll(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         let Some(collection) = self.healing.talks.get(&peer).and_then(|talk| talk.roll.clone()) else { return };
-        // It may have come to that floor, or a higher one, by another way.
         let Some((floor, after)) = self.states.replica.taking(&collection, peer) else {
-            return self.drop_roll(peer, turn);
+            return self.end_talk(peer, true, turn);
         };
         let after = after.map(|after| RollEntry { version: after.version, digest: after.digest });
         let floor = named(&floor);
@@ -253,7 +252,8 @@ impl Node {
         let more = more && !entries.is_empty();
         let mut merge = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall);
         match merge.take_roll(&name, from, &page, more) {
-            Ok(()) if more => self.ask_roll(from, turn),
+            // This node may have come to that floor, or a higher one, by another way: then the rest is not needed.
+            Ok(()) if more && self.states.replica.taking(&name, from).is_some() => self.ask_roll(from, turn),
             Ok(()) => {
                 // What it lets go of is judged first; the comparison comes after, by another session.
                 talk.useful += 1;

@@ -229,6 +229,9 @@ impl Node {
                 resolved.after = resolved.after.max(after);
             }
         }
+        // A floor that counts since this step began is not in the store yet.
+        let floor = self.states.replica.floor(&write.collection).map(|floor| floor.version.stamp);
+        resolved.after = resolved.after.max(floor.unwrap_or_default());
         // Whoever reads that this version was seen takes it out of its own conflict log. A counter's share names none.
         if let (Some(version), Some(change)) = (write.restores, resolved.changes.first_mut())
             && !matches!(change.op, Op::Count { .. })

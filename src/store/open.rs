@@ -53,9 +53,11 @@ impl Mark {
 }
 
 impl Shared {
-    /// Writes how far the journal is settled. It is on the disk with sled's next flush.
-    pub(super) fn mark(&self, settled: Position, is_closed: bool) -> sled::Result<()> {
-        let dead = self.files.usage().into_iter().map(|(number, usage)| (number, usage.dead)).collect();
+    /// Writes how far the journal is settled, and how much of its files nobody needs, but for those of which that is not
+    /// certain. It is on the disk with sled's next flush.
+    pub(super) fn mark(&self, settled: Position, is_closed: bool, unsure: &BTreeSet<u32>) -> sled::Result<()> {
+        let certain = self.files.usage().into_iter().filter(|(number, _)| !unsure.contains(number));
+        let dead = certain.map(|(number, usage)| (number, usage.dead)).collect();
         let mark = Mark { file: settled.file, at: settled.at, is_closed, dead };
         self.marks.insert(MARK, row::encode(&mark)).map(|_| ())
     }
@@ -126,7 +128,7 @@ pub fn open(options: &StoreOptions, limits: Limits) -> Result<Opened, StoreError
         written: Written::default(),
     };
     // From now on what is needed changes: after a crash it has to be counted anew.
-    shared.mark(settled, false).map_err(failed)?;
+    shared.mark(settled, false, &BTreeSet::new()).map_err(failed)?;
     shared.flush_rows().map_err(|e| damaged(&e))?;
     Ok(Opened { shared, settled, unsure })
 }

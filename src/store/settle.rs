@@ -17,6 +17,9 @@ use crate::types::storage::{Batch, Key};
 const HERE: u8 = 0;
 const APART: u8 = 1;
 
+/// Even while writers wait a file is looked at after so many layers, or the disk fills with what nobody needs.
+const IN_A_ROW: u32 = 8;
+
 /// Bodies that are moved while writers wait, bytes.
 const MOVED_BYTES: u64 = 1 << 20;
 
@@ -52,12 +55,14 @@ pub struct Settler<'a> {
     unsure: BTreeSet<u32>,
     /// Files in which little may be needed, to be looked at when there is nothing else to do.
     spare: Vec<u32>,
+    /// Layers that were settled since a file was looked at.
+    in_a_row: u32,
 }
 
 impl<'a> Settler<'a> {
     /// For a store as it was opened.
     pub fn new(shared: &'a Shared, settled: Position, unsure: BTreeSet<u32>) -> Settler<'a> {
-        let mut settler = Settler { shared, settled, said: settled, unsure, spare: Vec::new() };
+        let mut settler = Settler { shared, settled, said: settled, unsure, spare: Vec::new(), in_a_row: 0 };
         settler.find_spare();
         settler
     }
@@ -73,14 +78,20 @@ impl<'a> Settler<'a> {
         let mut front = shared.front.lock();
         while shared.healthy().is_ok() {
             let waiting = shared.layers.read().settling.clone();
-            if let Some((layer, end)) = waiting {
+            if self.in_a_row >= IN_A_ROW
+                && let Some(number) = self.spare.pop()
+            {
+                self.in_a_row = 0;
+                let reclaimed = MutexGuard::unlocked(&mut front, || self.reclaim(number));
+                poison(reclaimed);
+            } else if let Some((layer, end)) = waiting {
+                self.in_a_row += 1;
                 let settled = MutexGuard::unlocked(&mut front, || self.settle(&layer, end));
                 poison(settled);
                 shared.room.notify_all();
             } else if front.closing {
                 if shared.layers.read().active.is_empty() {
-                    let (end, is_certain) = (front.end, self.unsure.is_empty());
-                    let marked = shared.mark(end, is_certain).map_err(|e| e.to_string());
+                    let marked = shared.mark(front.end, true, &self.unsure).map_err(|e| e.to_string());
                     return poison(marked.and_then(|()| shared.flush_rows()));
                 }
                 shared.hand_over(&mut front);
@@ -88,6 +99,7 @@ impl<'a> Settler<'a> {
                 // What went wrong has poisoned the store.
                 let _ = MutexGuard::unlocked(&mut front, || shared.flush());
             } else if let Some(number) = self.spare.pop() {
+                self.in_a_row = 0;
                 let reclaimed = MutexGuard::unlocked(&mut front, || self.reclaim(number));
                 poison(reclaimed);
             } else if let Some(since) = front.dirty {
@@ -118,7 +130,7 @@ impl<'a> Settler<'a> {
         // With this the mark before is on the disk as well, and with it all that it speaks of.
         shared.flush_rows()?;
         self.settled = self.said;
-        shared.mark(end, false).map_err(|e| e.to_string())?;
+        shared.mark(end, false, &BTreeSet::new()).map_err(|e| e.to_string())?;
         self.said = end;
         shared.layers.write().settling = None;
         shared.room.notify_all();

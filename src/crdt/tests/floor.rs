@@ -115,7 +115,7 @@ pub(super) fn counting(all: &[Member], rolls: &BTreeMap<String, (Floor, Vec<Entr
     all.iter().filter(counts).cloned().collect()
 }
 
-pub(super) fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bool {
+fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Places) -> bool {
     let (collection, path) = member.place();
     let says = !matches!(member.body.op, Op::Delete | Op::Remove | Op::DeletePrefix) && path != FLOOR;
     let same = |other: &&Member| other.unit == member.unit;
@@ -131,6 +131,42 @@ pub(super) fn has_trace(member: &Member, all: &[Member], host: &Host, shown: &Pl
     !says || seen || counted_on || deleted || logged || shown.contains(&(member.unit.clone(), member.version))
 }
 
+/// Writes, fewer than so many, and those of them that whoever sets floors knows.
+pub(super) fn partly_known(most: usize) -> impl Strategy<Value = (Vec<Member>, Vec<Member>)> {
+    let drawn = (prop::collection::vec(sketch(), 1..most), prop::collection::vec(any::<bool>(), most));
+    drawn.prop_map(|(sketches, knows)| {
+        let all = members(&sketches);
+        let known = all.iter().zip(knows).filter(|(_, knows)| *knows).map(|(member, _)| member.clone()).collect();
+        (all, known)
+    })
+}
+
+/// Writes in an order drawn by a seed.
+pub(super) fn shuffled<'a>(all: impl IntoIterator<Item = &'a Member>, seed: u64) -> Vec<&'a Member> {
+    let mut order: Vec<&Member> = all.into_iter().collect();
+    order.sort_by_key(|member| {
+        Domain::Trace.hash(&[&seed.to_be_bytes(), &member.version.to_bytes(), member.place().1.as_bytes()])
+    });
+    order
+}
+
+impl Host {
+    /// Each of all writes stands, was seen, or is in the log, and none that stands is there. A restart changes nothing.
+    pub(super) fn check_traces(&mut self, all: &[Member], budget: usize) {
+        let stands = self.shown();
+        for member in all {
+            assert!(has_trace(member, all, self, &stands), "{member:?}");
+            let logged = conflict(&member.unit.collection, &member.unit.path, member.version, &self.store).is_some();
+            assert!(!(logged && stands.contains(&(member.unit.clone(), member.version))), "{member:?}");
+        }
+        let held = |host: &Host| (host.replica.root(), host.replica.pending_floor(OPEN));
+        let before = held(self);
+        self.reload();
+        self.rest(budget);
+        assert_eq!(held(self), before);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -138,17 +174,15 @@ proptest! {
     /// what they have or by its roll.
     #[test]
     fn floors_converge_and_nothing_below_comes_back(
-        sketches in prop::collection::vec(sketch(), 1..30),
-        knows in prop::collection::vec(any::<bool>(), 30),
+        (all, known) in partly_known(30),
         below in 2..13u64,
         deeds in deeds(30),
         at in 0..30usize,
         budget in 1..6usize,
         seed in any::<u64>(),
     ) {
-        let all = members(&sketches);
         let (mut setter, mut other) = (Host::default(), Host::default());
-        all.iter().zip(&knows).filter(|(_, knows)| **knows).for_each(|(member, _)| setter.take(member));
+        known.iter().for_each(|member| setter.take(member));
         let names = [OPEN.to_string(), owned()];
         let mut rolls = BTreeMap::new();
         let mut floors = Vec::new();
@@ -159,8 +193,7 @@ proptest! {
             rolls.insert(name.clone(), (counted.floor, setter.roll(name)));
             floors.push(said);
         }
-        let mut order: Vec<&Member> = all.iter().collect();
-        order.sort_by_key(|member| Domain::Trace.hash(&[&seed.to_be_bytes(), &member.version.to_bytes()]));
+        let order = shuffled(&all, seed);
         let at = at % (order.len() + 1);
         play(&mut other, &deeds, &all, &mut BTreeSet::new());
         for (n, member) in order.iter().enumerate() {
@@ -192,16 +225,7 @@ proptest! {
             prop_assert_eq!(&host.retained(), &retained);
             prop_assert_eq!(&host.shown(), &shown);
             host.check_counts();
-            let stands = host.shown();
-            for member in &all {
-                prop_assert!(has_trace(member, &all, host, &stands), "{:?}", member);
-                let logged = conflict(&member.unit.collection, &member.unit.path, member.version, &host.store).is_some();
-                prop_assert!(!(logged && stands.contains(&(member.unit.clone(), member.version))), "{:?}", member);
-            }
-            let root = host.replica.root();
-            host.reload();
-            host.rest(budget);
-            prop_assert_eq!(host.replica.root(), root);
+            host.check_traces(&all, budget);
         }
         prop_assert_eq!(setter.replica.root(), other.replica.root());
     }
@@ -252,9 +276,7 @@ proptest! {
         let (low, _) = setter.set_floor(OPEN, lows.0, low_at, 5);
         let (high, counted) = setter.set_floor(OPEN, lows.1, high_at, 5);
         let mut other = Host::default();
-        let mut order: Vec<&Member> = all.iter().chain([&low, &high]).collect();
-        order.sort_by_key(|member| Domain::Trace.hash(&[&seed.to_be_bytes(), &member.version.to_bytes()]));
-        for member in order {
+        for member in shuffled(all.iter().chain([&low, &high]), seed) {
             other.take(member);
             other.rest(3);
         }
@@ -426,16 +448,20 @@ fn what_comes_below_while_it_is_counted_makes_the_count_void() {
     host.take(&put("p/1", 1));
     let counted = host.rest(2).pop().unwrap().1;
     assert!(counted.late);
+    let start = Key::new(Table::Roll, &[]);
+    let has_rows = |host: &Host| host.store.last(&start, &start.after_prefix()).is_some();
     host.step(|merge| merge.count_floor(OPEN, version(10), false));
+    host.step(|merge| merge.tend_floors(4));
+    assert!(!has_rows(&host), "a count that is not for a floor writes nothing");
     let counted = host.rest(2).pop().unwrap().1;
     assert_eq!((counted.late, counted.floor.count), (false, 5));
     // Wherever it comes: others that were asked before may not have it.
     host.step(|merge| merge.count_floor(OPEN, version(10), true));
     host.step(|merge| merge.tend_floors(2));
+    assert!(has_rows(&host));
     host.take(&put("p/9", 9));
     assert!(host.rest(2).pop().unwrap().1.late);
-    let start = Key::new(Table::Roll, &[]);
-    assert!(host.store.last(&start, &start.after_prefix()).is_none(), "a count that is not for a floor writes nothing");
+    assert!(!has_rows(&host), "nor is anything left of one that is void");
 }
 
 /// A write to the collection of node 0 by another node, which no rule names.

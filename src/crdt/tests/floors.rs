@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::floor::FLOOR;
-use super::floor::{OPEN, counting, has_trace, put, said, version, written};
+use super::floor::{OPEN, counting, partly_known, put, said, shuffled, version, written};
 use super::*;
 
 /// The life in which floors are said.
@@ -190,17 +190,15 @@ proptest! {
     /// hear of all of it in different orders, and come to the same.
     #[test]
     fn of_several_floors_the_highest_that_can_be_come_to_counts_everywhere(
-        sketches in prop::collection::vec(sketch(), 1..24),
-        knows in prop::collection::vec(any::<bool>(), 24),
+        (all, known) in partly_known(24),
         steps in prop::collection::vec(1..6u64, 1..4),
         fakes in prop::collection::vec((1..3u8, 2..25u64), 0..4),
         fork in prop::option::of(0..4u64),
         orders in prop::array::uniform3(any::<u64>()),
         budget in 1..6usize,
     ) {
-        let all: Vec<Member> = members(&sketches);
         let mut hosts = [Host::default(), Host::default(), Host::default()];
-        all.iter().zip(&knows).filter(|(_, knows)| **knows).for_each(|(member, _)| hosts[0].take(member));
+        known.iter().for_each(|member| hosts[0].take(member));
         let (mut floors, mut rolls, mut below) = (Vec::new(), BTreeMap::new(), 1);
         for (n, step) in (0..).zip(&steps) {
             below += step;
@@ -215,8 +213,7 @@ proptest! {
             member.body.author == node(0) && member.body.incarnation == LIFE && Some(member.body.sequence) >= fork && fork.is_some()
         };
         for (n, (host, seed)) in hosts.iter_mut().zip(orders).enumerate() {
-            let mut order: Vec<&Member> = everything.iter().collect();
-            order.sort_by_key(|m| Domain::Trace.hash(&[&seed.to_be_bytes(), &m.version.to_bytes(), m.place().1.as_bytes()]));
+            let order = shuffled(&everything, seed);
             // The first two hear of the fork late, the last one soon.
             let proof = if n == 2 { order.len() / 3 } else { order.len() };
             for (at, member) in order.iter().enumerate() {
@@ -246,16 +243,7 @@ proptest! {
         for host in &mut hosts {
             prop_assert_eq!(host.replica.floor(OPEN), counts);
             host.check_counts();
-            let stands = host.shown();
-            for member in &all {
-                prop_assert!(has_trace(member, &all, host, &stands), "{:?}", member);
-                let logged = conflict(&member.unit.collection, &member.unit.path, member.version, &host.store).is_some();
-                prop_assert!(!(logged && stands.contains(&(member.unit.clone(), member.version))), "{:?}", member);
-            }
-            let (root, pending) = (host.replica.root(), host.replica.pending_floor(OPEN));
-            host.reload();
-            host.rest(budget);
-            prop_assert_eq!((host.replica.root(), host.replica.pending_floor(OPEN)), (root, pending));
+            host.check_traces(&all, budget);
         }
         prop_assert_eq!(hosts[0].retained(), hosts[1].retained());
         prop_assert_eq!(hosts[0].retained(), hosts[2].retained());

@@ -1,6 +1,6 @@
 //! The journal: what a crash leaves, what is altered, what is given back, and stores without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicBool;
@@ -214,7 +214,7 @@ fn what_is_settled_already_can_be_settled_again() {
     drop(store);
     // A crash while sled took the rows: they are there, and the mark is still the old one.
     let store = Store::open(&options(dir.path())).unwrap();
-    store.shared.mark(Position::default(), false).unwrap();
+    store.shared.mark(Position::default(), false, &BTreeSet::new()).unwrap();
     let again = tempfile::tempdir().unwrap();
     store.shared.db.flush().unwrap();
     crashed(dir.path(), again.path());
