@@ -176,7 +176,10 @@ impl World {
                     hash: Hash([7; 32]),
                     forked: (floor % 5 == 0).then(|| sequence(place.sequence)),
                 };
-                Input::Heads { from: peer(p), id: 0, heads: places.iter().map(head).collect(), more }
+                // In answer to what was asked of that peer, or unasked.
+                let at = self.asked.iter().rposition(|(to, _, feed)| *to == peer(p) && feed.is_none());
+                let id = at.map_or(0, |at| self.asked.remove(at).1);
+                Input::Heads { from: peer(p), id, heads: places.iter().map(head).collect(), more }
             }
             Deed::Range { peer: p, floor, bundles } => {
                 let at = self.asked.iter().rposition(|(to, ..)| *to == peer(p));

@@ -3,12 +3,17 @@
 
 use bytes::Bytes;
 use metanode::feed::Stored;
-use metanode::wire::{Bundle, FeedId, Slot};
+use metanode::wire::{Bundle, FeedId, Hops, Slot};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let row = Bytes::copy_from_slice(bytes);
     if let Some(stored) = Stored::decode(&row) {
-        assert_eq!(stored.wire.len() + 18 + 4 * stored.refused.len(), row.len());
+        let behind = &row[18 + 4 * stored.refused.len()..];
+        let way = behind.strip_prefix(&stored.wire[..]).expect("the bundle is there as it is");
+        assert!(way.is_empty() || Bundle::size_of(behind) == Some(stored.wire.len()), "a way is behind a whole bundle");
+        if let Some(hops) = stored.hops {
+            assert_eq!(Hops::decode(&hops.encode()), Some(hops));
+        }
         if let Ok(bundle) = Bundle::decode(stored.wire)
             && let Ok(body) = bundle.unpack()
         {
