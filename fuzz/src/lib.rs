@@ -1,5 +1,7 @@
 //! What the targets have in common: fixed keys, one network, and bundles sealed around whatever is in them.
 
+pub mod chain;
+
 use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;

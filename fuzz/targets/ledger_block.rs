@@ -2,16 +2,15 @@
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
-use metanode::ledger::{
-    Agreement, Genesis, GenesisAccount, GenesisValidator, Ledger, Mempool, NotExecuted, Params, Token,
-};
+use metanode::ledger::{Ledger, Mempool};
 use metanode::types::storage::{Batch, Txn};
-use metanode::types::{Hash, MemoryStore, NodeId, Tokens, WallMs};
+use metanode::types::{Hash, MemoryStore, NodeId, Tokens};
 use metanode::wire::kind::Blob;
 use metanode::wire::kind::economic::FeeType;
 use metanode::wire::kind::governance::VoteChoice;
 use metanode::wire::ledger::{Action, Body, Order, Transaction};
-use metanode_fuzz::{START_MS, author, key};
+use metanode_fuzz::chain::{decide, genesis};
+use metanode_fuzz::{author, key};
 
 /// One transaction of one of five accounts.
 #[derive(Arbitrary, Debug)]
@@ -67,20 +66,10 @@ fn action(sort: u8, to: NodeId, amount: Tokens, version: u32) -> Action {
     }
 }
 
-fn genesis() -> Genesis {
-    let mut params = Params { epoch_blocks: 2, minter: Some(author(1)), ..Params::default() };
-    (params.voting.epochs, params.staking.unbonding_epochs) = (1, 2);
-    let validator = |n| GenesisValidator { id: author(n), stake: Tokens(5_000_000), commission_permille: 100 };
-    let account = |n| GenesisAccount { id: author(n), balance: Tokens(50_000_000) };
-    let token = Token { symbol: "FZZ".into(), decimals: 6 };
-    let (validators, accounts) = ((1..=2).map(validator).collect(), (1..=5).map(account).collect());
-    Genesis { name: "fuzz".into(), time_ms: WallMs(START_MS), treasury: Tokens(9), token, params, validators, accounts }
-}
-
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Ok(steps) = Vec::<Step>::arbitrary(&mut Unstructured::new(bytes)) else { return };
     let (mut store, mut pool, mut batch) = (MemoryStore::default(), Mempool::default(), Batch::default());
-    let genesis = genesis().checked().expect("a good genesis");
+    let genesis = genesis();
     let mut ledger = Ledger::open(&genesis, 3, &mut Txn::new(&store, &mut batch)).expect("it begins");
     store.commit(batch);
     for step in steps.iter().take(60) {
@@ -103,17 +92,4 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 fn next(store: &MemoryStore, n: u8) -> u64 {
     let account = metanode::ledger::query::row::<metanode::ledger::rows::Account>(&author(n), store);
     account.expect("the store is whole").map_or(0, |account| account.nonce)
-}
-
-fn decide(ledger: &mut Ledger, pool: &mut Mempool, store: &mut MemoryStore) {
-    let proposer = ledger.next_validators().iter().next().expect("there is one").id;
-    let proposed = ledger.propose(pool, store, 0, WallMs(START_MS), proposer, &Agreement).expect("books balance");
-    match ledger.execute(&proposed.block, &Mempool::default(), store, &Agreement) {
-        Ok(executed) => assert_eq!(executed.state_root, proposed.state_root),
-        Err(NotExecuted::Refused(why)) => panic!("its own block: {why}"),
-        Err(NotExecuted::Fault(fault)) => panic!("{fault}"),
-    }
-    let mut batch = Batch::default();
-    ledger.apply(proposed, Default::default(), pool, &mut Txn::new(store, &mut batch), &Agreement).expect("it follows");
-    store.commit(batch);
 }
