@@ -16,7 +16,15 @@ pub fn genesis() -> Genesis {
     let account = |n| GenesisAccount { id: author(n), balance: Tokens(50_000_000) };
     let token = Token { symbol: "FZZ".into(), decimals: 6 };
     let (validators, accounts) = ((1..=2).map(validator).collect(), (1..=5).map(account).collect());
-    let genesis = Genesis { name: "fuzz".into(), time_ms: WallMs(START_MS), treasury: Tokens(9), token, params, validators, accounts };
+    let genesis = Genesis {
+        name: "fuzz".into(),
+        time_ms: WallMs(START_MS),
+        treasury: Tokens(9),
+        token,
+        params,
+        validators,
+        accounts,
+    };
     genesis.checked().expect("a good genesis")
 }
 

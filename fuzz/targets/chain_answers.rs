@@ -124,7 +124,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let Ok(Response::Chain(answer)) = Response::decode(bytes) else { continue };
         match ChainInput::answer(author(1), 1, answer, roster) {
             Ok(Some(ChainInput::Trail { headers, .. })) => {
-                let trust = Trust { chain: CHAIN.header.chain, height: CHAIN.header.height, set: CHAIN.header.next_validators };
+                let trust =
+                    Trust { chain: CHAIN.header.chain, height: CHAIN.header.height, set: CHAIN.header.next_validators };
                 let _ = snapshot::followed(&headers, trust, &Agreement);
             }
             Ok(Some(ChainInput::Part { part, .. })) => {
@@ -132,7 +133,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                 let wanted = snapshot.ask().expect("the root is missing");
                 let here = MemoryStore::default();
                 let mut batch = Batch::default();
-                assert!(snapshot.put(wanted, &part, &mut Txn::new(&here, &mut batch)).is_err(), "nobody knows that root");
+                assert!(
+                    snapshot.put(wanted, &part, &mut Txn::new(&here, &mut batch)).is_err(),
+                    "nobody knows that root"
+                );
             }
             Ok(_) | Err(_) => {}
         }

@@ -3,7 +3,7 @@
 //! And damaged rows of floors and rolls make nobody panic.
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::Arbitrary;
 use metanode::crdt::{Entry, FLOOR, Floor, Member, Merge, Origin, Recount, Replica, RollRoot, collections, retained};
@@ -29,15 +29,39 @@ struct Set {
 
 #[derive(Arbitrary, Debug)]
 enum Deed {
-    Write { n: u8 },
-    Say { set: u8, by: u8 },
-    Fork { by: u8, at: u8 },
-    Begin { peer: u8, set: u8 },
+    Write {
+        n: u8,
+    },
+    Say {
+        set: u8,
+        by: u8,
+    },
+    Fork {
+        by: u8,
+        at: u8,
+    },
+    Begin {
+        peer: u8,
+        set: u8,
+    },
     /// What follows in the roll that the peer hands over, or in another; spoiled or not.
-    Page { peer: u8, set: Option<u8>, most: u8, spoil: u8, more: bool },
-    Drop { peer: u8 },
-    Count { below: u8, staged: bool },
-    Tend { budget: u8 },
+    Page {
+        peer: u8,
+        set: Option<u8>,
+        most: u8,
+        spoil: u8,
+        more: bool,
+    },
+    Drop {
+        peer: u8,
+    },
+    Count {
+        below: u8,
+        staged: bool,
+    },
+    Tend {
+        budget: u8,
+    },
     Doubt,
     Restart,
 }
@@ -134,7 +158,7 @@ impl World {
             }
             Deed::Begin { peer, set } => {
                 if let Some(floor) = self.set(set).map(|(floor, _)| *floor) {
-                    self.step(|merge| merge.begin_roll(NAME, author(peer % 3), floor));
+                    self.step(|merge| merge.begin_roll(NAME, author(peer % 3), floor, 2, &BTreeSet::new()));
                 }
             }
             Deed::Page { peer, set, most, spoil, more } => self.page(peer % 3, set, most, spoil, more),

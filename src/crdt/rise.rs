@@ -3,7 +3,7 @@
 //! Of all floors that are said the highest counts whose roll is at hand. One that nobody can come to hides none below it;
 //! one that is not said any more, because its author forked, counts no longer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::{Count, Taking};
 use super::collection::Replica;
@@ -213,8 +213,21 @@ impl Merge<'_, '_, '_> {
         }
     }
 
-    /// A peer's roll of a floor is taken from now on, from its beginning.
-    pub fn begin_roll(&mut self, collection: &str, peer: NodeId, floor: Floor) {
+    /// A peer's roll of a floor is taken from now on: where it was broken off, it is gone on with. At most so many that
+    /// are not whole are kept; of those that no `active` peer hands over, the shortest go.
+    pub fn begin_roll(&mut self, collection: &str, peer: NodeId, floor: Floor, most: usize, active: &BTreeSet<NodeId>) {
+        if self.replica.taking(collection, peer).is_some_and(|(of, _)| of == floor) {
+            return;
+        }
+        self.drop_roll(collection, peer);
+        while self.replica.floors.iter().map(|(_, held)| held.takings.len()).sum::<usize>() >= most {
+            let takings =
+                self.replica.floors.iter().flat_map(|(name, held)| held.takings.iter().map(move |t| (name, t)));
+            let idle = takings.filter(|(_, (of, _))| !active.contains(of));
+            let shortest = idle.min_by_key(|(_, (_, taking))| taking.root.count());
+            let Some((name, of)) = shortest.map(|(name, (of, _))| (name.to_string(), *of)) else { break };
+            self.drop_roll(&name, of);
+        }
         let held = self.replica.floors.get_mut(collection);
         let taking = Taking { floor, roll: held.next_roll(), root: RollRoot::default(), last: None };
         held.takings.insert(peer, taking);
@@ -247,6 +260,13 @@ impl Merge<'_, '_, '_> {
             self.judge_anew(collection, "");
         }
         Ok(())
+    }
+
+    /// Nothing more comes of a peer's rolls.
+    pub fn drop_rolls(&mut self, peer: NodeId) {
+        let of_peer = self.replica.floors.iter().filter(|(_, held)| held.takings.contains_key(&peer));
+        let names: Vec<String> = of_peer.map(|(name, _)| name.to_string()).collect();
+        names.iter().for_each(|name| self.drop_roll(name, peer));
     }
 
     /// Nothing more comes of a peer's roll.

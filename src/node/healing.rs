@@ -77,6 +77,8 @@ struct Talk {
     offers: BTreeMap<String, Floor>,
     /// The collection whose roll it is asked for.
     roll: Option<String>,
+    /// Entries of rolls that came.
+    rolled: usize,
 }
 
 #[derive(Debug)]
@@ -158,13 +160,17 @@ impl Talk {
             kept: 0,
             offers: BTreeMap::new(),
             roll: None,
+            rolled: 0,
         }
     }
 
+    fn is_spent(&self) -> bool {
+        self.frames >= limits::SESSION_FRAMES || self.bytes >= limits::SESSION_BYTES
+    }
+
     fn is_over(&self, now: Mono) -> bool {
-        let spent = self.frames >= limits::SESSION_FRAMES || self.bytes >= limits::SESSION_BYTES;
         let done = self.listing.is_none() && self.current.is_none() && self.next.is_empty();
-        self.deadline <= now || (self.flights.is_empty() && (spent || done))
+        self.deadline <= now || (self.flights.is_empty() && (self.is_spent() || done))
     }
 }
 
@@ -221,7 +227,10 @@ impl Node {
     fn begin_roll(&mut self, peer: NodeId, name: String, floor: Floor, turn: &mut Turn<'_>) {
         let Some(talk) = self.healing.talks.get_mut(&peer) else { return };
         talk.roll = Some(name.clone());
-        Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).begin_roll(&name, peer, floor);
+        let talks = self.healing.talks.iter().filter(|(_, talk)| talk.roll.is_some());
+        let active: BTreeSet<NodeId> = talks.map(|(peer, _)| *peer).collect();
+        let mut merge = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall);
+        merge.begin_roll(&name, peer, floor, limits::SESSIONS, &active);
         self.ask_roll(peer, turn);
     }
 
@@ -246,6 +255,8 @@ impl Node {
         let Some(Flight::Roll) = self.flight(from, id) else { return };
         let Some(talk) = self.healing.talks.get_mut(&from) else { return };
         talk.bytes += std::mem::size_of_val(entries) as u64 + 64;
+        talk.rolled += entries.len();
+        let is_spent = talk.is_spent();
         let Some(name) = talk.roll.clone() else { return };
         let entry = |entry: &RollEntry| Entry { version: entry.version, digest: entry.digest };
         let page: Vec<Entry> = entries.iter().map(entry).collect();
@@ -253,13 +264,19 @@ impl Node {
         let mut merge = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall);
         match merge.take_roll(&name, from, &page, more) {
             // This node may have come to that floor, or a higher one, by another way: then the rest is not needed.
-            Ok(()) if more && self.states.replica.taking(&name, from).is_some() => self.ask_roll(from, turn),
+            Ok(()) if more && self.states.replica.taking(&name, from).is_some() => {
+                // What is not whole yet is gone on with by another session.
+                if !is_spent {
+                    self.ask_roll(from, turn);
+                }
+            }
             Ok(()) => {
                 // What it lets go of is judged first; the comparison comes after, by another session.
                 talk.useful += 1;
                 self.end_talk(from, true, turn);
             }
             Err(Nonsense(reason)) => {
+                self.drop_roll(from, turn);
                 self.on_refused(from, &Refusal::Unasked { reason }, turn);
                 self.end_talk(from, false, turn);
             }
@@ -283,7 +300,7 @@ impl Node {
     fn go_on(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         while let Some(talk) = self.healing.talks.get_mut(&peer)
             && talk.flights.len() < limits::SESSION_REQUESTS
-            && talk.frames < limits::SESSION_FRAMES
+            && !talk.is_spent()
         {
             let Some((name, session)) = &mut talk.current else {
                 if talk.listing.is_some() || !self.begin_next(peer, turn) {
@@ -340,7 +357,6 @@ impl Node {
 
     /// A comparison is over; what came of it decides when the next one is.
     fn end_talk(&mut self, peer: NodeId, well: bool, turn: &mut Turn<'_>) {
-        self.drop_roll(peer, turn);
         let Some(mut talk) = self.healing.talks.remove(&peer) else { return };
         self.states.replica.doubt();
         if let Some((_, session)) = &talk.current {
@@ -374,15 +390,21 @@ impl Node {
     /// A peer is gone. What it was handing over is let go of, or nobody else would be asked for it.
     pub(super) fn drop_talk(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         self.healing.partners.remove(&peer);
+        Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).drop_rolls(peer);
         self.end_talk(peer, false, turn);
     }
 
     /// A request of a comparison came to nothing.
     pub(super) fn on_state_failed(&mut self, from: NodeId, id: u64, turn: &mut Turn<'_>) {
-        // It has no roll: the two compare as always.
-        if self.healing.talks.get(&from).is_some_and(|talk| matches!(talk.flights.get(&id), Some(Flight::Roll))) {
-            self.flight(from, id);
-            self.drop_roll(from, turn);
+        if let Some(talk) = self.healing.talks.get_mut(&from)
+            && matches!(talk.flights.get(&id), Some(Flight::Roll))
+        {
+            talk.flights.remove(&id);
+            // It has no roll, and the two compare as always; or it was broken off, and is gone on with another time.
+            match talk.rolled {
+                0 => self.drop_roll(from, turn),
+                _ => talk.roll = None,
+            }
             return self.go_on(from, turn);
         }
         if self.healing.talks.get(&from).is_some_and(|talk| talk.flights.contains_key(&id)) {

@@ -90,7 +90,7 @@ impl Host {
             return;
         };
         let peer = node(7);
-        self.step(|merge| merge.begin_roll(collection, peer, floor));
+        self.step(|merge| merge.begin_roll(collection, peer, floor, 4, &BTreeSet::new()));
         let roll = other.roll(collection);
         let pages: Vec<&[Entry]> = if roll.is_empty() { vec![&[]] } else { roll.chunks(3).collect() };
         for (n, page) in pages.iter().enumerate() {
@@ -333,7 +333,7 @@ fn a_roll_that_does_not_come_to_the_floor_changes_nothing() {
     assert_eq!((balanced.len(), sum(&balanced)), (roll.len(), sum(&roll)));
     false_rolls.push(balanced);
     for entries in false_rolls {
-        other.step(|merge| merge.begin_roll(OPEN, peer, counted.floor));
+        other.step(|merge| merge.begin_roll(OPEN, peer, counted.floor, 4, &BTreeSet::new()));
         assert!(other.step(|merge| merge.take_roll(OPEN, peer, &entries, false)).is_err());
         other.step(|merge| merge.drop_roll(OPEN, peer));
         other.rest(2);

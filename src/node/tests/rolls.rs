@@ -51,8 +51,13 @@ pub(super) fn beat(seed: u8, ms: u64) -> Verified {
 impl Machine {
     /// A peer lives on with another state until it is asked for the roll: whom, under which number, after what.
     fn asked_for_roll(&mut self, seed: u8) -> (NodeId, u64, Option<RollEntry>) {
+        self.asked_after(seed, Vec::new())
+    }
+
+    /// The same after a step that wanted these. What is compared with a peer comes to nothing.
+    fn asked_after(&mut self, seed: u8, mut outputs: Vec<Output>) -> (NodeId, u64, Option<RollEntry>) {
         for _ in 0..60 {
-            let mut outputs = self.pass(1_000);
+            outputs.extend(self.pass(1_000));
             let bundles = vec![beat(seed, self.now.wall.0)];
             outputs.extend(self.tell(Input::Bundle { from: peer(seed), ticket: 1, bundles }));
             while let Some(output) = outputs.pop() {
@@ -63,6 +68,9 @@ impl Machine {
                         let listed = vec![ListedCollection { head, floor: Some(FloorName { version, count, root }) }];
                         let input = StateInput::Collections { from: to, id, listed, more: false };
                         outputs.extend(self.tell(Input::State(input)));
+                    }
+                    Output::Request { to, id, request: Request::State(StateRequest::Compare { .. }) } => {
+                        outputs.extend(self.tell(Input::Failed { from: to, id }));
                     }
                     Output::Request { to, id, request: Request::State(StateRequest::Roll { after, .. }) } => {
                         return (to, id, after);
@@ -131,5 +139,26 @@ fn a_peer_that_goes_away_in_the_middle_of_a_roll_leaves_it_to_others() {
     machine.tell(Input::State(late));
     let whole = StateInput::Rolled { from: to, id, entries: vec![entry(1), entry(2)], more: false };
     machine.tell(Input::State(whole));
+    assert_eq!(machine.node.replica().floor("c"), Some(floor(2)));
+}
+
+#[test]
+fn a_roll_that_was_broken_off_is_gone_on_with_and_one_that_is_wrong_begun_anew() {
+    let mut machine = Machine::with([3]);
+    machine.tell(Input::Bundle { from: peer(3), ticket: 1, bundles: vec![says_floor(3)] });
+    let (from, id, _) = machine.asked_for_roll(3);
+    let outputs = machine.tell(Input::State(StateInput::Rolled { from, id, entries: vec![entry(1)], more: true }));
+    let next = outputs.iter().find_map(|output| match output {
+        Output::Request { id, request: Request::State(StateRequest::Roll { .. }), .. } => Some(*id),
+        _ => None,
+    });
+    let outputs = machine.tell(Input::Failed { from, id: next.expect("it goes on") });
+    let (from, id, after) = machine.asked_after(3, outputs);
+    assert_eq!(after, Some(entry(1)), "another session goes on with it");
+    machine.tell(Input::State(StateInput::Rolled { from, id, entries: vec![entry(1)], more: true }));
+    assert!(machine.penalty(3) > 0, "it was there before");
+    let (from, id, after) = machine.asked_for_roll(3);
+    assert_eq!(after, None);
+    machine.tell(Input::State(StateInput::Rolled { from, id, entries: vec![entry(1), entry(2)], more: false }));
     assert_eq!(machine.node.replica().floor("c"), Some(floor(2)));
 }
