@@ -100,8 +100,9 @@ fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<StateReport> {
     let heal_one = heal_again(&mut a, &mut b)?;
     let index = a.node.replica().index(COLLECTION).context("nothing is retained")?;
     let index_bytes_per_write = a.node.replica().memory_bytes() as f64 / index.total().count as f64;
+    a.close()?;
     let start = Instant::now();
-    let a = a.reopen(folder, 1)?;
+    let a = Rig::open(folder, 1)?;
     let start_seconds = start.elapsed().as_secs_f64();
     let (read_microseconds, at_time_cells, at_time_milliseconds) = read(&a, keys)?;
     Ok(StateReport {

@@ -61,11 +61,9 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Closes it and opens it again.
-    pub fn reopen(self, folder: &Path, seed: u8) -> anyhow::Result<Rig> {
-        self.store.flush()?;
-        drop(self);
-        Rig::open(folder, seed)
+    /// Flushes and closes it.
+    pub fn close(self) -> anyhow::Result<()> {
+        Ok(self.store.flush()?)
     }
 
     /// The network's id.

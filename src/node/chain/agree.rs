@@ -42,8 +42,10 @@ impl Chain {
         turn: &mut Turn<'_>,
     ) -> Option<consensus::Input> {
         match want {
-            // Who abstains says nothing that rests on a log, and must not look later as if it had had one.
-            consensus::Output::Log { .. } | consensus::Output::Keep { .. } if self.abstains.is_some() => {}
+            // Who only follows has no log. Who abstains says nothing that rests on one, and must not look later as if it
+            // had had one.
+            consensus::Output::Log { .. } | consensus::Output::Keep { .. }
+                if self.abstains.is_some() || !self.validates => {}
             consensus::Output::Log { height, record } => turn.log.push((height, record)),
             consensus::Output::Keep { height, block } => {
                 if let Some(body) = self.bodies.get(block) {

@@ -70,7 +70,8 @@ impl Lone {
         let records = log.iter().filter(|(of, _)| *of == height).map(|(_, record)| record.clone()).collect();
         let chain = ChainSetup {
             genesis: genesis(validators),
-            validates: true,
+            // Who is no validator follows.
+            validates: n <= validators,
             timeouts,
             cadence: Duration::from_millis(10),
             heartbeat: None,
@@ -383,6 +384,26 @@ fn a_proposal_leaves_with_a_body_no_earlier_than_its_record_is_on_the_disk() {
     let freed = gate.committed(step.outputs, false, false, step.log);
     assert!(!freed.outputs.iter().any(is_answer), "{:?}", freed.outputs);
     assert!(gate.logged(1).iter().any(is_answer));
+}
+
+#[test]
+fn who_only_follows_writes_nothing_down_and_answers_at_once() {
+    let mut lone = Lone::new(5, 4);
+    let leader = lone.leader(0);
+    let block = lone.block_of(leader, lone.now.wall);
+    let said = lone.proposal(0, block.id(), None);
+    let out = lone.hear(leader, said);
+    lone.bring(&out, &block);
+    lone.hear(leader, lone.vote(leader, Vow::Prevote, 0, Some(block.id())));
+    assert_eq!(lone.log, []);
+    let request = Request::Chain(ChainRequest::Body { block: block.id() });
+    let outputs = lone.give(Input::Request { from: id(9), id: 5, request });
+    let freed = Gate::default().committed(outputs, false, false, lone.log);
+    let answer = freed.outputs.iter().find_map(|output| match output {
+        Output::Respond { id: 5, response: Response::Chain(answer) } => Some(answer),
+        _ => None,
+    });
+    assert!(matches!(answer, Some(ChainResponse::Body { .. })), "{answer:?}");
 }
 
 fn missed(certificate: Genuine<Certificate>, block: &Block) -> Missed {
