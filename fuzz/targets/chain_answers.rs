@@ -59,7 +59,8 @@ fn spoil(part: &mut Part, deed: &Deed) {
     let rows = match part {
         Part::Rows(rows) => rows,
         Part::Page(slots) => {
-            let at = |n: &u8| usize::from(*n) % slots.len();
+            let count = slots.len();
+            let at = |n: &u8| usize::from(*n) % count;
             match deed {
                 Deed::Nothing => {}
                 Deed::Drop { at: n } | Deed::Twice { at: n } => slots[at(n)] = PageSlot::Empty,
@@ -75,7 +76,8 @@ fn spoil(part: &mut Part, deed: &Deed) {
             return;
         }
     };
-    let at = |n: &u8| usize::from(*n) % rows.len().max(1);
+    let count = rows.len().max(1);
+    let at = |n: &u8| usize::from(*n) % count;
     match deed {
         Deed::Nothing => {}
         Deed::Empty => rows.clear(),

@@ -107,7 +107,12 @@ fn number(key: &[u8]) -> Option<u64> {
 /// The number the next event will have.
 pub fn events_end(view: &dyn View) -> u64 {
     let start = Key::new(Table::Change, &[]);
-    view.last(&start, &start.after_prefix()).and_then(|(key, _)| number(&key)).map_or(0, |last| last + 1)
+    let mut last = None;
+    view.scan_back(&start, &start.after_prefix(), &mut |key, _| {
+        last = number(key);
+        if last.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    last.map_or(0, |last| last + 1)
 }
 
 /// The first event that is remembered.
@@ -116,7 +121,7 @@ pub fn first_event(view: &dyn View) -> u64 {
     let mut first = None;
     view.scan(&start, &start.after_prefix(), &mut |key, _| {
         first = number(key);
-        ControlFlow::Break(())
+        if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     first.unwrap_or(0)
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::{Host, json, node};
 use crate::crdt::*;
+use crate::types::storage::{Batch, Key, Table};
 use crate::types::{Domain, Incarnation, MessageId, NodeId, Stamp, Version, limits};
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 
@@ -103,6 +104,20 @@ fn two_who_had_not_seen_each_other_are_told() {
     let three = a.write("x", Wished::Put(json("both")));
     b.take(&[three]);
     assert_eq!((a.value("x"), b.value("x")), (Some("\"both\"".into()), Some("\"both\"".into())));
+}
+
+#[test]
+fn a_key_that_no_program_writes_does_not_hide_the_events_beside_it() {
+    let mut a = Writer::new(1);
+    a.write("x", Wished::Put(json("a")));
+    let whole = (first_event(&a.host.store), events_end(&a.host.store), events(0, 10, &a.host.store).len());
+    let mut batch = Batch::default();
+    for key in [&[0xff; 8][..], &[0xff], &[]] {
+        batch.put(Key::new(Table::Change, &[key]), vec![7]);
+    }
+    a.host.store.commit(batch);
+    let store = &a.host.store;
+    assert_eq!((first_event(store), events_end(store), events(0, 10, store).len()), whole);
 }
 
 #[test]
