@@ -214,8 +214,15 @@ impl Merge<'_, '_, '_> {
     }
 
     /// A peer's roll of a floor is taken from now on: where it was broken off, it is gone on with. At most so many that
-    /// are not whole are kept; of those that no `active` peer hands over, the shortest go.
-    pub fn begin_roll(&mut self, collection: &str, peer: NodeId, floor: Floor, most: usize, active: &BTreeSet<NodeId>) {
+    /// are not whole are kept; of those that are not `active`, handed over now, the shortest go.
+    pub fn begin_roll(
+        &mut self,
+        collection: &str,
+        peer: NodeId,
+        floor: Floor,
+        most: usize,
+        active: &BTreeSet<(NodeId, String)>,
+    ) {
         if self.replica.taking(collection, peer).is_some_and(|(of, _)| of == floor) {
             return;
         }
@@ -223,7 +230,7 @@ impl Merge<'_, '_, '_> {
         while self.replica.floors.iter().map(|(_, held)| held.takings.len()).sum::<usize>() >= most {
             let takings =
                 self.replica.floors.iter().flat_map(|(name, held)| held.takings.iter().map(move |t| (name, t)));
-            let idle = takings.filter(|(_, (of, _))| !active.contains(of));
+            let idle = takings.filter(|(name, (of, _))| !active.contains(&(**of, name.to_string())));
             let shortest = idle.min_by_key(|(_, (_, taking))| taking.root.count());
             let Some((name, of)) = shortest.map(|(name, (of, _))| (name.to_string(), *of)) else { break };
             self.drop_roll(&name, of);

@@ -77,8 +77,6 @@ struct Talk {
     offers: BTreeMap<String, Floor>,
     /// The collection whose roll it is asked for.
     roll: Option<String>,
-    /// Entries of rolls that came.
-    rolled: usize,
 }
 
 #[derive(Debug)]
@@ -160,7 +158,6 @@ impl Talk {
             kept: 0,
             offers: BTreeMap::new(),
             roll: None,
-            rolled: 0,
         }
     }
 
@@ -227,8 +224,7 @@ impl Node {
     fn begin_roll(&mut self, peer: NodeId, name: String, floor: Floor, turn: &mut Turn<'_>) {
         let Some(talk) = self.healing.talks.get_mut(&peer) else { return };
         talk.roll = Some(name.clone());
-        let talks = self.healing.talks.iter().filter(|(_, talk)| talk.roll.is_some());
-        let active: BTreeSet<NodeId> = talks.map(|(peer, _)| *peer).collect();
+        let active = self.healing.talks.iter().filter_map(|(peer, talk)| Some((*peer, talk.roll.clone()?))).collect();
         let mut merge = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall);
         merge.begin_roll(&name, peer, floor, limits::SESSIONS, &active);
         self.ask_roll(peer, turn);
@@ -255,7 +251,6 @@ impl Node {
         let Some(Flight::Roll) = self.flight(from, id) else { return };
         let Some(talk) = self.healing.talks.get_mut(&from) else { return };
         talk.bytes += std::mem::size_of_val(entries) as u64 + 64;
-        talk.rolled += entries.len();
         let is_spent = talk.is_spent();
         let Some(name) = talk.roll.clone() else { return };
         let entry = |entry: &RollEntry| Entry { version: entry.version, digest: entry.digest };
@@ -400,10 +395,11 @@ impl Node {
             && matches!(talk.flights.get(&id), Some(Flight::Roll))
         {
             talk.flights.remove(&id);
+            let taking = talk.roll.as_ref().and_then(|name| self.states.replica.taking(name, from));
             // It has no roll, and the two compare as always; or it was broken off, and is gone on with another time.
-            match talk.rolled {
-                0 => self.drop_roll(from, turn),
-                _ => talk.roll = None,
+            match taking.and_then(|(_, last)| last) {
+                None => self.drop_roll(from, turn),
+                Some(_) => talk.roll = None,
             }
             return self.go_on(from, turn);
         }

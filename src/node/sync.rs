@@ -88,8 +88,11 @@ impl Node {
         } else {
             self.serve(&request, turn)
         };
-        // A body comes with a proposal, which may be this node's own and must not leave before its record.
-        let is_said = matches!(response, Response::Chain(ChainResponse::Body { .. }));
+        // A proposal or a certificate in it may have this node's own word, which must not leave before its record.
+        let is_said = matches!(
+            response,
+            Response::Chain(ChainResponse::Body { .. } | ChainResponse::Decisions(_) | ChainResponse::Trail { .. })
+        );
         let stage = if is_said { Stage::Repeated } else { Stage::Committed };
         turn.out.push((stage, Output::Respond { id, response }));
     }

@@ -55,14 +55,15 @@ pub struct Settler<'a> {
     unsure: BTreeSet<u32>,
     /// Files in which little may be needed, to be looked at when there is nothing else to do.
     spare: Vec<u32>,
-    /// Layers that were settled since a file was looked at.
+    /// Layers that were settled since a file was looked at, and the file that was.
     in_a_row: u32,
+    looked: u32,
 }
 
 impl<'a> Settler<'a> {
     /// For a store as it was opened.
     pub fn new(shared: &'a Shared, settled: Position, unsure: BTreeSet<u32>) -> Settler<'a> {
-        let mut settler = Settler { shared, settled, said: settled, unsure, spare: Vec::new(), in_a_row: 0 };
+        let mut settler = Settler { shared, settled, said: settled, unsure, spare: Vec::new(), in_a_row: 0, looked: 0 };
         settler.find_spare();
         settler
     }
@@ -79,7 +80,7 @@ impl<'a> Settler<'a> {
         while shared.healthy().is_ok() {
             let waiting = shared.layers.read().settling.clone();
             if self.in_a_row >= IN_A_ROW
-                && let Some(number) = self.spare.pop()
+                && let Some(number) = self.next_spare()
             {
                 self.in_a_row = 0;
                 let reclaimed = MutexGuard::unlocked(&mut front, || self.reclaim(number));
@@ -98,7 +99,7 @@ impl<'a> Settler<'a> {
             } else if front.dirty.is_some_and(|since| Instant::now() >= since + shared.flush_every) {
                 // What went wrong has poisoned the store.
                 let _ = MutexGuard::unlocked(&mut front, || shared.flush());
-            } else if let Some(number) = self.spare.pop() {
+            } else if let Some(number) = self.next_spare() {
                 self.in_a_row = 0;
                 let reclaimed = MutexGuard::unlocked(&mut front, || self.reclaim(number));
                 poison(reclaimed);
@@ -140,6 +141,14 @@ impl<'a> Settler<'a> {
 
     /// Files that are settled for certain, of which half is not needed or nothing is known. The oldest are looked at
     /// first.
+    /// The oldest behind the one that was looked at last, or the oldest: one that cannot be given back now does not
+    /// keep the others waiting.
+    fn next_spare(&mut self) -> Option<u32> {
+        let at = self.spare.iter().rposition(|number| *number > self.looked).or(self.spare.len().checked_sub(1))?;
+        self.looked = self.spare.remove(at);
+        Some(self.looked)
+    }
+
     fn find_spare(&mut self) {
         let usage = self.shared.files.usage();
         let is_spare = |(number, usage): &(&u32, &Usage)| self.unsure.contains(number) || usage.dead * 2 >= usage.size;

@@ -60,7 +60,7 @@ pub struct ChainSetup {
     pub validates: bool,
     /// How long the steps of a round may take.
     pub timeouts: Timeouts,
-    /// From a decision to the next height, at least.
+    /// From the beginning of one height to that of the next, at least.
     pub cadence: Duration,
     /// Without anything to agree on a block is made this long after the last; none waits for something.
     pub heartbeat: Option<Duration>,

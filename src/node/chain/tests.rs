@@ -411,6 +411,43 @@ fn missed(certificate: Genuine<Certificate>, block: &Block) -> Missed {
 }
 
 #[test]
+fn a_certificate_with_this_nodes_own_vote_leaves_no_earlier_than_its_record_is_on_the_disk() {
+    let mut lone = follower();
+    let (me, mut gate) = (lone.n, Gate::default());
+    let others: Vec<u8> = (1..=4).filter(|n| *n != me).collect();
+    let block = lone.block_of(lone.leader(0), lone.now.wall);
+    let said = lone.proposal(0, block.id(), None);
+    let out = lone.hear(others[0], said);
+    lone.bring(&out, &block);
+    for n in &others[..2] {
+        lone.hear(*n, lone.vote(*n, Vow::Precommit, 0, Some(block.id())));
+    }
+    lone.hear(others[0], lone.vote(others[0], Vow::Prevote, 0, Some(block.id())));
+    // With the last prevote this node votes, and that decides.
+    let vote = lone.vote(others[1], Vow::Prevote, 0, Some(block.id()));
+    let message = Genuine::check(vote, lone.chain().ledger.head().chain).unwrap();
+    let heard = Input::Chain(ChainInput::Heard { from: id(others[1]), ticket: 1, message });
+    let mut step = Step::default();
+    lone.node.handle(heard, &lone.store, lone.now, &mut step);
+    lone.node.finish(&lone.store, lone.now, &mut step);
+    assert_eq!(lone.height(), Height(1));
+    lone.store.commit(step.batch);
+    assert!(gate.committed(step.outputs, false, false, step.log).log.is_some());
+    let requests = [ChainRequest::Body { block: block.id() }, ChainRequest::Decisions { from: Height(1) }];
+    for (n, request) in (5..).zip(requests) {
+        let mut step = Step::default();
+        let request = Input::Request { from: id(9), id: n, request: Request::Chain(request) };
+        lone.node.handle(request, &lone.store, lone.now, &mut step);
+        let freed = gate.committed(step.outputs, false, false, step.log);
+        assert!(!freed.outputs.iter().any(|output| matches!(output, Output::Respond { .. })), "{:?}", freed.outputs);
+    }
+    let is_answer = |output: &&Output| {
+        matches!(output, Output::Respond { response: Response::Chain(ChainResponse::Decisions(_)), .. })
+    };
+    assert_eq!(gate.logged(1).iter().filter(is_answer).count(), 2);
+}
+
+#[test]
 fn who_lacks_the_body_of_a_block_that_the_others_made_true_gets_the_decision() {
     let mut lone = follower();
     let others: Vec<u8> = (1..=4).filter(|n| *n != lone.n).collect();
