@@ -33,6 +33,7 @@ use report::Figures;
   metanode bench pair --seal each --messages 40000
   metanode bench pair --size 1024 --out figures.json
   metanode bench mixed
+  metanode bench mixed --rate 130000
   metanode bench e2e
   metanode bench fanout --nodes 4
   metanode bench direct

@@ -26,7 +26,7 @@ pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> 
         }
     });
     let Some(first) = nodes.first() else { anyhow::bail!("a network of no nodes") };
-    let publishing = pair::publish(first, Supply::new(args, Priority::Normal), start);
+    let publishing = pair::publish(first, Supply::new(args, Priority::Normal), None, start);
     let (said, arrivals) = tokio::try_join!(publishing, try_join_all(watches))?;
     for node in &nodes {
         let store = node.store.clone();

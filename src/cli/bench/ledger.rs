@@ -41,9 +41,10 @@ const KEPT_UP: f64 = 0.95;
 /// What `bench ledger` is asked for.
 #[derive(Args, Debug)]
 pub struct LedgerArgs {
-    /// `ledger`: transfers a second; by default more and more, until they are not kept up with
+    /// `ledger`: transfers a second; by default more and more, until they are not kept up with. `mixed`: Bulk messages
+    /// a second; by default as many as are taken
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    rate: Option<u64>,
+    pub(super) rate: Option<u64>,
     /// `ledger`: transfers under one seal
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=500))]
     per_seal: u64,

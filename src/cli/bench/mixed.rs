@@ -1,7 +1,7 @@
-//! Two nodes, one of them saturated with Bulk, and what is more urgent beside it.
+//! Two nodes, one of them saturated with Bulk, or given so much of it a second, and what is more urgent beside it.
 //!
-//! Probes of every priority but Bulk are said one by one at a steady pace while Bulk is said as fast as it is taken. A
-//! probe's time is from the call until a reader at the other node has it in hand.
+//! Probes of every priority but Bulk are said one by one at a steady pace while Bulk is said. A probe's time is from the
+//! call until a reader at the other node has it in hand.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,8 @@ use crate::node::Ack;
 use crate::store::Store;
 use crate::types::{MessageId, WallMs};
 use crate::wire::kind::security::{SecurityAlert, Severity};
-use crate::wire::{Category, Draft, Filter, Payload, Priority};
+use crate::wire::kind::system::{CapacityUpdate, Resources};
+use crate::wire::{Draft, Filter, Kind, Payload, Priority};
 
 /// The time from one probe of a priority to the next.
 const PACE: Duration = Duration::from_millis(5);
@@ -42,18 +43,20 @@ pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> 
     let (watch, store, end) = (two.watch.clone(), two.store.clone(), over.clone());
     let reader = tokio::task::spawn_blocking(move || read(watch, &store, &end));
     let bulk = async {
-        let said = pair::publish(&one, Supply::new(args, Priority::Bulk), start).await;
+        let said = pair::publish(&one, Supply::new(args, Priority::Bulk), args.ledger.rate, start).await;
         over.store(true, Ordering::Relaxed);
         said
     };
-    let [critical, high, low] = [Priority::Critical, Priority::High, Priority::Low].map(|p| probe(&one, p, &over));
-    let (bulk, critical, high, low) = tokio::join!(bulk, critical, high, low);
+    let urgent = async { tokio::try_join!(probe(&one, Priority::Critical, &over), probe(&one, Priority::High, &over)) };
+    let other = async { tokio::try_join!(probe(&one, Priority::Normal, &over), probe(&one, Priority::Low, &over)) };
+    let (bulk, urgent, other) = tokio::join!(bulk, urgent, other);
     let arrivals = arrivals.await??;
     let seconds = start.elapsed().as_secs_f64();
     let cpu_seconds = rig::cpu_seconds() - cpu;
     bar.finish_and_clear();
     let heard = reader.await??;
-    let said: Said = [critical?, high?, low?].into_iter().flatten().collect();
+    let ((critical, high), (normal, low)) = (urgent?, other?);
+    let said: Said = [critical, high, normal, low].into_iter().flatten().collect();
     let status = two.status().await?;
     let resident_bytes = resident_bytes();
     one.stop().await?;
@@ -76,14 +79,25 @@ async fn probe(node: &BenchNode, priority: Priority, over: &AtomicBool) -> anyho
     while !over.load(Ordering::Relaxed) {
         pace.tick().await;
         let at = Instant::now();
-        for id in node.say(vec![alert(priority)], Ack::Accepted).await? {
+        for id in node.say(vec![draft(priority)], Ack::Accepted).await? {
             said.insert(id, (priority, at));
         }
     }
     Ok(said)
 }
 
-fn alert(priority: Priority) -> Draft {
+/// Something of a rank: an alert says its own, and what is left at Normal is ranked by its category.
+fn draft(priority: Priority) -> Draft {
+    if priority == Priority::Normal {
+        let some = Resources { cpu_millicores: 1, memory_bytes: 1, ..Resources::default() };
+        return Draft::new(&Payload::CapacityUpdate(CapacityUpdate {
+            total: some,
+            used: some,
+            queued_messages: 0,
+            messages_per_s: 1,
+            measured_ms: WallMs(1_700_000_000_000),
+        }));
+    }
     let mut draft = Draft::new(&Payload::SecurityAlert(SecurityAlert {
         rule: "probe".into(),
         severity: Severity::Info,
@@ -98,7 +112,7 @@ fn alert(priority: Priority) -> Draft {
 
 /// When each probe was in a reader's hand at the other node.
 fn read(mut watch: Watch, store: &Store, over: &AtomicBool) -> anyhow::Result<BTreeMap<MessageId, Instant>> {
-    let filter = Filter { categories: [Category::Security].into(), ..Filter::default() };
+    let filter = Filter { kinds: [Kind::SecurityAlert, Kind::CapacityUpdate].into(), ..Filter::default() };
     let (mut heard, mut at) = (BTreeMap::new(), 0);
     let runtime = tokio::runtime::Handle::current();
     loop {

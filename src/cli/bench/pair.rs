@@ -1,7 +1,7 @@
 //! Two nodes, one says, the other holds: as fast as they can.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,7 +27,7 @@ pub async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<Report> 
     let cpu = rig::cpu_seconds();
     let start = Instant::now();
     let arrivals = tokio::spawn(watch_arrivals(two.watch.clone(), args.messages, start, bar.clone()));
-    let said = publish(&one, batches, start).await?;
+    let said = publish(&one, batches, None, start).await?;
     let arrivals = arrivals.await??;
     // What the other node holds must be on its disk, too.
     let store = two.store.clone();
@@ -103,11 +103,22 @@ fn draft(args: &BenchArgs, priority: Priority, n: u64) -> Draft {
 }
 
 /// Says all batches, a few calls at once; returns when each was handed over and how many were said by then.
-pub async fn publish(node: &BenchNode, batches: Supply, start: Instant) -> anyhow::Result<Vec<(u64, f64)>> {
+///
+/// At most `rate` messages a second, if there is one.
+pub async fn publish(
+    node: &BenchNode,
+    batches: Supply,
+    rate: Option<u64>,
+    start: Instant,
+) -> anyhow::Result<Vec<(u64, f64)>> {
     let mut said = Vec::new();
     let mut calls = tokio::task::JoinSet::new();
-    let mut total = 0;
+    let mut total = 0_u64;
     for drafts in batches {
+        if let Some(rate) = rate {
+            let due = start + Duration::from_secs_f64(total as f64 / rate as f64);
+            tokio::time::sleep_until(due.into()).await;
+        }
         if calls.len() == CALLS
             && let Some(done) = calls.join_next().await
         {
