@@ -100,7 +100,9 @@ impl Chain {
 
     /// Agreement begins at a height: after its own last one, or anew behind heights that were decided without it.
     pub(super) fn begin_height(&mut self, start: Start, turn: &mut Turn<'_>) -> Vec<consensus::Output> {
-        let follows = self.consensus.height().next() == start.height;
+        // A height that was decided without it is not over for it, though it is the last one.
+        let is_over = self.consensus.phase() == Phase::Decided;
+        let follows = is_over && self.consensus.height().next() == start.height;
         let abstained = self.abstains.take().is_some();
         // A height at which it abstained has been decided: it has voted at none after that.
         self.forgot &= !(abstained && follows);

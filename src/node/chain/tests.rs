@@ -17,6 +17,7 @@ use crate::wire::agreement::{ChainResponse, Message, Proposal, Saying, Step as V
 use crate::wire::ledger::{Body, Order, Pack, Sealed, Transaction};
 use crate::wire::{Request, Response};
 
+mod decisions;
 mod endorse;
 
 const START: WallMs = WallMs(1_700_000_000_000);
@@ -479,35 +480,6 @@ fn who_lacks_the_body_of_a_block_that_the_others_made_true_gets_the_decision() {
     });
     let blocks: Vec<&Bytes> = answer.into_iter().flatten().map(|decision| &decision.block).collect();
     assert_eq!(blocks, [&Bytes::from(block.encode())]);
-}
-
-#[test]
-fn a_peer_is_asked_for_decisions_once_at_a_time_and_from_the_first_that_is_missing() {
-    let mut lone = follower();
-    let others: Vec<u8> = (1..=4).filter(|n| *n != lone.n).collect();
-    let (one, two) = (id(others[0]), id(others[1]));
-    let later = |lone: &mut Lone, from| {
-        let refusal = crate::wire::Refusal::Height { height: 99, at: 1 };
-        asked(&lone.tell(Input::Refused { from, refusal }))
-    };
-    let first = later(&mut lone, one);
-    assert!(matches!(first[..], [(to, _, ChainRequest::Decisions { from: Height(1) })] if to == one), "{first:?}");
-    assert_eq!(later(&mut lone, one), [], "it was asked");
-    assert_eq!(later(&mut lone, two).len(), 1);
-    // The decision of height 2 comes first; with it height 1 is the first that is missing, and then it is height 3.
-    let blocks = [lone.block_of(others[0], lone.now.wall)];
-    let certificate = |lone: &Lone, height| lone.certificate(Height(height), blocks[0].id(), &others);
-    let genuine =
-        |lone: &Lone, height| Genuine::check(certificate(lone, height), lone.chain().ledger.head().chain).unwrap();
-    let decisions = vec![missed(genuine(&lone, 2), &blocks[0])];
-    lone.tell(Input::Chain(ChainInput::Decisions { from: one, id: first[0].1, decisions }));
-    let again = later(&mut lone, one);
-    assert!(matches!(again[..], [(_, _, ChainRequest::Decisions { from: Height(1) })]), "{again:?}");
-    let decisions = vec![missed(genuine(&lone, 1), &blocks[0])];
-    let out = lone.give(Input::Chain(ChainInput::Decisions { from: one, id: again[0].1, decisions }));
-    assert!(out.iter().any(|(_, output)| matches!(output, Output::Chain(ChainOutput::Applied { .. }))));
-    let again = later(&mut lone, one);
-    assert!(matches!(again[..], [(_, _, ChainRequest::Decisions { from: Height(3) })]), "{again:?}");
 }
 
 #[test]
