@@ -139,8 +139,6 @@ impl<'a> Settler<'a> {
         Ok(())
     }
 
-    /// Files that are settled for certain, of which half is not needed or nothing is known. The oldest are looked at
-    /// first.
     /// The oldest behind the one that was looked at last, or the oldest: one that cannot be given back now does not
     /// keep the others waiting.
     fn next_spare(&mut self) -> Option<u32> {
@@ -149,6 +147,8 @@ impl<'a> Settler<'a> {
         Some(self.looked)
     }
 
+    /// Files that are settled for certain, of which half is not needed or nothing is known. The oldest are looked at
+    /// first.
     fn find_spare(&mut self) {
         let usage = self.shared.files.usage();
         let is_spare = |(number, usage): &(&u32, &Usage)| self.unsure.contains(number) || usage.dead * 2 >= usage.size;
