@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A BLAKE3 digest, 32 bytes. Text form: 64 lower-case hexadecimal digits.
@@ -69,6 +71,9 @@ pub enum Domain {
     Roll,
 }
 
+/// The key that each context string comes to, found once: it costs as much as hashing a short value.
+static KEYS: [OnceLock<ContextKey>; Domain::Roll as usize + 1] = [const { OnceLock::new() }; Domain::Roll as usize + 1];
+
 impl Domain {
     /// The context string of BLAKE3's key derivation, fixed for ever.
     pub const fn context(self) -> &'static str {
@@ -105,7 +110,8 @@ impl Domain {
 
     /// A hasher for values too large, or too scattered, to hand over at once.
     pub fn hasher(self) -> blake3::Hasher {
-        blake3::Hasher::new_derive_key(self.context())
+        let key = KEYS[self as usize].get_or_init(|| hash_derive_key_context(self.context()));
+        blake3::Hasher::new_from_context_key(key)
     }
 
     /// The digest of `parts`, one after the other.
