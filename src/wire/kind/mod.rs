@@ -10,6 +10,7 @@
 //! Pure. Invariants: a tag never changes its meaning; one payload has one encoding; whatever JSON or bytes come in, the
 //! answer is a payload or every fault found, never a panic.
 
+mod canonical;
 mod capacity;
 mod compliance;
 pub mod consensus;

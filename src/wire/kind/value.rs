@@ -9,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 
+use super::canonical::is_canonical;
+
 /// Bytes that mean something to someone else. JSON: lower-case hexadecimal; binary: length and bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob(pub Vec<u8>);
@@ -118,6 +120,9 @@ impl<'de> Deserialize<'de> for Json {
             return Value::deserialize(from).map(|value| Json::from(&value));
         }
         let text = String::deserialize(from)?;
+        if is_canonical(&text) {
+            return Ok(Json(text));
+        }
         let value: Value = serde_json::from_str(&text).map_err(|e| de::Error::custom(format!("not JSON: {e}")))?;
         Ok(Json::from(&value))
     }
