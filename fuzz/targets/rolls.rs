@@ -89,7 +89,7 @@ fn member(path: &str, op: Op, by: u8, life: Incarnation, sequence: u64, at: u64)
     let checksum = Domain::Trace.hash(&[&[by], &sequence.to_be_bytes(), path.as_bytes()]);
     let message = MessageId::new(Stamp(at << 16), 0);
     let origin = Origin { author: author(by), incarnation: life, sequence, message, checksum };
-    Member::of(&write, origin).next().expect("it has one change")
+    Member::of(write, origin).next().expect("it has one change")
 }
 
 fn write(n: u8) -> Member {
@@ -147,7 +147,7 @@ impl World {
         match *deed {
             Deed::Write { n } => {
                 let member = self.writes[usize::from(n) % self.writes.len()].clone();
-                self.step(|merge| merge.apply(&member));
+                self.step(|merge| merge.apply(member.clone()));
             }
             Deed::Say { set, by } => self.say(set, by % 3),
             Deed::Fork { by, at } => {
@@ -180,7 +180,7 @@ impl World {
         let at = 100 + self.said.len() as u64;
         self.said.push((by, sequence, floor));
         let member = member(FLOOR, Op::Set { value: floor.json() }, by, LIFE, sequence, at);
-        self.step(|merge| merge.apply(&member));
+        self.step(|merge| merge.apply(member.clone()));
     }
 
     fn page(&mut self, peer: u8, set: Option<u8>, most: u8, spoil: u8, more: bool) {

@@ -59,7 +59,7 @@ fn members(writes: &[Write]) -> Vec<Member> {
             message: MessageId::new(Stamp(u64::from(write.stamp) << 16), 0),
             checksum: Hash([n as u8; 32]),
         };
-        let made: Vec<Member> = Member::of(&write_, origin).collect();
+        let made: Vec<Member> = Member::of(write_, origin).collect();
         versions.extend(made.iter().map(Member::version));
         members.extend(made);
     }
@@ -78,7 +78,7 @@ fn merged<'a>(members: impl Iterator<Item = &'a Member>, plan: &Plan, store: &mu
     };
     for member in members {
         step(&mut |merge| {
-            merge.apply(member);
+            merge.apply(member.clone());
             merge.sweep(usize::from(plan.budget % 4))
         });
     }

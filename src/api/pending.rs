@@ -202,11 +202,12 @@ fn fates(message: MessageId, view: &dyn View) -> Option<(String, Vec<ChangeFate>
         message,
         checksum: checksum(&entry.bytes),
     };
-    let cells = crdt::State::of(&write.collection, view);
+    let collection = write.collection.clone();
+    let cells = crdt::State::of(&collection, view);
     let fate = |member: Member| {
         let (version, path) = (member.version(), member.place().1.to_string());
         let now = cells.cell(&path).filter(|cell| !cell.is_empty());
-        let lost = crdt::conflict(&write.collection, &path, version, view).is_some();
+        let lost = crdt::conflict(&collection, &path, version, view).is_some();
         let fate = match cells.version(&path, version).map(|past| past.status) {
             _ if lost => Fate::Lost,
             Some(Status::Kept | Status::Hollow) => Fate::Stands,
@@ -216,5 +217,6 @@ fn fates(message: MessageId, view: &dyn View) -> Option<(String, Vec<ChangeFate>
         };
         ChangeFate { path, version, fate, now }
     };
-    Some((write.collection.clone(), Member::of(&write, origin).map(fate).collect()))
+    let fates = Member::of(write, origin).map(fate).collect();
+    Some((collection, fates))
 }

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::book::FloorBook;
-use super::event::events_end;
+use super::event::Events;
 use super::floor::{Floors, floors};
 use super::index::{self, Entry, Index};
 use super::past::{known_from, remember_from};
@@ -68,7 +68,7 @@ pub struct Replica {
     pub(super) collections: BTreeMap<String, Summary>,
     /// Those whose rows are not what is here.
     changed: BTreeSet<String>,
-    pub(super) events: u64,
+    pub(super) events: Events,
     /// From this event on it is remembered when writes come, and whether its row says so.
     remembers: (u64, bool),
     pub(super) sweeps: Sweeps,
@@ -83,13 +83,13 @@ pub struct Replica {
 impl Replica {
     /// The state as the store has it.
     pub fn load(view: &dyn View) -> Result<Replica, String> {
-        let events = events_end(view);
+        let events = Events::load(view);
         let (indexes, standing) = index::load(view);
         Ok(Replica {
             collections: load_all(view)?,
             changed: BTreeSet::new(),
+            remembers: known_from(view).map_or((events.end(), false), |from| (from, true)),
             events,
-            remembers: known_from(view).map_or((events, false), |from| (from, true)),
             sweeps: Sweeps::load(view)?,
             floors: FloorBook::load(view)?,
             indexes,
@@ -149,7 +149,7 @@ impl Replica {
 
     /// The number the next event will have.
     pub fn events_end(&self) -> u64 {
-        self.events
+        self.events.end()
     }
 
     /// Whether nothing is to be done about floors until something happens.
@@ -199,11 +199,12 @@ impl Replica {
             tx.put(key(&name), encode(&Kept { retained, root: root.hash(), prefixes, clock }));
         }
         if let (from, false) = self.remembers
-            && self.events > 0
+            && self.events.end() > 0
         {
             remember_from(from, tx);
             self.remembers = (from, true);
         }
+        self.events.save(tx);
         self.sweeps.save(tx);
         self.floors.save(tx);
         self.let_go.clear();

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use super::access::{allows, is_lasting, is_rules};
 use super::collection::Replica;
 use super::conflict::{self, Reason};
-use super::event::{self, What};
+use super::event::What;
 use super::floor::{Floor, is_floor};
 use super::index::Entry;
 use super::row::{Member, Row, Status};
@@ -50,15 +50,17 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
     }
 
     /// Merges one change.
-    pub fn apply(&mut self, member: &Member) -> Outcome {
-        let unit = &member.unit;
+    pub fn apply(&mut self, member: Member) -> Outcome {
+        let Member { unit, version, body } = member;
+        let unit = &unit;
         if !self.replica.has_room(&unit.collection) {
             return Outcome::NoRoom;
         }
-        let new = Row { arrived: Some(self.replica.events), ..Row::new(member, Status::Superseded) };
+        let author = body.author;
+        let new = Row { arrived: Some(self.replica.events.end()), ..Row::new(version, Status::Superseded, body) };
         // What is later than all that ever came cannot have come.
-        let is_latest = member.version.stamp > self.replica.summary(&unit.collection).clock;
-        let old = (!is_latest).then(|| self.row(unit, member.version)).flatten();
+        let is_latest = version.stamp > self.replica.summary(&unit.collection).clock;
+        let old = (!is_latest).then(|| self.row(unit, version)).flatten();
         if self.is_sunk(unit, &new) {
             let waits = old.is_some_and(|old| old.raw == new.raw);
             return if waits { Outcome::Duplicate } else { self.refuse(unit, &new) };
@@ -70,11 +72,11 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             }
             self.set_status(unit, &old, Status::Superseded);
         } else {
-            self.take_back(unit, member.version);
+            self.take_back(unit, version);
         }
         let summary = self.replica.summary_mut(&unit.collection);
-        summary.clock = summary.clock.max(member.version.stamp);
-        let outcome = if !allows(unit, member.body.author, member.version, self.tx) {
+        summary.clock = summary.clock.max(version.stamp);
+        let outcome = if !allows(unit, author, version, self.tx) {
             self.put(unit, &new, Status::Denied);
             self.lose(unit, &new, None, Reason::Access);
             Outcome::Denied
@@ -84,9 +86,9 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             self.replace(unit, &new)
         };
         if is_floor(unit) {
-            self.bound_floors(unit, member.body.author);
+            self.bound_floors(unit, author);
         }
-        self.trim(unit, member.version);
+        self.trim(unit, version);
         outcome
     }
 
@@ -254,13 +256,12 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
 
     /// Writes a row that is not there, and counts it.
     pub(super) fn put(&mut self, unit: &Unit, row: &Row, status: Status) {
-        let row = Row { status, ..row.clone() };
-        self.tx.put(unit.row(row.version), row.encode());
+        self.tx.put(unit.row(row.version), row.encode(status, row.masked));
         if status.is_retained() {
-            self.count(unit, &row, true);
+            self.count(unit, row, true);
         }
         if status == Status::Kept {
-            self.show(unit, &row, true);
+            self.show(unit, row, true);
         }
     }
 
@@ -286,9 +287,8 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         if (row.status == Status::Kept) != (status == Status::Kept) {
             self.show(unit, row, status == Status::Kept);
         }
-        let masked = (status == Status::Masked).then_some(self.replica.events);
-        let row = Row { status, masked, ..row.clone() };
-        self.tx.put(unit.row(row.version), row.encode());
+        let masked = (status == Status::Masked).then_some(self.replica.events.end());
+        self.tx.put(unit.row(row.version), row.encode(status, masked));
     }
 
     fn count(&mut self, unit: &Unit, row: &Row, more: bool) {
@@ -345,8 +345,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
 
     /// Tells what happened.
     pub(super) fn note(&mut self, what: What, unit: &Unit, version: Version, other: Option<Version>) {
-        event::note(self.replica.events, self.now, what, (unit, version), other, self.tx);
-        self.replica.events += 1;
+        self.replica.events.note(self.now, what, (unit, version), other, self.tx);
     }
 
     /// Lets the oldest history of a unit go. Done for some versions only, the same everywhere, so that it costs little.

@@ -115,7 +115,7 @@ impl Merge<'_, '_, '_> {
             if !self.replica.sweeps.is_empty() {
                 continue;
             }
-            let events = self.replica.events;
+            let events = self.replica.events.end();
             self.replica.floors.get_mut(&name).sunk(events);
             counted.extend(self.count_on(&name, &mut left).map(|done| (name.clone(), done)));
             self.decide(&name);
@@ -172,7 +172,7 @@ impl Merge<'_, '_, '_> {
 
     /// All is counted.
     fn counted(&mut self, name: &str, count: Count) -> Option<Counted> {
-        let (below, events) = (self.replica.below(name), self.replica.events);
+        let (below, events) = (self.replica.below(name), self.replica.events.end());
         let held = self.replica.floors.get_mut(name);
         if count.asked {
             let floor = count.root.floor(count.upto);
@@ -195,7 +195,7 @@ impl Merge<'_, '_, '_> {
 
     /// Which floor counts; and if a higher one is said, whether what is retained comes to it.
     fn decide(&mut self, name: &str) {
-        let events = self.replica.events;
+        let events = self.replica.events.end();
         let held = self.replica.floors.get_mut(name);
         if held.floor().is_some_and(|floor| !held.said.has(&floor)) {
             held.withdraw();
@@ -242,7 +242,7 @@ impl Merge<'_, '_, '_> {
 
     /// A page of it, in order. Once there is no more the floor counts here, or it was not its roll.
     pub fn take_roll(&mut self, collection: &str, peer: NodeId, entries: &[Entry], more: bool) -> Result<(), Nonsense> {
-        let events = self.replica.events;
+        let events = self.replica.events.end();
         let held = self.replica.floors.get_mut(collection);
         let Some(taking) = held.takings.get_mut(&peer) else { return Ok(()) };
         let (floor, roll) = (taking.floor, taking.roll);

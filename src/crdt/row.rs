@@ -92,11 +92,12 @@ pub struct Member {
 
 impl Member {
     /// The changes of a write, each by itself.
-    pub fn of(write: &CollectionWrite, origin: Origin) -> impl Iterator<Item = Member> {
-        write.changes.iter().zip(0..).map(move |(change, index)| Member {
-            unit: Unit::of(&write.collection, change, origin.author, origin.incarnation),
+    pub fn of(write: CollectionWrite, origin: Origin) -> impl Iterator<Item = Member> {
+        let CollectionWrite { collection, client, changes } = write;
+        changes.into_iter().zip(0..).map(move |(change, index)| Member {
+            unit: Unit::of(&collection, &change, origin.author, origin.incarnation),
             version: Version::of(origin.message.stamp(), origin.author, origin.checksum, index),
-            body: Body::new(change, write.client.clone(), origin),
+            body: Body::new(change, client.clone(), origin),
         })
     }
 
@@ -113,7 +114,7 @@ impl Member {
 
     /// What the root counts it as, while it is retained.
     pub fn digest(&self) -> Hash {
-        Row::new(self, Status::Kept).digest(&self.unit)
+        digest(&self.unit, self.version, &encode(&self.body))
     }
 
     /// Where it belongs: collection and path.
@@ -123,16 +124,9 @@ impl Member {
 }
 
 impl Body {
-    fn new(change: &Change, client: Option<String>, origin: Origin) -> Body {
-        Body {
-            author: origin.author,
-            incarnation: origin.incarnation,
-            sequence: origin.sequence,
-            message: origin.message,
-            client,
-            over: change.over.clone(),
-            op: change.op.clone(),
-        }
+    fn new(Change { over, op, .. }: Change, client: Option<String>, origin: Origin) -> Body {
+        let Origin { author, incarnation, sequence, message, .. } = origin;
+        Body { author, incarnation, sequence, message, client, over, op }
     }
 }
 
@@ -151,10 +145,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of a member.
-    pub fn new(member: &Member, status: Status) -> Row {
-        let raw = encode(&member.body).into();
-        Row { version: member.version, status, arrived: None, masked: None, body: member.body.clone(), raw }
+    /// The row of a write.
+    pub fn new(version: Version, status: Status, body: Body) -> Row {
+        let raw = encode(&body).into();
+        Row { version, status, arrived: None, masked: None, body, raw }
     }
 
     /// Reads a row and where it is; none if the key is not one of a write.
@@ -172,12 +166,12 @@ impl Row {
         Some(Row { version, status: Status::of_row(value)?, arrived, masked, body, raw: value.slice_ref(raw) })
     }
 
-    /// The row's value.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The row's value, as it counts from now on and since when it is masked.
+    pub fn encode(&self, status: Status, masked: Option<u64>) -> Vec<u8> {
         let mut value = Vec::with_capacity(1 + 8 + 8 + self.raw.len());
         let follows = |number: Option<u64>, flag| number.map_or(0, |_| flag);
-        value.push(self.status as u8 | follows(self.arrived, ARRIVED) | follows(self.masked, MASKED));
-        for number in [self.arrived, self.masked].into_iter().flatten() {
+        value.push(status as u8 | follows(self.arrived, ARRIVED) | follows(masked, MASKED));
+        for number in [self.arrived, masked].into_iter().flatten() {
             value.extend_from_slice(&number.to_be_bytes());
         }
         value.extend_from_slice(&self.raw);
@@ -186,8 +180,12 @@ impl Row {
 
     /// What the root counts it as.
     pub fn digest(&self, unit: &Unit) -> Hash {
-        Domain::Member.hash(&[&unit.bytes(), &self.version.to_bytes(), &self.raw])
+        digest(unit, self.version, &self.raw)
     }
+}
+
+fn digest(unit: &Unit, version: Version, raw: &[u8]) -> Hash {
+    Domain::Member.hash(&[&unit.bytes(), &version.to_bytes(), raw])
 }
 
 /// A number of a row, if there is one, and what follows it.

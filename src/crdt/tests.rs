@@ -53,7 +53,7 @@ impl Host {
     }
 
     pub fn apply(&mut self, member: &Member) -> Outcome {
-        self.step(|merge| merge.apply(member))
+        self.step(|merge| merge.apply(member.clone()))
     }
 
     pub fn take(&mut self, member: &Member) {
@@ -491,7 +491,7 @@ fn rows_and_roots_are_the_golden_ones() {
         checksum: Hash([4; 32]),
     };
     let mut host = Host::default();
-    Member::of(&write, origin).for_each(|member| host.take(&member));
+    Member::of(write, origin).for_each(|member| host.take(&member));
     let start = Key::new(Table::State, &[]);
     let (key, row) = host.store.last(&start, &start.after_prefix()).unwrap();
     assert_eq!(hex::encode(key), "306300612f620002018bcfe56800000567b4c5425b4f26d57bf2c4fe0c06b522");

@@ -34,8 +34,8 @@ impl Host {
 
     fn take(&mut self, write: &Written) {
         self.step(|merge| {
-            for member in Member::of(&write.said, write.origin) {
-                merge.apply(&member);
+            for member in Member::of(write.said.clone(), write.origin) {
+                merge.apply(member);
             }
         });
     }

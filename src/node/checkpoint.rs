@@ -90,7 +90,7 @@ fn mark(collection: &str, excerpt: Excerpt, missing: &mut BTreeSet<Entry>) -> Ch
         let message = Message::decode(item).ok();
         let said = message.and_then(|message| Some((message.id, write_in(&message)?)));
         let Some((id, write)) = said.filter(|(_, write)| write.collection == collection) else { return 0 };
-        let members = Member::of(&write, origin(slot, id, checksum(item)));
+        let members = Member::of(write, origin(slot, id, checksum(item)));
         let meant = members.map(|member| missing.remove(&Entry { version: member.version(), digest: member.digest() }));
         meant.zip(0..).fold(0, |mark, (meant, bit)| mark | u64::from(meant) << bit)
     });
@@ -120,7 +120,7 @@ impl Tally {
             let mut left: u32 = marks.iter().map(|mark| mark.count_ones()).sum();
             for said in proven.writes().iter().filter(|said| said.write.collection == collection) {
                 let mark = marked.get(&said.index).copied().unwrap_or(0);
-                let members = Member::of(&said.write, origin(slot, said.message, said.checksum));
+                let members = Member::of(said.write.clone(), origin(slot, said.message, said.checksum));
                 for (member, _) in members.zip(0..).filter(|(_, bit)| mark & (1u64 << bit) != 0) {
                     meant.insert(Entry { version: member.version(), digest: member.digest() });
                     left -= 1;

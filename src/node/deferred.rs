@@ -38,7 +38,7 @@ impl Node {
         let members = said.filter_map(|item| {
             let message = Message::decode(item).ok()?;
             let origin = origin(slot, message.id, checksum(item));
-            Some(Member::of(&write_in(&message)?, origin).collect::<Vec<_>>())
+            Some(Member::of(write_in(&message)?, origin).collect::<Vec<_>>())
         });
         let members: Vec<Member> = members.flatten().take(limits::DEFERRED_CHANGES).collect();
         self.tell_deferred(&members, turn);
@@ -51,7 +51,7 @@ impl Node {
             return;
         }
         let said = proven.writes().iter();
-        let members = said.flat_map(|said| Member::of(&said.write, origin(slot, said.message, said.checksum)));
+        let members = said.flat_map(|said| Member::of(said.write.clone(), origin(slot, said.message, said.checksum)));
         let members: Vec<Member> = members.take(limits::DEFERRED_CHANGES).collect();
         self.tell_deferred(&members, turn);
     }

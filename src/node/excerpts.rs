@@ -67,7 +67,7 @@ pub(super) fn on_last(slot: Slot, stored: &Stored, tx: &mut Txn<'_>) -> usize {
 fn needed(slot: Slot, item: &Bytes, waits: bool, view: &dyn View) -> bool {
     let Ok(message) = Message::decode(item) else { return false };
     let Some(write) = write_in(&message) else { return false };
-    waits || Member::of(&write, origin(slot, message.id, checksum(item))).any(|member| member.is_known(view))
+    waits || Member::of(write, origin(slot, message.id, checksum(item))).any(|member| member.is_known(view))
 }
 
 /// Where a write in a bundle comes from.
@@ -155,7 +155,7 @@ pub fn unproved(replica: &Replica, collection: &str, view: &dyn View) -> Vec<Ent
         let excerpt = prove(slot, &BTreeSet::from([message]), view)?;
         let proven = excerpt.clone().prove(excerpt.header().network).ok()?;
         let said = proven.writes().iter().find(|said| said.message == message)?;
-        let mut members = Member::of(&said.write, origin(slot, message, said.checksum));
+        let mut members = Member::of(said.write.clone(), origin(slot, message, said.checksum));
         members.any(|member| (member.version(), member.digest()) == (entry.version, entry.digest)).then_some(())
     };
     all.unwrap_or_default().into_iter().filter(|entry| proved(entry).is_none()).collect()

@@ -483,7 +483,7 @@ impl Node {
         for proven in &writes {
             let slot = proven.header().slot();
             for said in proven.writes().iter().filter(|said| said.write.collection == name) {
-                let members = Member::of(&said.write, excerpts::origin(slot, said.message, said.checksum));
+                let members = Member::of(said.write.clone(), excerpts::origin(slot, said.message, said.checksum));
                 came.extend(members.map(|member| tag(salt, member.digest())));
             }
             useful += self.take_proven(proven, turn).useful();
@@ -523,8 +523,8 @@ impl Node {
         }
         let (mut new, mut known) = (0, false);
         for said in proven.writes() {
-            for member in Member::of(&said.write, excerpts::origin(slot, said.message, said.checksum)) {
-                let outcome = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).apply(&member);
+            for member in Member::of(said.write.clone(), excerpts::origin(slot, said.message, said.checksum)) {
+                let outcome = Merge::new(&mut self.states.replica, &mut turn.tx, turn.now.wall).apply(member);
                 self.states.spend(outcome);
                 self.counters.merged(outcome);
                 let floored = outcome == Outcome::Floored;

@@ -197,13 +197,13 @@ impl Node {
         let origin = self.own_origin(&message);
         pending.push(&message);
         self.counters.published_messages += 1;
-        for (member, place) in Member::of(&said, origin).zip(places) {
+        for (member, place) in Member::of(said, origin).zip(places) {
             versions[place] = Some(member.version());
-            let outcome = self.merge(turn).apply(&member);
+            let outcome = self.merge(turn).apply(member);
             debug_assert_eq!(outcome, Outcome::Applied, "it is later than what it takes the place of");
         }
         if let (Some(version), Some(wish)) = (write.restores, write.wishes.first()) {
-            self.merge(turn).close_conflict(&said.collection, &wish.path, version);
+            self.merge(turn).close_conflict(&write.collection, &wish.path, version);
         }
         Ok(Wrote { message: Some(id), versions })
     }
@@ -290,9 +290,9 @@ impl Node {
         let FeedId { author, incarnation, .. } = slot.feed;
         let origin =
             Origin { author, incarnation, sequence: slot.sequence, message: message.id, checksum: checksum(item) };
-        for member in Member::of(&write, origin) {
+        for member in Member::of(write, origin) {
             // What is here already is this node's own write, mostly.
-            let outcome = self.merge(turn).apply(&member);
+            let outcome = self.merge(turn).apply(member);
             self.states.spend(outcome);
             self.counters.merged(outcome);
         }

@@ -325,13 +325,13 @@ mod state {
         let (message, checksum) = (id(ms), hash(author));
         let author = NodeId([author; 32]);
         let origin = Origin { author, incarnation: Incarnation(1), sequence: 0, message, checksum };
-        Member::of(&write, origin).next().unwrap()
+        Member::of(write, origin).next().unwrap()
     }
 
     fn apply(store: &mut MemoryStore, replica: &mut Replica, member: &Member) {
         let mut batch = Batch::default();
         let mut tx = Txn::new(store, &mut batch);
-        Merge::new(replica, &mut tx, WallMs(1)).apply(member);
+        Merge::new(replica, &mut tx, WallMs(1)).apply(member.clone());
         replica.save(&mut tx);
         store.commit(batch);
     }

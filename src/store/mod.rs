@@ -38,7 +38,7 @@ use settle::Settler;
 use crate::types::storage::{Batch, Key, View, Visit};
 
 /// The layout of the rows; see `docs/storage.md`. A store of a newer one is not opened.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]

@@ -180,6 +180,11 @@ fn check_schema(db: &sled::Db, options: &StoreOptions) -> Result<u32, StoreError
     };
     let found = row.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
     let is_known = (1..=SCHEMA).contains(&found);
+    if found == 2 {
+        // The rows that an older program would not understand come only after this.
+        first.insert(schema_key().into_bytes(), &SCHEMA.to_be_bytes()).map_err(failed)?;
+        db.flush().map_err(failed)?;
+    }
     let path = options.path.clone();
     if is_known { Ok(found) } else { Err(StoreError::Schema { path, found, known: SCHEMA }) }
 }

@@ -174,3 +174,19 @@ fn a_crash_in_memory_loses_what_was_not_flushed() {
     assert_eq!(other.get(&key(&[1])), Some(Bytes::from_static(&[1])));
     assert_eq!(other.get(&key(&[2])), None);
 }
+
+#[test]
+fn a_store_of_the_second_schema_is_of_the_newest_from_now_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&options(dir.path())).unwrap();
+    store.commit(batch(&vec![(vec![1], Some(vec![2]))])).unwrap();
+    drop(store);
+    let schema = || Key::new(Table::Meta, &[b"schema"]).into_bytes();
+    let first = sled::open(dir.path()).unwrap().open_tree("metanode").unwrap();
+    first.insert(schema(), &2_u32.to_be_bytes()).unwrap();
+    drop(first);
+    let store = Store::open(&options(dir.path())).unwrap();
+    assert_eq!(store.get(&key(&[1])), Some(Bytes::from_static(&[2])));
+    let first = store.shared.db.open_tree("metanode").unwrap();
+    assert_eq!(first.get(schema()).unwrap().unwrap(), SCHEMA.to_be_bytes().as_slice());
+}

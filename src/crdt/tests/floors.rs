@@ -157,7 +157,9 @@ fn what_is_no_floor_and_what_is_one_of_many_is_no_more_than_history() {
     let many: Vec<Member> = (0..300).map(|n| says(2, n, made_up(3 + (n + 150) % 300), 500 + n)).collect();
     many.iter().for_each(|member| host.take(member));
     many.iter().rev().chain(&noise).chain([&own]).for_each(|member| other.take(member));
-    let highest = many.iter().filter(|member| Floor::said(&Row::new(member, Status::Kept)) >= Some(made_up(295)));
+    let highest = many.iter().filter(|member| {
+        Floor::said(&Row::new(member.version, Status::Kept, member.body.clone())) >= Some(made_up(295))
+    });
     let mut expected: BTreeSet<Version> = highest.map(|member| member.version).collect();
     assert_eq!(expected.len(), 8);
     expected.extend([own.version, many[299].version]);

@@ -242,7 +242,7 @@ impl Host {
     fn take_all(&mut self, members: &[Member]) {
         self.step(|merge| {
             for member in members {
-                merge.apply(member);
+                merge.apply(member.clone());
             }
         });
     }

@@ -144,7 +144,7 @@ fn rows_of_before_are_read_and_said_not_to_be_remembered() {
     let mut batch = Batch::default();
     let mut tx = Txn::new(&host.store, &mut batch);
     for ((unit, version), row) in host.rows() {
-        tx.put(unit.row(version), Row { arrived: None, ..row }.encode());
+        tx.put(unit.row(version), Row { arrived: None, ..row.clone() }.encode(row.status, row.masked));
     }
     tx.delete(Key::new(Table::Arrival, &[]));
     host.store.commit(batch);

@@ -33,7 +33,7 @@ impl Writer {
         let message = MessageId::new(Stamp(self.clock), 0);
         let checksum = Domain::Trace.hash(&[self.id.as_bytes(), &self.clock.to_be_bytes()]);
         let origin = Origin { author: self.id, incarnation: Incarnation(1), sequence: self.clock, message, checksum };
-        let member = Member::of(&write, origin).next().unwrap();
+        let member = Member::of(write, origin).next().unwrap();
         assert_eq!(self.host.apply(&member), Outcome::Applied, "who has seen a value can replace it");
         self.host.settle(100);
         Some(member)
