@@ -8,6 +8,7 @@
 //!  Arrival  → number 8: of writes that came from this event on, their rows say when
 //! ```
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -19,8 +20,7 @@ use super::book;
 use super::event::events_end;
 use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
 use super::row::{Row, Status};
-use super::unit::{Part, Unit, ancestors, at_path};
-use super::window::Window;
+use super::unit::{Part, Unit, ancestors, writes_at};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Stamp, Version, limits};
 use crate::wire::kind::state::{Op, owner};
@@ -74,16 +74,26 @@ impl State<'_> {
     /// What was at a path then; none if nothing was.
     pub fn cell_at(&self, path: &str, then: Then) -> Result<Option<Cell>, Forgotten> {
         self.answers(then)?;
-        let (from, to) = at_path(Table::State, self.collection, path);
-        let mut window = Window::new(self.view);
-        window.first(&from, &to);
-        State { view: &window, ..*self }.cell_then(path, then)
+        self.cell_then(path, self.deleted(ancestors(path).skip(1), then), then)
     }
 
     /// What was in the collection then, in pages like those of [`State::list`]. What is forgotten of a path is said beside.
     pub fn list_at(&self, prefix: &str, after: Option<&str>, most: usize, then: Then) -> Result<Listed, Forgotten> {
         self.answers(then)?;
-        Ok(self.page(prefix, after, most, &|state, path| state.cell_then(path, then)))
+        // What lies beside each other has the same above it.
+        let known = RefCell::new(None::<(String, Result<Stamp, Forgotten>)>);
+        Ok(self.page(prefix, after, most, &|state, path| {
+            let Some((above, _)) = path.rsplit_once('/') else {
+                return state.cell_then(path, Ok(Stamp::default()), then);
+            };
+            let deleted = known.borrow().as_ref().filter(|(of, _)| of == above).map(|(_, deleted)| *deleted);
+            let deleted = deleted.unwrap_or_else(|| {
+                let deleted = state.deleted(ancestors(above), then);
+                known.replace(Some((above.into(), deleted)));
+                deleted
+            });
+            state.cell_then(path, deleted, then)
+        }))
     }
 
     /// The writes to a path that were known then and are remembered, newest first, with what they counted for.
@@ -95,13 +105,14 @@ impl State<'_> {
         then: Then,
     ) -> Result<Vec<Past>, Forgotten> {
         self.answers(then)?;
+        let above = self.deleted(ancestors(path).skip(1), then)?;
+        let shares = self.shares(writes_at(self.collection, path), then);
+        let deleted = above.max(deleted_at(&shares)?);
         let mut rows = Vec::new();
-        for part in [Part::Prefix, Part::Register, Part::Counter, Part::Set] {
-            let above = ancestors(path).skip(usize::from(part == Part::Prefix));
-            let deleted = self.deleted(above, then)?;
-            for share in self.shares(path, part, then) {
-                rows.extend(share.judged(deleted)?);
-            }
+        for share in shares {
+            // A prefix delete does not lie under itself.
+            let deleted = if share.unit.part == Part::Prefix { above } else { deleted };
+            rows.extend(share.judged(deleted)?);
         }
         rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.version));
         let older = rows.into_iter().filter(|row| before.is_none_or(|before| row.version < before));
@@ -125,50 +136,68 @@ impl State<'_> {
         }
     }
 
-    fn cell_then(&self, path: &str, then: Then) -> Result<Option<Cell>, Forgotten> {
-        let deleted = self.deleted(ancestors(path), then)?;
-        let register = self.shares(path, Part::Register, then).pop();
-        let register = register.map(|share| share.latest(deleted)).transpose()?.flatten();
-        let counted = self.shares(path, Part::Counter, then).into_iter().map(|share| share.latest(deleted));
-        let counted = counted.collect::<Result<Vec<_>, _>>()?;
-        let set = self.shares(path, Part::Set, then).pop();
-        let set = set.map(|share| share.judged(deleted)).transpose()?.unwrap_or_default();
+    /// What was at a path then, where the latest prefix delete above it was of this stamp.
+    fn cell_then(&self, path: &str, above: Result<Stamp, Forgotten>, then: Then) -> Result<Option<Cell>, Forgotten> {
+        let shares = self.shares(writes_at(self.collection, path), then);
+        let deleted = above?.max(deleted_at(&shares)?);
+        let (mut register, mut counted, mut set) = (None, Vec::new(), Vec::new());
+        for share in shares {
+            match share.unit.part {
+                Part::Register => register = share.latest(deleted)?,
+                Part::Counter => counted.extend(share.latest(deleted)?),
+                Part::Set => set = share.judged(deleted)?,
+                Part::Prefix | Part::Named | Part::Element => {}
+            }
+        }
         let cell = Cell {
             path: path.into(),
             register: register.map(Register::of),
             elements: elements(&set),
-            counter: counter(counted.into_iter().flatten()),
+            counter: counter(counted.into_iter()),
         };
         Ok(Some(cell).filter(|cell| !cell.is_empty()))
     }
 
     /// The latest prefix delete that stood at one of these paths.
-    fn deleted<'p>(&self, above: impl Iterator<Item = &'p str>, then: Then) -> Result<Stamp, Forgotten> {
-        let mut latest = Stamp::default();
-        for path in above {
-            let share = self.shares(path, Part::Prefix, then).pop();
-            let row = share.map(|share| share.latest(Stamp::default())).transpose()?.flatten();
-            latest = latest.max(row.map(|row| row.version.stamp).unwrap_or_default());
-        }
-        Ok(latest)
+    fn deleted<'p>(&self, mut above: impl Iterator<Item = &'p str>, then: Then) -> Result<Stamp, Forgotten> {
+        above.try_fold(Stamp::default(), |latest, path| {
+            let key = Unit::at(self.collection, path, Part::Prefix).key();
+            let end = key.after_prefix();
+            Ok(latest.max(deleted_at(&self.shares((key, end), then))?))
+        })
     }
 
-    /// The writes to a part of a path that were known then, each unit by itself.
-    fn shares(&self, path: &str, part: Part, then: Then) -> Vec<Share<'_>> {
-        let key = Unit::at(self.collection, path, part).key();
+    /// The writes between two keys that were known then, each unit by itself.
+    fn shares(&self, (from, to): (Key, Key), then: Then) -> Vec<Share<'_>> {
         let mut shares: Vec<Share<'_>> = Vec::new();
-        self.view.scan(&key, &key.after_prefix(), &mut |key, value| {
-            let Some((unit, row)) = Row::read(key, value) else { return ControlFlow::Continue(()) };
-            if shares.last().is_none_or(|share| share.unit != unit) {
+        let mut place = Vec::new();
+        self.view.scan(&from, &to, &mut |key, value| {
+            let Some((unit, version)) = key.split_last_chunk::<{ Version::BYTES }>() else {
+                return ControlFlow::Continue(());
+            };
+            if shares.is_empty() || place != unit {
+                let Some((unit, _)) = Unit::read(key).filter(|(unit, _)| unit.part.has_writes()) else {
+                    return ControlFlow::Continue(());
+                };
                 shares.push(Share::new(unit, then, self.view));
+                place.clear();
+                place.extend_from_slice(key.get(..key.len() - Version::BYTES).unwrap_or_default());
             }
-            if let Some(share) = shares.last_mut() {
+            let row = Version::from_bytes(version).and_then(|version| Row::decode(version, value));
+            if let Some((share, row)) = shares.last_mut().zip(row) {
                 share.take(row);
             }
             ControlFlow::Continue(())
         });
         shares
     }
+}
+
+/// The latest prefix delete among the writes at a path, if one stood.
+fn deleted_at(shares: &[Share<'_>]) -> Result<Stamp, Forgotten> {
+    let here = shares.iter().find(|share| share.unit.part == Part::Prefix);
+    let row = here.map(|share| share.latest(Stamp::default())).transpose()?.flatten();
+    Ok(row.map(|row| row.version.stamp).unwrap_or_default())
 }
 
 /// What was known of a unit then.

@@ -182,6 +182,12 @@ pub fn at_path(table: Table, collection: &str, path: &str) -> (Key, Key) {
     (from, to)
 }
 
+/// The writes at a path, without what follows from them.
+pub fn writes_at(collection: &str, path: &str) -> (Key, Key) {
+    let part = |part: Part| Unit::at(collection, path, part).key();
+    (part(Part::Prefix), part(Part::Named))
+}
+
 /// Everything below a path, the path itself not included; all of a collection for the empty path.
 pub fn below(table: Table, collection: &str, path: &str) -> (Key, Key) {
     let slash: &[u8] = if path.is_empty() { &[] } else { b"/" };
