@@ -1,5 +1,11 @@
 //! The `metanode` program: parse, run, exit code.
 
+/// Rows and messages are made by one thread and given back by another; with the system's allocator they wait for each
+/// other in that (`docs/performance.md`).
+#[cfg(unix)]
+#[global_allocator]
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> std::process::ExitCode {
     metanode::cli::run()
 }
