@@ -20,7 +20,7 @@ use super::book;
 use super::event::events_end;
 use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
 use super::row::{Row, Status};
-use super::unit::{Part, Unit, ancestors, writes_at};
+use super::unit::{Part, Unit, ancestors, part_key, writes_at};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Stamp, Version, limits};
 use crate::wire::kind::state::{Op, owner};
@@ -161,7 +161,7 @@ impl State<'_> {
     /// The latest prefix delete that stood at one of these paths.
     fn deleted<'p>(&self, mut above: impl Iterator<Item = &'p str>, then: Then) -> Result<Stamp, Forgotten> {
         above.try_fold(Stamp::default(), |latest, path| {
-            let key = Unit::at(self.collection, path, Part::Prefix).key();
+            let key = part_key(self.collection, path, Part::Prefix);
             let end = key.after_prefix();
             Ok(latest.max(deleted_at(&self.shares((key, end), then))?))
         })

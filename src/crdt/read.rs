@@ -12,7 +12,7 @@ use super::past::{Forgotten, ForgottenPath};
 use super::resolve::after_path;
 use super::root::Root;
 use super::row::{Row, Status};
-use super::unit::{Part, Unit, at_path, below};
+use super::unit::{Part, Unit, at_path, below, path_of};
 use super::window::Window;
 use crate::types::storage::{Key, Table, View};
 use crate::types::{Hash, Incarnation, MessageId, NodeId, Version};
@@ -237,7 +237,7 @@ impl<'a> State<'a> {
         let own = (!prefix.is_empty()).then(|| at_path(Table::State, self.collection, prefix));
         for (from, to) in own.into_iter().chain([below(Table::State, self.collection, prefix)]) {
             let mut from = after.map_or(from.clone(), |after| after_path(self.collection, after).max(from));
-            while let Some(path) = window.first(&from, &to).and_then(Unit::read).map(|(unit, _)| unit.path) {
+            while let Some(path) = window.first(&from, &to).and_then(path_of).map(str::to_string) {
                 // What is deleted is passed over, but not without end.
                 if page.cells.len() + page.forgotten.len() == most || looked == 64 * most {
                     return Listed { next: last, ..page };

@@ -168,7 +168,8 @@ impl Row {
 
     /// The row's value, as it counts from now on and since when it is masked.
     pub fn encode(&self, status: Status, masked: Option<u64>) -> Vec<u8> {
-        let mut value = Vec::with_capacity(1 + 8 + 8 + self.raw.len());
+        let numbers = usize::from(self.arrived.is_some()) + usize::from(masked.is_some());
+        let mut value = Vec::with_capacity(1 + 8 * numbers + self.raw.len());
         let follows = |number: Option<u64>, flag| number.map_or(0, |_| flag);
         value.push(status as u8 | follows(self.arrived, ARRIVED) | follows(masked, MASKED));
         for number in [self.arrived, masked].into_iter().flatten() {

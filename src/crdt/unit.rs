@@ -88,7 +88,9 @@ impl Unit {
 
     /// The key of one row.
     pub fn row(&self, version: Version) -> Key {
-        Key::new(Table::State, &[&self.bytes(), &version.to_bytes()])
+        let Unit { collection, path, part, share } = self;
+        let (path, version) = (path.as_bytes(), version.to_bytes());
+        Key::new(Table::State, &[collection.as_bytes(), &[0], path, &[0, *part as u8], share, &version])
     }
 
     /// The key under which a version of the unit is in the conflict log.
@@ -98,10 +100,9 @@ impl Unit {
 
     /// The key of a retained write by its version.
     pub fn member(&self, version: Version) -> Key {
-        let from = self.collection.len();
-        let bytes = self.bytes();
-        let rest = bytes.get(from..).unwrap_or_default();
-        Key::new(Table::Member, &[self.collection.as_bytes(), &[0], &version.to_bytes(), rest])
+        let Unit { collection, path, part, share } = self;
+        let (path, version) = (path.as_bytes(), version.to_bytes());
+        Key::new(Table::Member, &[collection.as_bytes(), &[0], &version, &[0], path, &[0, *part as u8], share])
     }
 
     /// Reads [`Unit::member`].
@@ -184,8 +185,18 @@ pub fn at_path(table: Table, collection: &str, path: &str) -> (Key, Key) {
 
 /// The writes at a path, without what follows from them.
 pub fn writes_at(collection: &str, path: &str) -> (Key, Key) {
-    let part = |part: Part| Unit::at(collection, path, part).key();
-    (part(Part::Prefix), part(Part::Named))
+    (part_key(collection, path, Part::Prefix), part_key(collection, path, Part::Named))
+}
+
+/// The key before all rows of a part of a path that has no shares.
+pub fn part_key(collection: &str, path: &str, part: Part) -> Key {
+    Key::new(Table::State, &[collection.as_bytes(), &[0], path.as_bytes(), &[0, part as u8]])
+}
+
+/// The path that the key of a row has, in a table that is kept by path.
+pub fn path_of(key: &[u8]) -> Option<&str> {
+    let (_, rest) = split(key.get(1..)?)?;
+    split(rest).map(|(path, _)| path)
 }
 
 /// Everything below a path, the path itself not included; all of a collection for the empty path.

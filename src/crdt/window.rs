@@ -1,6 +1,6 @@
 //! Rows read ahead, so that a page of paths costs one scan and not several for each path.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -25,6 +25,8 @@ pub struct Window<'a> {
     /// Rows up to here are in memory, but not those at it.
     to: Vec<u8>,
     rows: Rows,
+    /// Where the last key was found: mostly the next one is asked for.
+    last: Cell<usize>,
     /// What was found in small ranges elsewhere: what lies above a path is asked for with every path below it.
     notes: RefCell<BTreeMap<Between, Rows>>,
 }
@@ -33,7 +35,7 @@ impl<'a> Window<'a> {
     /// A window that holds nothing yet.
     pub fn new(base: &'a dyn View) -> Window<'a> {
         let (from, to, rows) = (Vec::new(), Vec::new(), Rows::new());
-        Window { base, from, to, rows, notes: RefCell::default() }
+        Window { base, from, to, rows, last: Cell::default(), notes: RefCell::default() }
     }
 
     /// The first key with `from <= key < to`. The window is moved there unless it has it.
@@ -66,8 +68,16 @@ impl<'a> Window<'a> {
         self.from = from;
     }
 
+    /// The first row that is not before a key.
     fn place(&self, key: &[u8]) -> usize {
-        self.rows.partition_point(|(held, _)| held.as_slice() < key)
+        let is_before = |place: usize| self.rows.get(place).is_some_and(|(held, _)| held.as_slice() < key);
+        let is_here =
+            |place: usize| place <= self.rows.len() && !is_before(place) && (place == 0 || is_before(place - 1));
+        let last = self.last.get();
+        let near = [last, last + 1].into_iter().find(|place| is_here(*place));
+        let place = near.unwrap_or_else(|| self.rows.partition_point(|(held, _)| held.as_slice() < key));
+        self.last.set(place);
+        place
     }
 
     fn held(&self, from: &Key, to: &Key) -> Option<&[(Vec<u8>, Bytes)]> {

@@ -7,6 +7,13 @@ use super::limits;
 
 /// A value as a row.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    // Most are short: written once, copied once, and as long as they have to be.
+    let mut short = [0; 256];
+    if let Ok(size) = bincode::serde::encode_into_slice(value, &mut short, bincode::config::standard())
+        && let Some(row) = short.get(..size)
+    {
+        return row.to_vec();
+    }
     let row = bincode::serde::encode_to_vec(value, bincode::config::standard());
     debug_assert!(row.is_ok(), "a vector takes every row");
     row.unwrap_or_default()
