@@ -109,6 +109,12 @@ impl Replica {
         retaining.map(|(name, summary)| (name.as_str(), summary.retained, summary.root.hash()))
     }
 
+    /// The collection with the latest write of those in which something is retained.
+    pub fn latest(&self) -> Option<&str> {
+        let retaining = self.collections.iter().filter(|(_, summary)| summary.retained > 0);
+        retaining.max_by_key(|(_, summary)| summary.clock).map(|(name, _)| name.as_str())
+    }
+
     /// A write is retained from now on.
     pub(super) fn enter(&mut self, unit: &Unit, entry: Entry) {
         self.floors.on_entered(&unit.collection, entry.version);

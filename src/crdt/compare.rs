@@ -16,8 +16,9 @@ use super::index::{Entry, Index, Range};
 use crate::types::{Domain, Hash, Version, limits};
 use crate::wire::{Mode, Part, Ranges, Tag};
 
-/// A range of no more writes than this is listed; a longer one is divided into parts of half as many.
-pub(super) const LIST: u64 = 32;
+/// A range of no more writes than this is listed; a longer one is divided into parts of half as many. A list of so many
+/// is 3 KB, and saves dividing the range again: a round trip.
+pub(super) const LIST: u64 = 512;
 /// Parts that one range is divided into, at most.
 pub(super) const SPLIT: u64 = 256;
 

@@ -15,7 +15,8 @@ use super::index::{Entry, Index, Range};
 use crate::types::{Version, limits};
 use crate::wire::{Mode, Part, Ranges, Tag};
 
-/// Ranges of one length at the newest end, before they become twice as long.
+/// Writes in the newest range, and ranges of one length at the newest end before they become twice as long.
+const FIRST: u64 = 16;
 const STRIDE: u64 = 4;
 /// Parts that a range in which the peer differs is divided into, at most.
 const SPLIT: u64 = 64;
@@ -291,7 +292,7 @@ impl Ask {
 
 /// All below a version in ranges, the newest short, the older ones longer and longer.
 fn newest_first(index: &Index, below: Version) -> Vec<Range> {
-    let (mut ranges, mut high, mut rank, mut length) = (Vec::new(), below, index.rank(below), LIST / 2);
+    let (mut ranges, mut high, mut rank, mut length) = (Vec::new(), below, index.rank(below), FIRST);
     while rank > 0 {
         for _ in 0..STRIDE {
             rank = rank.saturating_sub(length);

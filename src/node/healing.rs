@@ -10,7 +10,7 @@
 //! frames, bytes and time, a peer whose sessions are of no use is left alone for longer and longer, and one that
 //! promises writes and never sends them loses points.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,157 +19,18 @@ use super::checkpoint::Took;
 use super::excerpts::{self, Packed};
 use super::output::Output;
 use super::owner::{Node, Turn};
-use super::peers::scramble;
 use super::state_io::StateInput;
-use crate::crdt::{self, Asked, Entry, Floor, Member, Merge, Nonsense, Outcome, Session, compare, tag};
-use crate::types::{Hash, Mono, NodeId, Stamp, Version, limits};
+use super::talks::{Flight, Talk};
+use crate::crdt::{self, Entry, Floor, Member, Merge, Nonsense, Outcome, Session, compare, tag};
+use crate::types::{Hash, NodeId, Stamp, Version, limits};
 use crate::wire::kind::state::collection_fault;
 use crate::wire::{
     Category, CollectionHead, FloorName, ListedCollection, Proven, Ranges, Refusal, Request, Response, RollEntry,
     StateRequest, StateResponse, Tag, Unserved,
 };
 
-/// How long two roots must have differed: twice heard, where the feeds are alike; else the feeds have so long to bring
-/// what they can. The node with the higher id waits for the other to begin.
-const ALIKE: Duration = Duration::from_secs(1);
-const NOT_ALIKE: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Sessions, one after the other, that promised writes and brought none, before that costs points.
 const STRIKES: u32 = 3;
-/// Peers whose sessions are remembered.
-const PEERS: usize = limits::KNOWN_PEERS;
-
-/// What is remembered of a peer while it is connected.
-#[derive(Debug, Default)]
-struct Partner {
-    /// Since when its root is another one.
-    differs: Option<Mono>,
-    /// Its feeds end as this node's do.
-    feeds_alike: bool,
-    /// It is left alone until then.
-    due: Mono,
-    backoff: Duration,
-    strikes: u32,
-    audit_due: Option<Mono>,
-    /// It is asked which floors it has come to again then.
-    floors_due: Mono,
-}
-
-/// A comparison with one peer.
-#[derive(Debug)]
-struct Talk {
-    /// Collections that differ and come next.
-    next: VecDeque<String>,
-    /// What the peer has listed so far, by name; none once its list is complete.
-    listing: Option<BTreeMap<String, ListedCollection>>,
-    current: Option<(String, Session)>,
-    flights: BTreeMap<u64, Flight>,
-    deadline: Mono,
-    frames: u32,
-    bytes: u64,
-    /// Nothing of what the peer lists differs.
-    is_alike: bool,
-    /// Writes that came and were new.
-    useful: u64,
-    promised: u64,
-    kept: u64,
-    /// Floors that the peer has come to and this node has not, and that are said, by collection.
-    offers: BTreeMap<String, Floor>,
-    /// The collection whose roll it is asked for.
-    roll: Option<String>,
-}
-
-#[derive(Debug)]
-enum Flight {
-    Collections,
-    Compare(Asked),
-    Take,
-    Roll,
-}
-
-/// What this node compares with its peers.
-#[derive(Debug)]
-pub(super) struct Healing {
-    partners: BTreeMap<NodeId, Partner>,
-    talks: BTreeMap<NodeId, Talk>,
-    salt: u64,
-}
-
-impl Healing {
-    pub fn new(entropy: u64) -> Healing {
-        Healing { partners: BTreeMap::new(), talks: BTreeMap::new(), salt: scramble(entropy ^ 0x5A17) }
-    }
-
-    fn draw(&mut self) -> u64 {
-        self.salt = scramble(self.salt);
-        self.salt
-    }
-
-    /// A peer has said what its root is: the same as here or not, and whether its feeds end alike. If floors are said that
-    /// this node has not come to, the peer may have: the root is the same where a floor takes nothing away.
-    pub fn on_beat(&mut self, peer: NodeId, same: bool, lacks_rolls: bool, feeds_alike: bool, now: Mono) {
-        if !self.partners.contains_key(&peer) && self.partners.len() >= PEERS {
-            return;
-        }
-        let partner = self.partners.entry(peer).or_default();
-        partner.feeds_alike = feeds_alike;
-        if same && !(lacks_rolls && partner.floors_due <= now) {
-            (partner.differs, partner.backoff, partner.strikes) = (None, Duration::ZERO, 0);
-            partner.audit_due.get_or_insert(now + limits::AUDIT_EVERY);
-        } else {
-            partner.differs.get_or_insert(now);
-        }
-    }
-
-    /// When something is to be done even if nothing happens. A peer that differs is looked at when something happens,
-    /// which heartbeats do.
-    pub fn next_wake(&self) -> Option<Mono> {
-        self.talks.values().map(|talk| talk.deadline).min()
-    }
-
-    /// The peers to begin with now, and whether because they differ.
-    fn due(&self, own: NodeId, now: Mono) -> Vec<(NodeId, bool)> {
-        let free = limits::SESSIONS.saturating_sub(self.talks.len());
-        let idle = self.partners.iter().filter(|(peer, partner)| !self.talks.contains_key(peer) && partner.due <= now);
-        let due = idle.filter_map(|(peer, partner)| {
-            let turn = if own < *peer { Duration::ZERO } else { PATIENCE };
-            let patience = turn + if partner.feeds_alike { ALIKE } else { NOT_ALIKE };
-            let differs = partner.differs.is_some_and(|since| since + patience <= now);
-            let audit = partner.differs.is_none() && partner.audit_due.is_some_and(|due| due <= now);
-            (differs || audit).then_some((*peer, differs))
-        });
-        due.take(free).collect()
-    }
-}
-
-impl Talk {
-    fn new(now: Mono) -> Talk {
-        Talk {
-            next: VecDeque::new(),
-            listing: Some(BTreeMap::new()),
-            current: None,
-            flights: BTreeMap::new(),
-            deadline: now + limits::SESSION_TIME,
-            frames: 0,
-            bytes: 0,
-            is_alike: false,
-            useful: 0,
-            promised: 0,
-            kept: 0,
-            offers: BTreeMap::new(),
-            roll: None,
-        }
-    }
-
-    fn is_spent(&self) -> bool {
-        self.frames >= limits::SESSION_FRAMES || self.bytes >= limits::SESSION_BYTES
-    }
-
-    fn is_over(&self, now: Mono) -> bool {
-        let done = self.listing.is_none() && self.current.is_none() && self.next.is_empty();
-        self.deadline <= now || (self.flights.is_empty() && (self.is_spent() || done))
-    }
-}
 
 impl Node {
     /// Begins comparisons that are due, and goes on with those under way.
@@ -188,11 +49,32 @@ impl Node {
             } else if differs {
                 self.healing.talks.insert(peer, Talk::new(now));
                 self.ask_state(peer, StateRequest::Collections { after: None }, Flight::Collections, turn);
+                self.guess(peer, turn);
                 self.counters.sessions += 1;
             } else {
                 self.audit(peer, turn);
             }
         }
+    }
+
+    /// Compares what was written to last while the peer is asked what differs: mostly it is that. Nothing is handed over
+    /// before that is known, nor which floors the peer has come to.
+    fn guess(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
+        let Some(name) = self.states.replica.latest().map(str::to_string) else { return };
+        let mut session = self.session(&name, turn);
+        let Some((ranges, asked)) = session.ask(self.states.replica.index(&name)) else { return };
+        let Some(talk) = self.healing.talks.get_mut(&peer) else { return };
+        talk.current = Some((name.clone(), session));
+        let request = StateRequest::Compare { collection: name, ranges: ranges.encode().into() };
+        self.ask_state(peer, request, Flight::Compare(asked), turn);
+    }
+
+    /// A comparison of a collection, but for what gossip may still bring.
+    fn session(&mut self, name: &str, turn: &Turn<'_>) -> Session {
+        let salt = self.healing.draw().to_le_bytes();
+        let wall = turn.now.wall.minus(limits::RANGE_AGE);
+        let below = Version { stamp: Stamp::new(wall.0, 0), digest: [0; 16] };
+        Session::whole(self.states.replica.index(name), below, salt)
     }
 
     /// Compares some writes one by one with a peer that retains the same by all sums.
@@ -294,11 +176,12 @@ impl Node {
     /// Asks and gives as much as may be under way.
     fn go_on(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         while let Some(talk) = self.healing.talks.get_mut(&peer)
+            && talk.listing.is_none()
             && talk.flights.len() < limits::SESSION_REQUESTS
             && !talk.is_spent()
         {
             let Some((name, session)) = &mut talk.current else {
-                if talk.listing.is_some() || !self.begin_next(peer, turn) {
+                if !self.begin_next(peer, turn) {
                     break;
                 }
                 continue;
@@ -340,13 +223,12 @@ impl Node {
 
     /// Begins with the next collection that differs; false if there is none.
     fn begin_next(&mut self, peer: NodeId, turn: &Turn<'_>) -> bool {
-        let salt = self.healing.draw().to_le_bytes();
-        let Some(talk) = self.healing.talks.get_mut(&peer) else { return false };
-        let Some(name) = talk.next.pop_front() else { return false };
-        let wall = turn.now.wall.minus(limits::RANGE_AGE);
-        let below = Version { stamp: Stamp::new(wall.0, 0), digest: [0; 16] };
-        let session = Session::whole(self.states.replica.index(&name), below, salt);
-        talk.current = Some((name, session));
+        let next = self.healing.talks.get_mut(&peer).and_then(|talk| talk.next.pop_front());
+        let Some(name) = next else { return false };
+        let session = self.session(&name, turn);
+        if let Some(talk) = self.healing.talks.get_mut(&peer) {
+            talk.current = Some((name, session));
+        }
         true
     }
 
@@ -403,8 +285,11 @@ impl Node {
             }
             return self.go_on(from, turn);
         }
-        if self.healing.talks.get(&from).is_some_and(|talk| talk.flights.contains_key(&id)) {
-            self.end_talk(from, false, turn);
+        let Some(talk) = self.healing.talks.get_mut(&from) else { return };
+        match talk.flights.get(&id) {
+            None => {}
+            Some(Flight::Compare(_)) if talk.listing.is_some() => talk.drop_guess(),
+            Some(_) => self.end_talk(from, false, turn),
         }
     }
 
@@ -471,6 +356,7 @@ impl Node {
         let room = |name: &&str| collection_fault(name).is_none() && replica.has_room(name);
         talk.next = differ.filter(room).map(str::to_string).collect();
         talk.is_alike = talk.next.is_empty();
+        talk.settle_guess();
         self.go_on(from, turn);
     }
 

@@ -41,6 +41,7 @@ mod state;
 mod state_io;
 mod status;
 mod sync;
+mod talks;
 mod ways;
 
 pub use boot::{Life, Setup};

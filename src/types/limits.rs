@@ -278,7 +278,7 @@ pub const SESSION_FRAMES: u32 = 16_384;
 pub const SESSION_BYTES: u64 = 4 << 30;
 pub const SESSION_TIME: Duration = Duration::from_secs(900);
 /// Requests of one session under way.
-pub const SESSION_REQUESTS: usize = 4;
+pub const SESSION_REQUESTS: usize = 8;
 /// Ranges and tags a session remembers to ask for. What is more is found by the next one.
 pub const SESSION_PARTS: usize = 262_144;
 pub const SESSION_TAGS: usize = 2 << 20;
