@@ -26,6 +26,7 @@ mod floor;
 mod index;
 mod merge;
 mod past;
+mod past_list;
 mod read;
 mod resolve;
 mod rise;

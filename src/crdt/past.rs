@@ -8,19 +8,19 @@
 //!  Arrival  → number 8: of writes that came from this event on, their rows say when
 //! ```
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::{allows_by, is_lasting, is_rules};
 use super::book;
 use super::event::events_end;
-use super::read::{Cell, Counter, Element, Listed, Past, Register, State};
+use super::read::{Cell, Counter, Element, Past, Register, State};
 use super::row::{Row, Status};
-use super::unit::{Part, Unit, ancestors, part_key, writes_at};
+use super::unit::{Part, Unit, ancestors, part_key, part_of, writes_at};
 use crate::types::storage::{Key, Table, Txn, View};
 use crate::types::{Stamp, Version, limits};
 use crate::wire::kind::state::{Op, owner};
@@ -74,26 +74,8 @@ impl State<'_> {
     /// What was at a path then; none if nothing was.
     pub fn cell_at(&self, path: &str, then: Then) -> Result<Option<Cell>, Forgotten> {
         self.answers(then)?;
-        self.cell_then(path, self.deleted(ancestors(path).skip(1), then), then)
-    }
-
-    /// What was in the collection then, in pages like those of [`State::list`]. What is forgotten of a path is said beside.
-    pub fn list_at(&self, prefix: &str, after: Option<&str>, most: usize, then: Then) -> Result<Listed, Forgotten> {
-        self.answers(then)?;
-        // What lies beside each other has the same above it.
-        let known = RefCell::new(None::<(String, Result<Stamp, Forgotten>)>);
-        Ok(self.page(prefix, after, most, &|state, path| {
-            let Some((above, _)) = path.rsplit_once('/') else {
-                return state.cell_then(path, Ok(Stamp::default()), then);
-            };
-            let deleted = known.borrow().as_ref().filter(|(of, _)| of == above).map(|(_, deleted)| *deleted);
-            let deleted = deleted.unwrap_or_else(|| {
-                let deleted = state.deleted(ancestors(above), then);
-                known.replace(Some((above.into(), deleted)));
-                deleted
-            });
-            state.cell_then(path, deleted, then)
-        }))
+        let above = self.deleted(ancestors(path).skip(1), then);
+        cell_of(path.into(), self.shares(writes_at(self.collection, path), then), above)
     }
 
     /// The writes to a path that were known then and are remembered, newest first, with what they counted for.
@@ -120,7 +102,7 @@ impl State<'_> {
     }
 
     /// Whether there was such a time.
-    fn answers(&self, then: Then) -> Result<(), Forgotten> {
+    pub(super) fn answers(&self, then: Then) -> Result<(), Forgotten> {
         let gone = book::stored(self.collection, self.view).unwrap_or_default().gone;
         let number = match then {
             Then::Made(at) if at < gone.below.stamp => return Err(Forgotten::OldestMs(gone.below.stamp.ms())),
@@ -136,30 +118,8 @@ impl State<'_> {
         }
     }
 
-    /// What was at a path then, where the latest prefix delete above it was of this stamp.
-    fn cell_then(&self, path: &str, above: Result<Stamp, Forgotten>, then: Then) -> Result<Option<Cell>, Forgotten> {
-        let shares = self.shares(writes_at(self.collection, path), then);
-        let deleted = above?.max(deleted_at(&shares)?);
-        let (mut register, mut counted, mut set) = (None, Vec::new(), Vec::new());
-        for share in shares {
-            match share.unit.part {
-                Part::Register => register = share.latest(deleted)?,
-                Part::Counter => counted.extend(share.latest(deleted)?),
-                Part::Set => set = share.judged(deleted)?,
-                Part::Prefix | Part::Named | Part::Element => {}
-            }
-        }
-        let cell = Cell {
-            path: path.into(),
-            register: register.map(Register::of),
-            elements: elements(&set),
-            counter: counter(counted.into_iter()),
-        };
-        Ok(Some(cell).filter(|cell| !cell.is_empty()))
-    }
-
     /// The latest prefix delete that stood at one of these paths.
-    fn deleted<'p>(&self, mut above: impl Iterator<Item = &'p str>, then: Then) -> Result<Stamp, Forgotten> {
+    pub(super) fn deleted<'p>(&self, mut above: impl Iterator<Item = &'p str>, then: Then) -> Result<Stamp, Forgotten> {
         above.try_fold(Stamp::default(), |latest, path| {
             let key = part_key(self.collection, path, Part::Prefix);
             let end = key.after_prefix();
@@ -169,27 +129,65 @@ impl State<'_> {
 
     /// The writes between two keys that were known then, each unit by itself.
     fn shares(&self, (from, to): (Key, Key), then: Then) -> Vec<Share<'_>> {
-        let mut shares: Vec<Share<'_>> = Vec::new();
-        let mut place = Vec::new();
+        let mut shares = Shares::new(then, self.view);
         self.view.scan(&from, &to, &mut |key, value| {
-            let Some((unit, version)) = key.split_last_chunk::<{ Version::BYTES }>() else {
-                return ControlFlow::Continue(());
-            };
-            if shares.is_empty() || place != unit {
-                let Some((unit, _)) = Unit::read(key).filter(|(unit, _)| unit.part.has_writes()) else {
-                    return ControlFlow::Continue(());
-                };
-                shares.push(Share::new(unit, then, self.view));
-                place.clear();
-                place.extend_from_slice(key.get(..key.len() - Version::BYTES).unwrap_or_default());
-            }
-            let row = Version::from_bytes(version).and_then(|version| Row::decode(version, value));
-            if let Some((share, row)) = shares.last_mut().zip(row) {
-                share.take(row);
-            }
+            shares.take(key, value);
             ControlFlow::Continue(())
         });
-        shares
+        shares.shares
+    }
+}
+
+/// What was at a path then, by the writes to it and the latest prefix delete above it.
+pub(super) fn cell_of(
+    path: String,
+    shares: Vec<Share<'_>>,
+    above: Result<Stamp, Forgotten>,
+) -> Result<Option<Cell>, Forgotten> {
+    let here = deleted_at(&shares)?;
+    let deleted = above?.max(here);
+    let (mut register, mut counted, mut set) = (None, Vec::new(), Vec::new());
+    for share in shares {
+        match share.unit.part {
+            Part::Register => register = share.latest(deleted)?,
+            Part::Counter => counted.extend(share.latest(deleted)?),
+            Part::Set => set = share.judged(deleted)?,
+            Part::Prefix | Part::Named | Part::Element => {}
+        }
+    }
+    let elements = elements(&set);
+    let cell = Cell { path, register: register.map(Register::of), elements, counter: counter(counted.into_iter()) };
+    Ok(Some(cell).filter(|cell| !cell.is_empty()))
+}
+
+/// Rows in their order, made into units.
+pub(super) struct Shares<'a> {
+    then: Then,
+    view: &'a dyn View,
+    pub shares: Vec<Share<'a>>,
+    /// The key of the last unit's rows, without the version.
+    place: Vec<u8>,
+}
+
+impl<'a> Shares<'a> {
+    pub fn new(then: Then, view: &'a dyn View) -> Shares<'a> {
+        Shares { then, view, shares: Vec::new(), place: Vec::new() }
+    }
+
+    /// Takes the next row; what is no write is passed over.
+    pub fn take(&mut self, key: &[u8], value: &Bytes) {
+        let Some((place, version)) = key.split_last_chunk::<{ Version::BYTES }>() else { return };
+        if self.shares.is_empty() || self.place != place {
+            let is_write = part_of(key).is_some_and(Part::has_writes);
+            let Some((unit, _)) = Some(key).filter(|_| is_write).and_then(Unit::read) else { return };
+            self.shares.push(Share::new(unit, self.then, self.view));
+            self.place.clear();
+            self.place.extend_from_slice(place);
+        }
+        let row = Version::from_bytes(version).and_then(|version| Row::decode(version, value));
+        if let Some((share, row)) = self.shares.last_mut().zip(row) {
+            share.take(row);
+        }
     }
 }
 
@@ -201,7 +199,7 @@ fn deleted_at(shares: &[Share<'_>]) -> Result<Stamp, Forgotten> {
 }
 
 /// What was known of a unit then.
-struct Share<'a> {
+pub(super) struct Share<'a> {
     unit: Unit,
     then: Then,
     view: &'a dyn View,

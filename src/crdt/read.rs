@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::collection::stored;
 use super::merge::{head, shade};
-use super::past::{Forgotten, ForgottenPath};
+use super::past::ForgottenPath;
 use super::resolve::after_path;
 use super::root::Root;
 use super::row::{Row, Status};
@@ -105,11 +105,8 @@ impl Cell {
     }
 }
 
-/// How a path of a page is read.
-pub(super) type Reading<'a> = dyn Fn(&State<'_>, &str) -> Result<Option<Cell>, Forgotten> + 'a;
-
 /// A page of paths.
-#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub struct Listed {
     /// What is at each path at which something is, in order.
     pub cells: Vec<Cell>,
@@ -118,6 +115,13 @@ pub struct Listed {
     pub forgotten: Vec<ForgottenPath>,
     /// Go on after this path; none at the end.
     pub next: Option<String>,
+}
+
+impl Listed {
+    /// Whether there are as many as were asked for, or too many paths were looked at.
+    pub(super) fn is_full(&self, most: usize, looked: usize) -> bool {
+        self.cells.len() + self.forgotten.len() == most || looked == 64 * most
+    }
 }
 
 /// A write to a path, standing or not.
@@ -226,33 +230,33 @@ impl<'a> State<'a> {
 
     /// Paths at `prefix` and below it (all for the empty one) with something there, after `after`, at most `most`.
     pub fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Listed {
-        self.page(prefix, after, most, &|state, path| Ok(state.cell(path)))
-    }
-
-    /// A page of paths, each of them read by `read`.
-    pub(super) fn page(&self, prefix: &str, after: Option<&str>, most: usize, read: &Reading<'_>) -> Listed {
-        let mut page = Listed { cells: Vec::new(), forgotten: Vec::new(), next: None };
+        let mut page = Listed::default();
         let (mut last, mut looked) = (None, 0);
         let mut window = Window::new(self.view);
-        let own = (!prefix.is_empty()).then(|| at_path(Table::State, self.collection, prefix));
-        for (from, to) in own.into_iter().chain([below(Table::State, self.collection, prefix)]) {
-            let mut from = after.map_or(from.clone(), |after| after_path(self.collection, after).max(from));
+        for (mut from, to) in self.ranges(prefix, after) {
             while let Some(path) = window.first(&from, &to).and_then(path_of).map(str::to_string) {
                 // What is deleted is passed over, but not without end.
-                if page.cells.len() + page.forgotten.len() == most || looked == 64 * most {
+                if page.is_full(most, looked) {
                     return Listed { next: last, ..page };
                 }
                 looked += 1;
                 let state = State { view: &window, ..*self };
-                match read(&state, &path) {
-                    Ok(cell) => page.cells.extend(cell.filter(|cell| !cell.is_empty())),
-                    Err(why) => page.forgotten.push(ForgottenPath { path: path.clone(), why }),
-                }
+                page.cells.extend(state.cell(&path).filter(|cell| !cell.is_empty()));
                 from = after_path(self.collection, &path);
                 last = Some(path);
             }
         }
         page
+    }
+
+    /// The rows at `prefix` and those below it (all for the empty one), from behind the path `after` on.
+    pub(super) fn ranges(&self, prefix: &str, after: Option<&str>) -> impl Iterator<Item = (Key, Key)> {
+        let own = (!prefix.is_empty()).then(|| at_path(Table::State, self.collection, prefix));
+        let behind = after.map(|after| after_path(self.collection, after));
+        own.into_iter().chain([below(Table::State, self.collection, prefix)]).map(move |(from, to)| {
+            let from = behind.clone().map_or(from.clone(), |behind| behind.max(from));
+            (from, to)
+        })
     }
 
     fn next_path(&self, from: &Key, to: &Key) -> Option<String> {

@@ -193,6 +193,13 @@ pub fn part_key(collection: &str, path: &str, part: Part) -> Key {
     Key::new(Table::State, &[collection.as_bytes(), &[0], path.as_bytes(), &[0, part as u8]])
 }
 
+/// The part that the key of a row has, in a table that is kept by path.
+pub fn part_of(key: &[u8]) -> Option<Part> {
+    let (_, rest) = split(key.get(1..)?)?;
+    let (_, rest) = split(rest)?;
+    Part::ALL.into_iter().find(|known| Some(&(*known as u8)) == rest.first())
+}
+
 /// The path that the key of a row has, in a table that is kept by path.
 pub fn path_of(key: &[u8]) -> Option<&str> {
     let (_, rest) = split(key.get(1..)?)?;
