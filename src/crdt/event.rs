@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  Change  number of the first 8, how many 4 → bincode, one after the other: when, what, the row's key, the other version
-//!          number 8                          → the same of one, in stores of long ago
+//!          number 8                          → the same of one, of schema 2
 //! ```
 
 use std::ops::{ControlFlow, Range};
@@ -93,6 +93,8 @@ pub(super) struct Events {
     end: u64,
     /// The number of the first that is in the store.
     first: u64,
+    /// The end of its row, once that was looked at: nothing is let go before all of the row is old.
+    until: u64,
     /// How many of the last wait to be written, and their bytes.
     waiting: u32,
     bytes: Vec<u8>,
@@ -101,7 +103,7 @@ pub(super) struct Events {
 impl Events {
     /// As the store has them.
     pub(super) fn load(view: &dyn View) -> Events {
-        Events { end: events_end(view), first: first_event(view), waiting: 0, bytes: Vec::new() }
+        Events { end: events_end(view), first: first_event(view), until: 0, waiting: 0, bytes: Vec::new() }
     }
 
     /// The number the next one will have.
@@ -131,7 +133,7 @@ impl Events {
     pub(super) fn save(&mut self, tx: &mut Txn<'_>) {
         self.write(tx);
         let keep = self.end.saturating_sub(limits::STATE_EVENTS);
-        if self.first >= keep {
+        if self.first >= keep || self.until > keep {
             return;
         }
         let mut gone = Vec::new();
@@ -142,6 +144,7 @@ impl Events {
                 self.first = run.map_or(self.first, |run| run.end);
                 return ControlFlow::Continue(());
             }
+            self.until = run.map_or(0, |run| run.end);
             ControlFlow::Break(())
         });
         gone.into_iter().for_each(|key| tx.delete(key));
@@ -197,17 +200,17 @@ pub fn first_event(view: &dyn View) -> u64 {
     first.map_or(0, |first| first.start)
 }
 
-/// At most `most` events from a number on. A row that cannot be read is passed over.
+/// At most `most` events from a number on. What of a row is not as it was written is passed over.
 pub fn events(from: u64, most: usize, view: &dyn View) -> Vec<Event> {
     let mut events = Vec::new();
     let all = Key::new(Table::Change, &[]);
     view.scan(&row_of(from, view).unwrap_or_else(|| key(from)), &all.after_prefix(), &mut |key, value| {
         let numbers = run(key).into_iter().flatten();
-        let said = numbers.zip(Said(value)).filter(|(number, _)| *number >= from);
-        events.extend(said.take(most.saturating_sub(events.len())).filter_map(|(number, kept)| {
+        let said = numbers.zip(Said(value)).filter(|(number, _)| *number >= from).filter_map(|(number, kept)| {
             let (unit, version) = Unit::parse(&kept.row)?;
             Some(Event { number, at: kept.at, what: kept.what, version, other: kept.other, unit })
-        }));
+        });
+        events.extend(said.take(most.saturating_sub(events.len())));
         if events.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     events
