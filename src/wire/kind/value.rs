@@ -98,6 +98,14 @@ impl Json {
     }
 }
 
+impl Json {
+    /// A value that was read, if its text can be read again: what an object of one member says in a string may be deeper.
+    fn written<E: de::Error>(value: &Value) -> Result<Json, E> {
+        let written = Json::from(value);
+        is_canonical(&written.0).then_some(written).ok_or_else(|| E::custom("JSON too deep to be read again"))
+    }
+}
+
 impl From<&Value> for Json {
     fn from(value: &Value) -> Json {
         Json(value.to_string())
@@ -117,14 +125,14 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
         if from.is_human_readable() {
-            return Value::deserialize(from).map(|value| Json::from(&value));
+            return Json::written(&Value::deserialize(from)?);
         }
         let text = String::deserialize(from)?;
         if is_canonical(&text) {
             return Ok(Json(text));
         }
         let value: Value = serde_json::from_str(&text).map_err(|e| de::Error::custom(format!("not JSON: {e}")))?;
-        Ok(Json::from(&value))
+        Json::written(&value)
     }
 }
 
