@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  heartbeat: another root ──▶ Collections ──▶ Compare … Compare ──▶ writes ──▶ the door of all writes
-//!                                                  └──▶ Take: what the peer lacks
+//!                          └──▶ Compare: a guess         └──▶ Take: what the peer lacks
 //! ```
 //!
 //! Of two nodes the one with the lower id begins; the other does if nothing has come of it. A session is bounded in
@@ -57,8 +57,8 @@ impl Node {
         }
     }
 
-    /// Compares what was written to last while the peer is asked what differs: mostly it is that. Nothing is handed over
-    /// before that is known, nor which floors the peer has come to.
+    /// Compares what was written to last while the peer is asked what differs: mostly it is that. This node
+    /// asks for no writes and gives none before it is known, and which floors the peer has come to.
     fn guess(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         let Some(name) = self.states.replica.latest().map(str::to_string) else { return };
         let mut session = self.session(&name, turn);
@@ -130,7 +130,7 @@ impl Node {
     }
 
     fn on_rolled(&mut self, from: NodeId, id: u64, entries: &[RollEntry], more: bool, turn: &mut Turn<'_>) {
-        let Some(Flight::Roll) = self.flight(from, id) else { return };
+        let Some(Flight::Roll) = self.flight(from, id, |of| matches!(of, Flight::Roll), turn) else { return };
         let Some(talk) = self.healing.talks.get_mut(&from) else { return };
         talk.bytes += std::mem::size_of_val(entries) as u64 + 64;
         let is_spent = talk.is_spent();
@@ -236,7 +236,8 @@ impl Node {
     fn end_talk(&mut self, peer: NodeId, well: bool, turn: &mut Turn<'_>) {
         let Some(mut talk) = self.healing.talks.remove(&peer) else { return };
         self.states.replica.doubt();
-        if let Some((_, session)) = &talk.current {
+        // Of a guess that was not gone on with nothing could be kept.
+        if let Some((_, session)) = talk.current.as_ref().filter(|_| talk.listing.is_none()) {
             talk.promised += session.found().promised;
             talk.kept += session.found().kept;
         }
@@ -299,7 +300,7 @@ impl Node {
             StateInput::Compared { from, id, ranges, writes } => self.on_compared(from, id, &ranges, writes, turn),
             StateInput::Rolled { from, id, entries, more } => self.on_rolled(from, id, &entries, more, turn),
             StateInput::Taken { from, id } => {
-                if self.flight(from, id).is_some() {
+                if self.flight(from, id, |of| matches!(of, Flight::Take), turn).is_some() {
                     self.go_on(from, turn);
                 }
             }
@@ -319,8 +320,15 @@ impl Node {
         }
     }
 
-    fn flight(&mut self, from: NodeId, id: u64) -> Option<Flight> {
-        self.healing.talks.get_mut(&from)?.flights.remove(&id)
+    /// What was asked under this number. With whoever answers something else there is nothing to compare.
+    fn flight(&mut self, from: NodeId, id: u64, fits: fn(&Flight) -> bool, turn: &mut Turn<'_>) -> Option<Flight> {
+        let flight = self.healing.talks.get_mut(&from)?.flights.remove(&id)?;
+        if fits(&flight) {
+            return Some(flight);
+        }
+        self.on_refused(from, &Refusal::Unasked { reason: "an answer to another question" }, turn);
+        self.end_talk(from, false, turn);
+        None
     }
 
     fn on_collections(
@@ -331,7 +339,8 @@ impl Node {
         more: bool,
         turn: &mut Turn<'_>,
     ) {
-        let Some(Flight::Collections) = self.flight(from, id) else { return };
+        let fits = |of: &Flight| matches!(of, Flight::Collections);
+        let Some(Flight::Collections) = self.flight(from, id, fits, turn) else { return };
         let Some(talk) = self.healing.talks.get_mut(&from) else { return };
         let Some(mut all) = talk.listing.take() else { return };
         let before = all.last_key_value().map(|(name, _)| name.clone());
@@ -361,7 +370,8 @@ impl Node {
     }
 
     fn on_compared(&mut self, from: NodeId, id: u64, ranges: &Ranges, writes: Vec<Proven>, turn: &mut Turn<'_>) {
-        let Some(Flight::Compare(asked)) = self.flight(from, id) else { return };
+        let fits = |of: &Flight| matches!(of, Flight::Compare(_));
+        let Some(Flight::Compare(asked)) = self.flight(from, id, fits, turn) else { return };
         let mut came: BTreeSet<Tag> = BTreeSet::new();
         let of = self.healing.talks.get(&from).and_then(|talk| talk.current.as_ref());
         let Some((name, salt)) = of.map(|(name, session)| (name.clone(), session.salt())) else { return };

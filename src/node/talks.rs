@@ -69,7 +69,7 @@ pub(super) enum Flight {
 pub(super) struct Healing {
     pub partners: BTreeMap<NodeId, Partner>,
     pub talks: BTreeMap<NodeId, Talk>,
-    pub salt: u64,
+    salt: u64,
 }
 
 impl Healing {

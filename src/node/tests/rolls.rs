@@ -6,7 +6,7 @@ use crate::crdt::{FLOOR, Floor, RollRoot};
 use crate::types::Version;
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
 use crate::wire::kind::system::Heartbeat;
-use crate::wire::{CollectionHead, FloorName, ListedCollection, RollEntry, StateRequest};
+use crate::wire::{CollectionHead, FloorName, ListedCollection, Ranges, RollEntry, StateRequest};
 
 fn at(n: u64) -> Version {
     Version { stamp: Stamp::new(START_MS - 60_000, n as u16), digest: [1; 16] }
@@ -161,4 +161,25 @@ fn a_roll_that_was_broken_off_is_gone_on_with_and_one_that_is_wrong_begun_anew()
     assert_eq!(after, None);
     machine.tell(Input::State(StateInput::Rolled { from, id, entries: vec![entry(1), entry(2)], more: false }));
     assert_eq!(machine.node.replica().floor("c"), Some(floor(2)));
+}
+
+#[test]
+fn with_a_peer_that_answers_another_question_no_session_stays_open() {
+    let mut machine = Machine::with([3]);
+    let asked = |outputs: Vec<Output>| {
+        outputs.into_iter().find_map(|output| match output {
+            Output::Request { id, request: Request::State(StateRequest::Collections { .. }), .. } => Some(id),
+            _ => None,
+        })
+    };
+    let id = (0..60).find_map(|_| {
+        let mut outputs = machine.pass(1_000);
+        let bundles = vec![beat(3, machine.now.wall.0)];
+        outputs.extend(machine.tell(Input::Bundle { from: peer(3), ticket: 1, bundles }));
+        asked(outputs)
+    });
+    let id = id.expect("it is compared with");
+    let ranges = Ranges { salt: [0; 8], top: Version::MAX, parts: Vec::new() };
+    machine.tell(Input::State(StateInput::Compared { from: peer(3), id, ranges, writes: Vec::new() }));
+    assert!(machine.is_compared_with(3), "again, later");
 }
