@@ -180,7 +180,7 @@ fn check_schema(db: &sled::Db, options: &StoreOptions) -> Result<u32, StoreError
     };
     let found = row.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
     let is_known = (1..=SCHEMA).contains(&found);
-    if found == 2 {
+    if (2..SCHEMA).contains(&found) {
         // The rows that an older program would not understand come only after this.
         first.insert(schema_key().into_bytes(), &SCHEMA.to_be_bytes()).map_err(failed)?;
         db.flush().map_err(failed)?;

@@ -110,8 +110,9 @@ impl Domain {
 
     /// A hasher for values too large, or too scattered, to hand over at once.
     pub fn hasher(self) -> blake3::Hasher {
-        let key = KEYS[self as usize].get_or_init(|| hash_derive_key_context(self.context()));
-        blake3::Hasher::new_from_context_key(key)
+        let derive = || hash_derive_key_context(self.context());
+        let key = KEYS.get(self as usize).map_or_else(derive, |known| *known.get_or_init(derive));
+        blake3::Hasher::new_from_context_key(&key)
     }
 
     /// The digest of `parts`, one after the other.
