@@ -258,21 +258,38 @@ impl Worker {
         let bundles = Bundle::split(bytes).inspect_err(|refusal| {
             pipeline.note(vec![Passage::unread(Station::Preprocess, false, 1, refusal.code())]);
         })?;
-        let mut at = clock.mono();
-        let split_us = (at - began).as_micros() as u64;
-        let (mut checked, mut passed) = (Vec::with_capacity(bundles.len()), Vec::with_capacity(2 * bundles.len()));
-        for bundle in bundles {
-            let count = u64::from(bundle.header().count);
-            let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
-                pipeline.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
-            })?;
-            let before = std::mem::replace(&mut at, clock.mono());
-            let passage = Passage::bundle(Station::Validate, &bundle, false, (at - before).as_micros() as u64);
-            passed.extend([passage.at(Station::Preprocess, split_us), passage]);
-            checked.push(bundle);
+        let split_us = (clock.mono() - began).as_micros() as u64;
+        let (checked, bad, passed) = self.check_all(bundles, split_us);
+        if let Some(refusal) = bad {
+            return Err(refusal);
         }
         self.note(passed);
         Ok(checked)
+    }
+
+    /// Checks bundles up to the first that is not good, and what is to be noted of those that are.
+    fn check_all(&self, bundles: Vec<Bundle>, split_us: u64) -> (Vec<Verified>, Option<Refusal>, Vec<Passage>) {
+        let began = self.clock.mono();
+        let counts: Vec<u32> = bundles.iter().map(|bundle| bundle.header().count).collect();
+        let (mut good, mut bad) = (Vec::with_capacity(bundles.len()), None);
+        for (checked, count) in Verified::check_all(bundles, self.network).zip(counts) {
+            match checked {
+                Ok(bundle) => good.push(bundle),
+                Err(refusal) => {
+                    self.note(vec![Passage::unread(Station::Validate, false, count.into(), refusal.code())]);
+                    bad = Some(refusal);
+                    break;
+                }
+            }
+        }
+        // They are checked together, so each took as long as all of them by their number.
+        let each_us = (self.clock.mono() - began).as_micros() as u64 / good.len().max(1) as u64;
+        let passed = good.iter().flat_map(|bundle| {
+            let passage = Passage::bundle(Station::Validate, bundle, false, each_us);
+            [passage.at(Station::Preprocess, split_us), passage]
+        });
+        let passed = passed.collect();
+        (good, bad, passed)
     }
 
     fn note(&self, mut passed: Vec<Passage>) {
@@ -353,24 +370,6 @@ impl Worker {
         }
     }
 
-    /// A bundle of an answer; `body_bytes` is what those before it unpack to.
-    fn verify(&self, bytes: Bytes, body_bytes: &mut usize) -> Result<Verified, Refusal> {
-        let bundle = Bundle::decode(bytes)?;
-        *body_bytes += bundle.header().body_bytes as usize;
-        if *body_bytes > limits::RANGE_BYTES + limits::BUNDLE_BYTES {
-            return Err(Refusal::TooLarge { size_bytes: *body_bytes });
-        }
-        let began = self.clock.mono();
-        let count = u64::from(bundle.header().count);
-        let bundle = Verified::check(bundle, self.network).inspect_err(|refusal| {
-            self.note(vec![Passage::unread(Station::Validate, false, count, refusal.code())]);
-        })?;
-        let took_us = (self.clock.mono() - began).as_micros() as u64;
-        let passage = Passage::bundle(Station::Validate, &bundle, false, took_us);
-        self.note(vec![passage.at(Station::Preprocess, 0), passage]);
-        Ok(bundle)
-    }
-
     fn refuse(&self, from: NodeId, refusal: Refusal) -> bool {
         tracing::debug!(peer = %from, code = refusal.code(), %refusal, "refused");
         self.inlet.control.send(Input::Refused { from, refusal }).is_ok()
@@ -383,17 +382,10 @@ impl Worker {
             }
             Ok(Response::Range { floor, bundles }) => {
                 // What is good is used up to the first that is not.
-                let mut good = Vec::with_capacity(bundles.len());
-                let (mut bad, mut body_bytes) = (None, 0);
-                for bundle in bundles {
-                    match self.verify(bundle, &mut body_bytes) {
-                        Ok(bundle) => good.push(bundle),
-                        Err(refusal) => {
-                            bad = Some(refusal);
-                            break;
-                        }
-                    }
-                }
+                let (read, unread) = read_all(bundles);
+                let (good, bad, passed) = self.check_all(read, 0);
+                self.note(passed);
+                let bad = bad.or(unread);
                 let sent = self.inlet.bundles.blocking_send(Input::Range { from, id, floor, bundles: good }).is_ok();
                 sent && bad.is_none_or(|refusal| self.refuse(from, refusal))
             }
@@ -431,6 +423,23 @@ fn direct(bundle: Bundle) -> Result<Bundle, Refusal> {
         return Err(Refusal::TooLarge { size_bytes });
     }
     Ok(bundle)
+}
+
+/// The bundles of an answer, up to the first that cannot be one or makes them more than was asked for.
+fn read_all(wires: Vec<Bytes>) -> (Vec<Bundle>, Option<Refusal>) {
+    let (mut read, mut body_bytes) = (Vec::with_capacity(wires.len()), 0);
+    for wire in wires {
+        let bundle = match Bundle::decode(wire) {
+            Ok(bundle) => bundle,
+            Err(refusal) => return (read, Some(refusal)),
+        };
+        body_bytes += bundle.header().body_bytes as usize;
+        if body_bytes > limits::RANGE_BYTES + limits::BUNDLE_BYTES {
+            return (read, Some(Refusal::TooLarge { size_bytes: body_bytes }));
+        }
+        read.push(bundle);
+    }
+    (read, None)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@
 //! A bundle is decoded by one function and believed by one function; [`Verified`] cannot be had otherwise.
 
 pub mod agreement;
-mod authors;
 mod bundle;
 mod checkpoint;
 mod codec;
@@ -31,6 +30,7 @@ mod ranges;
 mod refusal;
 mod seal;
 mod sealed;
+mod signatures;
 mod state_frame;
 mod verified;
 
@@ -55,6 +55,7 @@ pub use ranges::{Mode, Part, Ranges, Tag};
 pub use refusal::Refusal;
 pub use seal::{Label, Signature, Statement};
 pub use sealed::{SEALING_CHANNEL, SealingKey, Unopened, key_id, seal_for};
+pub use signatures::{TOGETHER, verify_strict};
 pub use state_frame::{CollectionHead, FloorName, ListedCollection, RollEntry, StateRequest, StateResponse, prove_all};
 pub use verified::{Correlated, Pending, Verified};
 

@@ -3,7 +3,7 @@
 use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
-use super::authors::verify_strict;
+use super::signatures::{Claim, verify_strict};
 use crate::types::{Domain, Hash, NetworkId, NodeId};
 
 /// What kind of statement a signature makes, so that one can never be passed off as another.
@@ -87,6 +87,11 @@ impl Statement<'_> {
     /// Whether `signature` is the author's. Strict verification: no small-order keys or points, canonical encodings
     /// only, so that no two nodes can differ on an answer.
     pub fn holds(&self, signature: &Signature) -> bool {
-        verify_strict(self.author, self.digest().as_bytes(), &signature.0)
+        verify_strict(&[self.claim(signature)]) == [true]
+    }
+
+    /// That the author signed this.
+    pub fn claim(&self, signature: &Signature) -> Claim {
+        Claim { author: self.author, said: self.digest(), signature: signature.0 }
     }
 }

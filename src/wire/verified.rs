@@ -11,6 +11,7 @@ use super::kind::{Kind, Payload};
 use super::merkle;
 use super::message::{ContentType, Message};
 use super::refusal::Refusal;
+use super::signatures::TOGETHER;
 use crate::types::{Hash, MessageId, NetworkId, Stamp, limits};
 
 /// A message that belongs to a conversation.
@@ -42,6 +43,26 @@ impl Verified {
     /// Checks everything about a bundle that does not depend on when or where it is seen.
     pub fn check(bundle: Bundle, network: NetworkId) -> Result<Verified, Refusal> {
         bundle.signed.check(network)?;
+        Verified::signed(bundle)
+    }
+
+    /// The same of many, in their order. Signatures are checked some at a time, which costs less for each.
+    pub fn check_all(bundles: Vec<Bundle>, network: NetworkId) -> impl Iterator<Item = Result<Verified, Refusal>> {
+        let mut rest = bundles.into_iter();
+        let mut checked = Vec::new().into_iter();
+        std::iter::from_fn(move || {
+            if checked.len() == 0 {
+                let some: Vec<Bundle> = rest.by_ref().take(TOGETHER).collect();
+                let signed = SignedHeader::check_all(some.iter().map(|bundle| &bundle.signed), network);
+                checked = some.into_iter().zip(signed).collect::<Vec<_>>().into_iter();
+            }
+            let (bundle, signed): (Bundle, Result<(), Refusal>) = checked.next()?;
+            Some(signed.and_then(|()| Verified::signed(bundle)))
+        })
+    }
+
+    /// Checks what is under a signature that was checked.
+    fn signed(bundle: Bundle) -> Result<Verified, Refusal> {
         let body = bundle.unpack()?;
         let mut survey = Survey::default();
         for item in divide(&body) {

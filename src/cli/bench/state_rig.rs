@@ -99,8 +99,8 @@ impl Rig {
     pub fn take(&mut self, wires: &[Bytes]) -> anyhow::Result<f64> {
         let (network, from) = (self.network(), NodeId([9; 32]));
         let start = Instant::now();
-        let verified = wires.iter().map(|wire| Verified::check(Bundle::decode(wire.clone())?, network));
-        let bundles = verified.collect::<Result<Vec<_>, _>>()?;
+        let read = wires.iter().map(|wire| Bundle::decode(wire.clone())).collect::<Result<Vec<_>, _>>()?;
+        let bundles = Verified::check_all(read, network).collect::<Result<Vec<_>, _>>()?;
         self.step(vec![Input::Bundle { from, ticket: 0, bundles }])?;
         while !self.node.is_settled() {
             self.step(Vec::new())?;

@@ -4,7 +4,7 @@ use super::super::refusal::Refusal;
 use super::super::seal::Signature;
 use super::fields::{Fields, malformed, put_block_or_none};
 use super::genuine::Attested;
-use super::vote::{Signed, Step, Vote};
+use super::vote::{Signed, Step, Vote, all_hold};
 use crate::types::NodeId;
 use crate::types::chain::{BlockId, ChainId, Height, VALIDATORS, ValidatorSet};
 
@@ -204,19 +204,19 @@ impl RoundCertificate {
 
 impl Attested for Certificate {
     fn holds(&self, chain: ChainId) -> bool {
-        self.votes().all(|vote| vote.holds(chain))
+        all_hold(self.votes(), chain)
     }
 }
 
 impl Attested for Polka {
     fn holds(&self, chain: ChainId) -> bool {
-        self.votes().all(|vote| vote.holds(chain))
+        all_hold(self.votes(), chain)
     }
 }
 
 impl Attested for RoundCertificate {
     fn holds(&self, chain: ChainId) -> bool {
-        self.votes().all(|vote| vote.holds(chain))
+        all_hold(self.votes(), chain)
     }
 }
 

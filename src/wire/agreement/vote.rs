@@ -4,6 +4,7 @@ use ed25519_dalek::SigningKey;
 
 use super::super::refusal::Refusal;
 use super::super::seal::{Label, Signature, Statement};
+use super::super::signatures::{TOGETHER, verify_strict};
 use super::fields::{Fields, put_block_or_none};
 use super::genuine::Attested;
 use crate::types::chain::{BlockId, ChainId, Height};
@@ -95,9 +96,18 @@ impl Signed<Vote> {
 
 impl Attested for Signed<Vote> {
     fn holds(&self, chain: ChainId) -> bool {
-        let position = place(self.said.height, self.said.round);
-        self.said.statement(chain, &position).holds(&self.signature)
+        all_hold([self.clone()].into_iter(), chain)
     }
+}
+
+/// Whether each was said by whom it says: together that costs less than one by one.
+pub(super) fn all_hold(votes: impl Iterator<Item = Signed<Vote>>, chain: ChainId) -> bool {
+    let claim = |Signed { said, signature }: Signed<Vote>| {
+        let position = place(said.height, said.round);
+        said.statement(chain, &position).claim(&signature)
+    };
+    let claims: Vec<_> = votes.map(claim).collect();
+    claims.chunks(TOGETHER).all(|some| verify_strict(some).into_iter().all(|is_true| is_true))
 }
 
 /// Where a vote or a proposal stands: height 8 ‖ round 4.
