@@ -113,13 +113,16 @@ fn differing_heads(one: &Holdings, two: &Holdings, rules: &Retention) -> Verdict
     Err(format!("heads of nodes {} and {} differ: {}", one.host, two.host, lines.join("; ")))
 }
 
-/// Whether one of two nodes has let go of the last bundle of a feed, and the other has the very same one: a rule that
-/// leaves too few bytes for the heads alone takes them by what else was there at the time.
+/// Whether one of two nodes has let go of the last bundle of a feed, and the other has the very same one, or was not that
+/// far and can be handed nothing any more: a rule that leaves too few bytes for the heads alone takes them by what else
+/// was there at the time.
 fn let_go_by_bytes(feed: &FeedId, one: &Holdings, two: &Holdings, rules: &Retention) -> bool {
     let (Some(one), Some(two)) = (one.chains.get(feed), two.chains.get(feed)) else { return false };
     let gone = |chain: &Chain| chain.bytes == 0 && chain.trimmed == chain.next;
     let by_bytes = rules.get(&feed.topic).is_some_and(|rule| rule.max_bytes.is_some());
-    by_bytes && (gone(one) || gone(two)) && (one.next, one.head, one.forked) == (two.next, two.head, two.forked)
+    let same = (one.next, one.head, one.forked) == (two.next, two.head, two.forked);
+    let is_late = |late: &Chain, ahead: &Chain| gone(ahead) && late.next < ahead.next && late.forked == ahead.forked;
+    by_bytes && ((gone(one) || gone(two)) && same || is_late(one, two) || is_late(two, one))
 }
 
 fn differing_bundles(feed: FeedId, one: (usize, &BTreeMap<u64, Hash>), two: (usize, &BTreeMap<u64, Hash>)) -> String {

@@ -1,6 +1,6 @@
 //! Every direct message ends with its reader, or as a dead letter of its author.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Verdict;
 use crate::deliver::{Selector, dead_letters};
@@ -15,6 +15,8 @@ pub struct Posted {
     letters: BTreeMap<MessageId, Letter>,
     /// What is in the bundles that are on their way.
     bundles: BTreeMap<Hash, Vec<MessageId>>,
+    /// What is at a host already, and of which nobody has said yet that it is on its way.
+    early: BTreeSet<(MessageId, usize)>,
 }
 
 #[derive(Debug)]
@@ -28,7 +30,9 @@ struct Letter {
 impl Posted {
     /// A client is told that a message is on its way.
     pub fn sent(&mut self, id: MessageId, from: usize, to: usize) {
-        self.letters.insert(id, Letter { from, to, is_read: false });
+        // It may be there before its sender's client is told that it was taken.
+        let is_read = self.early.remove(&(id, to));
+        self.letters.insert(id, Letter { from, to, is_read });
     }
 
     /// A bundle of direct messages is handed to some host.
@@ -46,8 +50,9 @@ impl Posted {
 
     /// A subscriber at a host has a message.
     pub fn read(&mut self, id: MessageId, host: usize) {
-        if let Some(letter) = self.letters.get_mut(&id) {
-            letter.is_read |= letter.to == host;
+        match self.letters.get_mut(&id) {
+            Some(letter) => letter.is_read |= letter.to == host,
+            None => drop(self.early.insert((id, host))),
         }
     }
 
