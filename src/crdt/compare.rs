@@ -19,6 +19,10 @@ use crate::wire::{Mode, Part, Ranges, Tag};
 /// A range of no more writes than this is listed; a longer one is divided into parts of half as many. A list of so many
 /// is 3 KB, and saves dividing the range again: a round trip.
 pub(super) const LIST: u64 = 512;
+/// The same where more ranges are asked about than [`FEW`]: then a little of each may differ, and lists of all would be
+/// longer than what is between.
+const SHORT_LIST: u64 = 32;
+const FEW: usize = 128;
 /// Parts that one range is divided into, at most.
 pub(super) const SPLIT: u64 = 256;
 
@@ -90,6 +94,7 @@ pub fn compare(index: Option<&Index>, asked: &Ranges) -> Compared {
         wanted: Vec::new(),
         tags: limits::RANGE_TAGS,
         looks: limits::RANGE_LOOKS as u64,
+        list: if asked.parts.len() <= FEW { LIST } else { SHORT_LIST },
     };
     let mut left = asked.parts.len();
     for (range, mode) in asked.iter() {
@@ -111,6 +116,8 @@ struct Answer<'a> {
     tags: usize,
     /// Writes that can still be looked at one by one.
     looks: u64,
+    /// A range of no more than so many is listed.
+    list: u64,
 }
 
 impl Answer<'_> {
@@ -126,7 +133,7 @@ impl Answer<'_> {
                 let sum = self.index.sum(range);
                 if sum.fingerprint() == *theirs {
                     self.say(range.start, Mode::Same);
-                } else if sum.count <= LIST {
+                } else if sum.count <= self.list {
                     return self.list(range);
                 } else {
                     return self.split(range, sum.count, left);
@@ -186,7 +193,7 @@ impl Answer<'_> {
     fn split(&mut self, range: &Range, count: u64, left: usize) -> ControlFlow<()> {
         // Those that follow have their share of the room.
         let room = (limits::RANGE_PARTS - self.parts.len()).saturating_sub(left) / (left + 1).min(32);
-        let parts = (count / (LIST / 2)).clamp(2, SPLIT).min((room as u64).max(2));
+        let parts = (count / (self.list / 2)).clamp(2, SPLIT).min((room as u64).max(2));
         if limits::RANGE_PARTS - self.parts.len() < 2 {
             return ControlFlow::Break(());
         }
