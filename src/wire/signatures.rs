@@ -138,10 +138,11 @@ mod tests {
         Claim { author: NodeId(key.verifying_key().to_bytes()), said: Hash(said), signature }
     }
 
+    /// What a crafted claim is made of: secret, nonce, what is said, parts of small order, which of the first two is zero.
+    type Crafted = ([u8; 32], [u8; 32], [u8; 32], (usize, usize), u8);
+
     /// A claim with a key and a point that have a part of small order, which lax verification takes.
-    fn crafted(
-        (secret, nonce, said, (key_part, r_part), zero): ([u8; 32], [u8; 32], [u8; 32], (usize, usize), u8),
-    ) -> Claim {
+    fn crafted((secret, nonce, said, (key_part, r_part), zero): Crafted) -> Claim {
         let scalar =
             |bytes: [u8; 32], none: bool| if none { Scalar::ZERO } else { Scalar::from_bytes_mod_order(bytes) };
         let (a, r) = (scalar(secret, zero & 1 > 0), scalar(nonce, zero & 2 > 0));

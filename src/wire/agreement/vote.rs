@@ -96,7 +96,7 @@ impl Signed<Vote> {
 
 impl Attested for Signed<Vote> {
     fn holds(&self, chain: ChainId) -> bool {
-        all_hold([self.clone()].into_iter(), chain)
+        all_hold([*self].into_iter(), chain)
     }
 }
 
