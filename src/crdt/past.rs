@@ -134,7 +134,7 @@ impl State<'_> {
             shares.take(key, value);
             ControlFlow::Continue(())
         });
-        shares.shares
+        shares.units
     }
 }
 
@@ -164,28 +164,28 @@ pub(super) fn cell_of(
 pub(super) struct Shares<'a> {
     then: Then,
     view: &'a dyn View,
-    pub shares: Vec<Share<'a>>,
+    pub units: Vec<Share<'a>>,
     /// The key of the last unit's rows, without the version.
     place: Vec<u8>,
 }
 
 impl<'a> Shares<'a> {
     pub fn new(then: Then, view: &'a dyn View) -> Shares<'a> {
-        Shares { then, view, shares: Vec::new(), place: Vec::new() }
+        Shares { then, view, units: Vec::new(), place: Vec::new() }
     }
 
     /// Takes the next row; what is no write is passed over.
     pub fn take(&mut self, key: &[u8], value: &Bytes) {
         let Some((place, version)) = key.split_last_chunk::<{ Version::BYTES }>() else { return };
-        if self.shares.is_empty() || self.place != place {
+        if self.units.is_empty() || self.place != place {
             let is_write = part_of(key).is_some_and(Part::has_writes);
             let Some((unit, _)) = Some(key).filter(|_| is_write).and_then(Unit::read) else { return };
-            self.shares.push(Share::new(unit, self.then, self.view));
+            self.units.push(Share::new(unit, self.then, self.view));
             self.place.clear();
             self.place.extend_from_slice(place);
         }
         let row = Version::from_bytes(version).and_then(|version| Row::decode(version, value));
-        if let Some((share, row)) = self.shares.last_mut().zip(row) {
+        if let Some((share, row)) = self.units.last_mut().zip(row) {
             share.take(row);
         }
     }

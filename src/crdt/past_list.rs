@@ -73,7 +73,7 @@ impl Page<'_, '_> {
     fn end_path(&mut self) {
         let Some(path) = self.path.take() else { return };
         let above = self.deleted_above(&path);
-        match cell_of(path.clone(), std::mem::take(&mut self.shares.shares), above) {
+        match cell_of(path.clone(), std::mem::take(&mut self.shares.units), above) {
             Ok(cell) => self.listed.cells.extend(cell),
             Err(why) => self.listed.forgotten.push(ForgottenPath { path: path.clone(), why }),
         }

@@ -57,8 +57,8 @@ impl Node {
         }
     }
 
-    /// Compares what was written to last while the peer is asked what differs: mostly it is that. This node
-    /// asks for no writes and gives none before it is known, and which floors the peer has come to.
+    /// Compares what was written to last while the peer is asked what differs: mostly it is that. This node asks for
+    /// no writes and gives none before it is known what differs, and which floors the peer has come to.
     fn guess(&mut self, peer: NodeId, turn: &mut Turn<'_>) {
         let Some(name) = self.states.replica.latest().map(str::to_string) else { return };
         let mut session = self.session(&name, turn);

@@ -72,7 +72,9 @@ pub enum Domain {
 }
 
 /// The key that each context string comes to, found once: it costs as much as hashing a short value.
-static KEYS: [OnceLock<ContextKey>; Domain::Roll as usize + 1] = [const { OnceLock::new() }; Domain::Roll as usize + 1];
+static KEYS: [OnceLock<ContextKey>; DOMAINS] = [const { OnceLock::new() }; DOMAINS];
+
+const DOMAINS: usize = Domain::Roll as usize + 1;
 
 impl Domain {
     /// The context string of BLAKE3's key derivation, fixed for ever.

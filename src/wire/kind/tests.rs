@@ -324,6 +324,13 @@ fn free_json_and_large_amounts_keep_their_value_in_both_forms() {
     assert_eq!(json!(back), value);
     let broken = bincode::serde::encode_to_vec("{", BINARY).unwrap();
     assert!(bincode::serde::decode_from_slice::<Json, _>(&broken, BINARY).is_err());
+    // A text within a text, each as deep as what is read, but together deeper: it could not be shown to anyone.
+    let inner = "[".repeat(100) + &"]".repeat(100);
+    let within = "[".repeat(100) + &json!({ "$serde_json::private::RawValue": inner }).to_string() + &"]".repeat(100);
+    let hidden = bincode::serde::encode_to_vec(&within, BINARY).unwrap();
+    let refused = bincode::serde::decode_from_slice::<Json, _>(&hidden, BINARY).unwrap_err().to_string();
+    assert!(refused.contains("too deep"), "{refused}");
+    assert!(serde_json::from_str::<Json>(&within).is_err());
     assert_eq!(json!(Amount(u128::MAX)), "340282366920938463463374607431768211455");
     assert!(serde_json::from_value::<Amount>(json!("-1")).is_err());
     assert!(serde_json::from_value::<Blob>(json!("abc")).is_err());

@@ -96,9 +96,7 @@ impl Json {
         // It was a value when it was made.
         serde_json::from_str(&self.0).unwrap_or_default()
     }
-}
 
-impl Json {
     /// A value that was read, if its text can be read again: what an object of one member says in a string may be deeper.
     fn written<E: de::Error>(value: &Value) -> Result<Json, E> {
         let written = Json::from(value);
