@@ -483,8 +483,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_is_not_there_is_another_exit_code() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let line = ["pub", "ExchangeData", "{}", &format!("--api=http://{free}")];
+        let line = ["pub", "ExchangeData", "{}", "--api=http://127.0.0.1:1"];
         let error = Line::parse_from(line).args.run().await.unwrap_err();
         assert_eq!(exit_code(&error), 3);
         assert!(error.to_string().contains("metanode start"), "{error}");

@@ -123,7 +123,9 @@ async fn killed_with_a_log(root: &Path) -> Vec<Home> {
     nodes.drain(2..).for_each(|node| drop(node.kill()));
     let sealed = transfer(chain_of(&nodes[0]).await, &identity(&homes[3]), 0, nodes[1].id().parse().unwrap(), 1);
     submit(&nodes[0], &sealed).await.unwrap();
-    until("the next height has a log", async || log_of(&homes[0]).filter(|log| log.ends_with("2.log"))).await;
+    let is_whole = |log: &std::path::Path| fs::read(log).is_ok_and(|bytes| bytes.ends_with(b"end\n"));
+    let said = async || log_of(&homes[0]).filter(|log| log.ends_with("2.log") && is_whole(log));
+    until("the next height has a log", said).await;
     nodes.into_iter().for_each(|node| drop(node.kill()));
     homes
 }

@@ -57,6 +57,8 @@ async fn a_vote_of_the_stakers_changes_a_fee() {
     let proposed =
         does(&homes[0], &nodes[0], &["gov", "propose", "--title", "dearer", "--change-fee", "transaction=77"]).await;
     let number = proposed["transactions"][0]["outcome"]["succeeded"]["proposal"].to_string();
+    // What comes next from the same account takes its nonce from another node.
+    agree(&nodes).await;
     for (home, choice) in homes.iter().zip(["yes", "yes", "yes", "no"]) {
         does(home, &nodes[1], &["gov", "vote", &number, choice]).await;
     }
@@ -234,7 +236,7 @@ async fn a_validator_that_lost_its_log_is_silent_until_the_height_is_decided() {
     nodes.extend([one, two.knowing(&nodes[0]).start().await, three.knowing(&nodes[0]).start().await]);
     until("three decide the height, and the fourth votes again", async || {
         let chain = nodes[1].ask("/v1/chain").await?;
-        (chain["height"] == 3 && chain["votes"] == true).then_some(())
+        (chain["height"].as_u64() >= Some(3) && chain["votes"] == true).then_some(())
     })
     .await;
     pay(&homes[1], &nodes[1], &nodes[0]).await;

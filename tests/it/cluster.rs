@@ -238,8 +238,12 @@ async fn a_local_network_comes_up_is_watched_and_goes_down() {
     assert_eq!(file["nodes"], up["nodes"]);
     assert!(up["connected_s"].as_f64().unwrap() <= up["converged_s"].as_f64().unwrap(), "{up}");
 
-    let status = network.json(&["status"]).await;
-    assert_eq!((keys(&status), &status["converged"]), (vec!["converged", "nodes"], &true.into()));
+    // A node that is slow to answer is not up, for that once.
+    let status = until("all of them answer", async || {
+        Some(network.json(&["status"]).await).filter(|status| status["converged"] == true)
+    })
+    .await;
+    assert_eq!(keys(&status), ["converged", "nodes"]);
     let expected = ["chain_root", "heads_root", "height", "messages", "name", "peers", "state", "state_root", "up"];
     assert_eq!(keys(&status["nodes"][0]), expected);
     assert!(
@@ -253,7 +257,7 @@ async fn a_local_network_comes_up_is_watched_and_goes_down() {
     assert_eq!((&again["started"], &again["nodes"]), (&Value::Array(vec![]), &up["nodes"]));
     assert!(network.refused(&["up", "-n", "4"]).await.contains("3 nodes"));
 
-    let down = network.json(&["down"]).await;
+    let down = network.json(&["down", "--timeout", "40s"]).await;
     assert!(down["nodes"].as_array().unwrap().iter().all(|node| node["end"] == "stopped"), "{down}");
     assert!((0..3).all(|n| process(&network.dir().join(format!("node-{n}"))).is_none()));
     let status = network.json(&["status"]).await;
@@ -284,7 +288,7 @@ async fn a_killed_node_is_missed_by_name_and_catches_up() {
     let text = network.refused(&["wait", "--converged", "--timeout", "0"]).await;
     assert!(text.contains("node-2 runs and does not answer"), "{text}");
     // One that is paused stops cleanly all the same.
-    let down = network.json(&["down"]).await;
+    let down = network.json(&["down", "--timeout", "40s"]).await;
     assert!(down["nodes"].as_array().unwrap().iter().all(|node| node["end"] == "stopped"), "{down}");
 }
 

@@ -100,8 +100,12 @@ async fn a_webhook_that_was_down_gets_everything_also_over_a_kill() {
         node.ask("/v1/subscriptions/work").await.filter(|one| one["breaker"] == "open")
     })
     .await;
-    let listed = succeed(root.path(), &["consumer", "ls", "--api", &api]).await;
-    assert!(both(&listed).contains("sink down"), "{}", both(&listed));
+    // Now and then it is tried, and the list says that.
+    until("the list says so", async || {
+        let listed = succeed(root.path(), &["consumer", "ls", "--api", &api]).await;
+        both(&listed).contains("sink down").then_some(())
+    })
+    .await;
     let node = node.kill().start().await;
     *sink.works.lock().unwrap() = true;
     let took = || sink.took.lock().unwrap().keys().cloned().collect::<BTreeSet<String>>();

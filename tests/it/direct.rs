@@ -94,7 +94,7 @@ async fn what_expires_before_its_reader_is_back_is_a_dead_letter_of_its_author()
     let (id, _away) = (two.id(), two.kill());
     let note = note("soon over").to_string();
     let api = one.api();
-    let words = ["pub", "Notification", &note, "--to", &id, "--expires-in", "1s", "--api", &api];
+    let words = ["pub", "Notification", &note, "--to", &id, "--expires-in", "3s", "--api", &api];
     let said = both(&succeed(root.path(), &words).await).trim().to_string();
     let dead = until("it dies", async || {
         let letters = one.ask("/v1/dead-letters").await?;
@@ -144,8 +144,8 @@ async fn a_service_fails_over_and_a_request_is_answered() {
     let (replied, answer) = tokio::join!(succeed(home, &words), request);
     assert!(both(&answer).contains("\"subject\":\"answer\""), "{}", both(&answer));
     assert!(both(&replied).contains("→"), "{}", both(&replied));
-    let words = ["request", &three.id(), "Notification", &ask, "--timeout", "300ms", "--api", &one_api];
+    let words = ["request", &three.id(), "Notification", &ask, "--timeout", "5s", "--api", &one_api];
     let late = run(home, &[], &words).await;
     assert_eq!(late.status.code(), Some(1));
-    assert!(both(&late).contains("did not reply within 300ms"), "{}", both(&late));
+    assert!(both(&late).contains("did not reply within 5s"), "{}", both(&late));
 }

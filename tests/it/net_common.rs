@@ -83,7 +83,8 @@ pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let n = u32::from(NEXT.fetch_add(1, Ordering::Relaxed)) + std::process::id() * 41;
-        let place = (Ipv4Addr::LOCALHOST, 16_000 + (n % 16_000) as u16);
+        // Below those of `metanode testnet`, which begin at 16,000.
+        let place = (Ipv4Addr::LOCALHOST, 10_000 + (n % 6_000) as u16);
         if TcpListener::bind(place).is_ok() && UdpSocket::bind(place).is_ok() {
             return place.1;
         }
@@ -169,7 +170,7 @@ impl Home {
 }
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap()
 }
 
 /// A node that runs; killed when it goes out of scope.

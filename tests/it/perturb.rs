@@ -64,10 +64,11 @@ async fn two_halves_write_the_same_cells_and_agree_when_they_are_one_again() {
     let healed = network.json(&["perturb", "heal"]).await;
     assert!(healed["nodes"].as_array().unwrap().iter().all(|node| node["perturbation"]["cut"].is_null()), "{healed}");
     network.json(&["wait", "--converged", "--timeout", "55s"]).await;
-    let status = network.json(&["status"]).await;
-    let roots: BTreeSet<&str> =
-        status["nodes"].as_array().unwrap().iter().map(|node| node["state_root"].as_str().unwrap()).collect();
-    assert_eq!(roots.len(), 1, "{status}");
+    let one_root = |status: &Value| {
+        let roots = status["nodes"].as_array().unwrap().iter().map(|node| node["state_root"].as_str());
+        roots.collect::<Option<BTreeSet<&str>>>().is_some_and(|roots| roots.len() == 1)
+    };
+    until("their roots are one", async || Some(network.json(&["status"]).await).filter(one_root)).await;
     for api in &apis {
         let lost = ask(api, "/v1/state/shared/conflicts?limit=1000").await.unwrap();
         let lost: BTreeSet<(&str, &str)> = lost["conflicts"]

@@ -58,12 +58,13 @@ async fn only_the_reader_reads_what_was_sealed_for_it() {
     let to = reader.id();
     let first_key = until("the reader's key is known", async || key_of(&author, &to).await).await;
     let id = seal(root.path(), &author, &to, SECRET).await;
+    // Whoever follows from the beginning has it before the one in the open.
+    let opened = read(&reader, &id).await;
     let api = author.api();
     let open = ["pub", "--api", &api, "Notification", "--json", &notice("in the open, for comparison")];
     let output = succeed(root.path(), &open).await;
     let open: Value = serde_json::from_slice(&output.stdout).unwrap();
 
-    let opened = read(&reader, &id).await;
     assert_eq!((&opened["payload"]["text"], &opened["sealed"]), (&json!(SECRET), &json!("opened")));
     assert_eq!(opened["encryption_key_id"], first_key);
     let closed = read(&author, &id).await;

@@ -98,11 +98,11 @@ async fn what_is_urgent_overtakes_what_fills_a_slow_line() {
     let one = hosts.home(root.path(), 0).await.start().await;
     let two = hosts.home(root.path(), 1).await.knowing(&one).start().await;
     until("they are connected", async || (!two.peers().await.is_empty()).then_some(())).await;
-    // Ten seconds of the line, and then what is not to wait for it: a stream of its own has only what is Critical.
-    const BULK: u64 = 1500;
+    // Half a minute of the line, and then what is not to wait for it: a stream of its own has only what is Critical.
+    const BULK: u64 = 4000;
     let fill = async {
-        for part in 0..4 {
-            let texts = (0..BULK / 4).map(|n| noise(part * BULK + n + 1, 8_000));
+        for part in 0..10 {
+            let texts = (0..BULK / 10).map(|n| noise(part * BULK + n + 1, 8_000));
             say(&one, "Notification", "Bulk", texts).await;
         }
         std::future::pending().await

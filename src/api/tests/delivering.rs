@@ -139,7 +139,7 @@ async fn dead_letters_are_shown_proved_redriven_and_dropped() {
 async fn what_expires_while_it_waits_is_a_dead_letter() {
     let rig = Rig::start().await;
     let mut message = envelope(1);
-    let soon = rig.state.wall().0 + 300;
+    let soon = rig.state.wall().0 + 2_000;
     message["expires_at"] = json!(soon);
     assert_eq!(rig.post("/v1/messages", &message).await.0, 201);
     rig.put("/v1/subscriptions/a", &json!({"from": "start", "retry_ms": 1})).await;
@@ -147,7 +147,7 @@ async fn what_expires_while_it_waits_is_a_dead_letter() {
         // This machine was too slow: it expired before it was found.
         return rig.stop().await;
     }
-    let later = json!([{"position": 0, "after_ms": 400}]);
+    let later = json!([{"position": 0, "after_ms": 2_100}]);
     settle(&rig, "a", json!({"nack": later})).await;
     let dead = async {
         while rig.get("/v1/dead-letters").await.1["dead_letters"][0]["disposition"] != "expired" {
