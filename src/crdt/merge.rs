@@ -79,6 +79,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         let outcome = if !allows(unit, author, version, self.tx) {
             self.put(unit, &new, Status::Denied);
             self.lose(unit, &new, None, Reason::Access);
+            self.trim(unit, version);
             Outcome::Denied
         } else if unit.part == Part::Set {
             self.gather(unit, &new)
@@ -88,7 +89,6 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         if is_floor(unit) {
             self.bound_floors(unit, author);
         }
-        self.trim(unit, version);
         outcome
     }
 
@@ -113,6 +113,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
         if let Some(shade) = self.shade(unit, new.version) {
             self.put(unit, new, Status::Superseded);
             self.lose_to_prefix(unit, new, shade);
+            self.trim(unit, new.version);
             return Outcome::Superseded;
         }
         let before = match self.head(unit) {
@@ -124,6 +125,7 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
                 if is_rules(unit) {
                     self.judge_anew(&unit.collection, "");
                 }
+                self.trim(unit, new.version);
                 return Outcome::Superseded;
             }
             before => before,
@@ -134,6 +136,10 @@ impl<'r, 't, 'v> Merge<'r, 't, 'v> {
             if let Some(reason) = loss(before, new) {
                 self.lose(unit, before, Some(new.version), reason);
             }
+        }
+        // Where nothing stood, and nothing is deleted but cell by cell, there is no history that grows.
+        if before.is_some() || self.replica.summary(&unit.collection).prefixes > 0 {
+            self.trim(unit, new.version);
         }
         self.note(What::Applied, unit, new.version, before.map(|before| before.version));
         if unit.part == Part::Prefix {

@@ -194,8 +194,8 @@ impl<'a> Shares<'a> {
 /// The latest prefix delete among the writes at a path, if one stood.
 fn deleted_at(shares: &[Share<'_>]) -> Result<Stamp, Forgotten> {
     let here = shares.iter().find(|share| share.unit.part == Part::Prefix);
-    let row = here.map(|share| share.latest(Stamp::default())).transpose()?.flatten();
-    Ok(row.map(|row| row.version.stamp).unwrap_or_default())
+    let version = here.map(|share| share.latest_version(Stamp::default())).transpose()?.flatten();
+    Ok(version.map(|version| version.stamp).unwrap_or_default())
 }
 
 /// What was known of a unit then.
@@ -247,10 +247,10 @@ impl<'a> Share<'a> {
         }
     }
 
-    /// What may have stood: the latest of those that may count. Former ones may have been let go since.
-    fn latest(&self, deleted: Stamp) -> Result<Option<Row>, Forgotten> {
+    /// Which of them may have stood: the latest of those that may count. Former ones may have been let go since.
+    fn latest_at(&self, deleted: Stamp) -> Result<Option<usize>, Forgotten> {
         let lasting = is_lasting(&self.unit);
-        let latest = self.rows.iter().rfind(|row| row.status.is_eligible());
+        let latest = self.rows.iter().rposition(|row| row.status.is_eligible());
         if latest.is_none() && self.known >= limits::CELL_HISTORY && !is_rules(&self.unit) {
             return Err(match self.then {
                 Then::Made(_) => Forgotten::OldestMs(self.oldest_ms),
@@ -260,7 +260,17 @@ impl<'a> Share<'a> {
             });
         }
         // No prefix delete takes rules of access, or the floor.
-        Ok(latest.filter(|row| lasting || row.version.stamp >= deleted).cloned())
+        Ok(latest.filter(|&at| lasting || self.rows[at].version.stamp >= deleted))
+    }
+
+    /// Its version.
+    fn latest_version(&self, deleted: Stamp) -> Result<Option<Version>, Forgotten> {
+        Ok(self.latest_at(deleted)?.map(|at| self.rows[at].version))
+    }
+
+    /// That one.
+    fn latest(mut self, deleted: Stamp) -> Result<Option<Row>, Forgotten> {
+        Ok(self.latest_at(deleted)?.map(|at| self.rows.swap_remove(at)))
     }
 
     /// All of them, with what each counted for under the latest prefix delete.
@@ -278,7 +288,7 @@ impl<'a> Share<'a> {
             }
             return Ok(self.rows);
         }
-        let stood = self.latest(deleted)?.map(|row| row.version);
+        let stood = self.latest_version(deleted)?;
         let former = if is_lasting(&self.unit) { Status::Hollow } else { Status::Superseded };
         for row in self.rows.iter_mut().filter(|row| row.status.is_eligible()) {
             row.status = if stood == Some(row.version) { Status::Kept } else { former };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{self, Entry};
 use super::unit::Unit;
-use crate::types::row::{decode, encode};
+use crate::types::row::{decode, decode_first, encode};
 use crate::types::storage::View;
 use crate::types::{Domain, Hash, Incarnation, MessageId, NodeId, Version};
 use crate::wire::kind::state::{Change, CollectionWrite, Op};
@@ -128,6 +128,16 @@ impl Body {
         let Origin { author, incarnation, sequence, message, .. } = origin;
         Body { author, incarnation, sequence, message, client, over, op }
     }
+
+    /// What [`encode`] wrote, read as `serde` would; but the two ids are there as they are, not to be asked for byte by
+    /// byte, which is a sixth of a read of the past.
+    fn decode(raw: &[u8]) -> Option<Body> {
+        let (author, rest) = raw.split_first_chunk()?;
+        let ((incarnation, sequence), rest) = decode_first(rest)?;
+        let (message, rest) = rest.split_first_chunk()?;
+        let (client, over, op) = decode(rest)?;
+        Some(Body { author: NodeId(*author), incarnation, sequence, message: MessageId(*message), client, over, op })
+    }
 }
 
 /// A row: a version of a unit, what it counts for, and the write.
@@ -162,7 +172,7 @@ impl Row {
         let (first, rest) = value.split_first()?;
         let (arrived, rest) = number(first & ARRIVED != 0, rest)?;
         let (masked, raw) = number(first & MASKED != 0, rest)?;
-        let body = decode(raw)?;
+        let body = Body::decode(raw)?;
         Some(Row { version, status: Status::of_row(value)?, arrived, masked, body, raw: value.slice_ref(raw) })
     }
 

@@ -10,8 +10,8 @@ use super::access::is_lasting;
 use super::unit::{Part, Unit};
 use crate::types::Version;
 
-/// A unit's name: the beginning of its hash.
-pub type Name = [u8; 16];
+/// A unit's name: the beginning of its hash, as a number, because numbers are compared faster than bytes.
+pub type Name = u128;
 
 /// Where something stands: registers, shares of counters, prefix deletes. Not sets, nor rules of access and floors: of
 /// those more than one write is retained.
@@ -58,7 +58,7 @@ impl Standing {
 
     /// What it takes in memory, bytes, roughly: the nodes of such a tree are seven tenths full.
     pub fn memory_bytes(&self) -> usize {
-        self.units.len() * size_of::<(Name, Version)>() * 10 / 7
+        self.units.len() * (size_of::<Name>() + size_of::<Version>()) * 10 / 7
     }
 }
 
@@ -71,7 +71,6 @@ pub fn is_single(unit: &Unit) -> bool {
 }
 
 fn name(unit: &Unit) -> Name {
-    let mut name = Name::default();
-    name.copy_from_slice(&blake3::hash(&unit.bytes()).as_bytes()[..16]);
-    name
+    let hash = *blake3::hash(&unit.bytes()).as_bytes();
+    Name::from_le_bytes(std::array::from_fn(|at| hash[at]))
 }

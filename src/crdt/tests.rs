@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 
 use super::access::RULES;
-use super::row::Row;
+use super::row::{Body, Row};
 use super::unit::{Part, Unit, covers};
 use super::*;
+use crate::types::row::decode;
 use crate::types::storage::{Batch, Key, Table, Txn, View};
 use crate::types::{Domain, Hash, Incarnation, MemoryStore, MessageId, NodeId, Stamp, Version, WallMs};
 use crate::wire::kind::Json;
@@ -73,7 +74,9 @@ impl Host {
         let start = Key::new(Table::State, &[]);
         let mut rows = BTreeMap::new();
         self.store.scan(&start, &start.after_prefix(), &mut |key, value| {
-            rows.extend(Row::read(key, value).map(|(unit, row)| ((unit, row.version), row)));
+            let Some((unit, row)) = Row::read(key, value) else { return ControlFlow::Continue(()) };
+            assert_eq!(decode::<Body>(&row.raw).as_ref(), Some(&row.body), "as its fields are read one by one");
+            rows.insert((unit, row.version), row);
             ControlFlow::Continue(())
         });
         rows
