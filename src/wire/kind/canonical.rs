@@ -1,146 +1,111 @@
 //! Whether JSON text is already the text this program would write for its value, found out without building the value.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io::{self, Write};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 
 /// What `serde_json` reads, as the first name of an object, as JSON in a string: such an object is read the slow way.
 const RAW: &str = "$serde_json::private::RawValue";
+
+/// How many arrays and objects within each other `serde_json` reads.
+const DEPTH: usize = 127;
+
+/// Digits of a number that are certainly one of 64 bits.
+const DIGITS: usize = 18;
 
 /// Whether `text` is the one value it reads as, written without spaces, each name once and in their order, numbers and
 /// characters in the form in which they are written. False of what is no JSON, and may be false of other text that
 /// would be written the same.
 pub fn is_canonical(text: &str) -> bool {
     let mut rest = Rest(text.as_bytes());
-    let mut parser = serde_json::Deserializer::from_str(text);
-    Compare { rest: &mut rest, mark: b"" }.deserialize(&mut parser).is_ok() && parser.end().is_ok() && rest.0.is_empty()
+    rest.value(DEPTH).is_some() && rest.0.is_empty()
 }
 
-/// What is left of the text. What is written has to be what is there.
+/// What is left of the text. Each step takes what it is named for from the front, or it is not there in that form.
 struct Rest<'t>(&'t [u8]);
 
-impl Write for Rest<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Rest<'_> {
-    fn value<E: Error>(&mut self, value: impl serde::Serialize) -> Result<(), E> {
-        serde_json::to_writer(self, &value).map_err(|_| E::custom("written otherwise"))
-    }
-
-    fn mark<E: Error>(&mut self, mark: &[u8]) -> Result<(), E> {
-        self.write_all(mark).map_err(|_| E::custom("written otherwise"))
-    }
-}
-
-/// A value is read, and compared on the way, with the mark that stands before it.
-struct Compare<'r, 't> {
-    rest: &'r mut Rest<'t>,
-    mark: &'static [u8],
-}
-
-impl<'de> DeserializeSeed<'de> for Compare<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        self.rest.mark(self.mark)?;
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Compare<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.rest.value(())
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        self.rest.value(value)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.rest.value(value)
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.rest.value(value)
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        self.rest.value(value)
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        self.rest.value(value)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        self.rest.mark(b"[")?;
-        let mut mark: &'static [u8] = b"";
-        while items.next_element_seed(Compare { rest: &mut *self.rest, mark })?.is_some() {
-            mark = b",";
+impl<'t> Rest<'t> {
+    fn value(&mut self, depth: usize) -> Option<()> {
+        match self.0.first()? {
+            b'n' => self.mark(b"null"),
+            b't' => self.mark(b"true"),
+            b'f' => self.mark(b"false"),
+            b'"' => self.string().map(drop),
+            b'[' => self.array(depth.checked_sub(1)?),
+            b'{' => self.object(depth.checked_sub(1)?),
+            _ => self.number(),
         }
-        self.rest.mark(b"]")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        self.rest.mark(b"{")?;
-        let mut last: Option<Cow<'de, str>> = None;
-        while let Some(name) = members.next_key_seed(Name)? {
-            if name == RAW {
-                return Err(A::Error::custom("a name that is read as something else"));
+    fn array(&mut self, depth: usize) -> Option<()> {
+        self.mark(b"[")?;
+        if self.mark(b"]").is_some() {
+            return Some(());
+        }
+        loop {
+            self.value(depth)?;
+            if self.mark(b",").is_none() {
+                return self.mark(b"]");
             }
-            match last {
-                None => {}
-                Some(last) if last < name => self.rest.mark(b",")?,
-                Some(_) => return Err(A::Error::custom("names in another order")),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Option<()> {
+        self.mark(b"{")?;
+        if self.mark(b"}").is_some() {
+            return Some(());
+        }
+        let mut last: Option<Cow<'t, str>> = None;
+        loop {
+            let name = self.string()?;
+            if name == RAW || last.is_some_and(|last| last >= name) {
+                return None;
             }
-            self.rest.value(&name)?;
-            members.next_value_seed(Compare { rest: &mut *self.rest, mark: b":" })?;
             last = Some(name);
+            self.mark(b":")?;
+            self.value(depth)?;
+            if self.mark(b",").is_none() {
+                return self.mark(b"}");
+            }
         }
-        self.rest.mark(b"}")
-    }
-}
-
-/// The name of a member, borrowed where it has no escapes.
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Cow<'de, str>, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
     }
 
-    fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(name))
+    /// What it says. One with escapes is read and written as others do it.
+    fn string(&mut self) -> Option<Cow<'t, str>> {
+        let inner = self.0.strip_prefix(b"\"")?;
+        let plain = inner.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+        if inner[plain] == b'"' {
+            self.0 = &inner[plain + 1..];
+            return std::str::from_utf8(&inner[..plain]).ok().map(Cow::Borrowed);
+        }
+        let mut escaped = false;
+        let end = inner.iter().position(|byte| {
+            let ends = *byte == b'"' && !escaped;
+            escaped = *byte == b'\\' && !escaped;
+            ends
+        })?;
+        let said: String = serde_json::from_slice(&self.0[..end + 2]).ok()?;
+        self.mark(serde_json::to_string(&said).ok()?.as_bytes())?;
+        Some(Cow::Owned(said))
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Owned(name.into()))
+    /// A short whole number is seen to be one; others are read and written as others do it.
+    fn number(&mut self) -> Option<()> {
+        let size = self.0.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
+        let (text, rest) = self.0.split_at(size.unwrap_or(self.0.len()));
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
+        let leads = text == b"0" || digits.first().is_some_and(|digit| (b'1'..=b'9').contains(digit));
+        if !leads || digits.len() > DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+            let number: Number = serde_json::from_slice(text).ok()?;
+            (number.to_string().as_bytes() == text).then_some(())?;
+        }
+        self.0 = rest;
+        Some(())
+    }
+
+    fn mark(&mut self, mark: &[u8]) -> Option<()> {
+        self.0 = self.0.strip_prefix(mark)?;
+        Some(())
     }
 }
 
@@ -210,8 +175,11 @@ mod tests {
             "[{\"$serde_json::private::RawValue\":\"x\"}]",
         ];
         others.iter().for_each(|text| assert!(!is_canonical(text), "{text}"));
-        let deep = "[".repeat(200) + &"]".repeat(200);
-        assert!(!is_canonical(&deep), "as deep as what is read, no deeper");
+        for depth in 1..300 {
+            let deep = "[".repeat(depth) + &"]".repeat(depth);
+            let read = serde_json::from_str::<Value>(&deep).is_ok();
+            assert_eq!(is_canonical(&deep), read, "as deep as what is read, no deeper: {depth}");
+        }
         assert!(is_canonical(&json!({"a": [1, -2, 0.5, "é\n"], "b": {}}).to_string()));
     }
 }
