@@ -363,7 +363,7 @@ pub(super) fn load(view: &dyn View) -> (BTreeMap<String, Index>, Standing) {
         ControlFlow::Continue(())
     });
     all.extend(current);
-    (all, Standing::build(units))
+    (all, Standing::of_all(&units))
 }
 
 /// Reads a row: the collection, and the write.

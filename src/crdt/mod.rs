@@ -23,6 +23,7 @@ mod compare;
 mod conflict;
 mod event;
 mod floor;
+mod hashed;
 mod index;
 mod merge;
 mod past;

@@ -4,28 +4,22 @@
 //! A unit is known by 16 bytes of its BLAKE3 hash. To find two with the same takes 2^64 tries; whoever is told of a
 //! version reads its row under the unit's own key, so that even then nothing of another unit is taken.
 
-use std::collections::BTreeMap;
-
 use super::access::is_lasting;
+use super::hashed::{Hashed, Name};
 use super::unit::{Part, Unit};
 use crate::types::Version;
-
-/// A unit's name: the beginning of its hash, as a number, because numbers are compared faster than bytes.
-pub type Name = u128;
 
 /// Where something stands: registers, shares of counters, prefix deletes. Not sets, nor rules of access and floors: of
 /// those more than one write is retained.
 #[derive(Debug, Default)]
 pub struct Standing {
-    units: BTreeMap<Name, Version>,
+    units: Hashed,
 }
 
 impl Standing {
-    /// Of what is retained, in any order, each as [`Standing::unit`] has it.
-    pub fn build(mut retained: Vec<(Name, Version)>) -> Standing {
-        // A sorted sequence makes a tree without holes.
-        retained.sort_unstable();
-        Standing { units: retained.into_iter().collect() }
+    /// Of what is retained, oldest first, each as [`Standing::unit`] has it.
+    pub fn of_all(retained: &[(Name, Version)]) -> Standing {
+        Standing { units: Hashed::of(retained) }
     }
 
     /// A retained write; none where more than one can be.
@@ -42,23 +36,19 @@ impl Standing {
 
     /// A write is not retained any more. What took its place may have come before.
     pub fn leave(&mut self, unit: &Unit, version: Version) {
-        if !is_single(unit) {
-            return;
-        }
-        let name = name(unit);
-        if self.units.get(&name) == Some(&version) {
-            self.units.remove(&name);
+        if is_single(unit) {
+            self.units.remove(&name(unit), version);
         }
     }
 
     /// What stands in a unit in which only one write can.
     pub fn of(&self, unit: &Unit) -> Option<Version> {
-        self.units.get(&name(unit)).copied()
+        self.units.get(&name(unit))
     }
 
-    /// What it takes in memory, bytes, roughly: the nodes of such a tree are seven tenths full.
+    /// What it takes in memory, bytes, roughly.
     pub fn memory_bytes(&self) -> usize {
-        self.units.len() * (size_of::<Name>() + size_of::<Version>()) * 10 / 7
+        self.units.memory_bytes()
     }
 }
 
@@ -70,7 +60,9 @@ pub fn is_single(unit: &Unit) -> bool {
     }
 }
 
+/// The beginning of a unit's hash.
 fn name(unit: &Unit) -> Name {
-    let hash = *blake3::hash(&unit.bytes()).as_bytes();
-    Name::from_le_bytes(std::array::from_fn(|at| hash[at]))
+    let hash = blake3::hash(&unit.bytes());
+    let (words, _) = hash.as_bytes().as_chunks();
+    [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
 }
