@@ -34,6 +34,7 @@ impl Hashed {
         for bucket in &mut buckets {
             bucket.sort_by_key(|(name, _)| *name);
             bucket.dedup_by_key(|(name, _)| *name);
+            bucket.shrink_to(bucket.len() + ROOM / 2);
         }
         let len = buckets.iter().map(Vec::len).sum();
         Hashed { buckets, len }
@@ -166,10 +167,13 @@ mod tests {
             let longest = table.buckets.iter().map(Vec::len).max().unwrap();
             assert!(longest <= 8 * FULL, "{longest} of {n}");
         }
-        let room: usize = table.buckets.iter().map(Vec::capacity).sum();
-        let held = room * size_of::<Entry>() + table.buckets.len() * size_of::<Vec<Entry>>();
-        let said = table.memory_bytes();
-        assert!((held * 9 / 10..held * 11 / 10).contains(&said), "{held} bytes, said {said}");
-        assert!(held <= 52 * table.len, "{} bytes an entry", held / table.len);
+        let entries: Vec<Entry> = table.buckets.iter().flatten().copied().collect();
+        for table in [table, Hashed::of(&entries)] {
+            let room: usize = table.buckets.iter().map(Vec::capacity).sum();
+            let held = room * size_of::<Entry>() + table.buckets.len() * size_of::<Vec<Entry>>();
+            let said = table.memory_bytes();
+            assert!((held * 9 / 10..held * 11 / 10).contains(&said), "{held} bytes, said {said}");
+            assert!(held <= 52 * table.len, "{} bytes an entry", held / table.len);
+        }
     }
 }
