@@ -392,7 +392,10 @@ pub(super) fn past(text: &str) -> Result<u64, String> {
         return ms.parse().map_err(|e| format!("{e}; write @ and milliseconds since 1970, or 5m"));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
-    Ok(now.saturating_sub(duration(text)?).as_millis() as u64)
+    let then = now.checked_sub(duration(text)?);
+    let then =
+        then.ok_or_else(|| format!("that long ago is before 1970; a time in milliseconds since then is @{text}"))?;
+    Ok(then.as_millis() as u64)
 }
 
 /// JSON, or a text.
@@ -451,6 +454,15 @@ mod tests {
     use super::told::op;
     use super::*;
     use crate::api::tests::rig::Rig;
+
+    #[test]
+    fn a_time_is_written_with_its_mark() {
+        assert_eq!(past("@1795350724500"), Ok(1_795_350_724_500));
+        let forgotten = past("1795350724500").unwrap_err();
+        assert!(forgotten.ends_with("@1795350724500"), "{forgotten}");
+        let (long, short) = (past("7d").unwrap(), past("500ms").unwrap());
+        assert!((604_000_000..605_000_000).contains(&(short - long)), "{long} {short}");
+    }
 
     #[derive(Parser)]
     #[command(version, propagate_version = true)]
